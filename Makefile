@@ -1,0 +1,132 @@
+# anyclass: plain GNU make. `make help` lists the targets; config.mk (see config.mk.example) holds site settings.
+
+-include config.mk
+
+VERSION   := 0.1.0
+CC        := $(if $(filter default undefined,$(origin CC)),mpicc,$(CC))
+PREFIX    ?= /usr/local
+VARIANT   ?= release
+BUILD     ?= build/$(VARIANT)
+BIN       := $(if $(filter release,$(VARIANT)),bin,$(BUILD)/bin)
+PKG_CONFIG ?= pkg-config
+
+WARNINGS  := -Wall -Wextra -Wshadow -Wvla -Wundef -Wmissing-prototypes -Wstrict-prototypes
+CFLAGS    ?= -O3 -g
+LIBRARIES := hdf5 libjpeg libpng yajl libxxhash libzip
+# evaluated when first used, so that `make deps` can run before pkg-config is there
+PKG_CFLAGS = $(eval PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(LIBRARIES)))$(PKG_CFLAGS)
+PKG_LIBS   = $(eval PKG_LIBS := $(shell $(PKG_CONFIG) --libs $(LIBRARIES)))$(PKG_LIBS)
+SANITIZE_asan := -fsanitize=address,undefined -fno-omit-frame-pointer -O1 -DAC_NO_TARGET_CLONES
+SANITIZE_tsan := -fsanitize=thread -O1 -DAC_NO_TARGET_CLONES
+ALL_CFLAGS = -std=c11 -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE -DAC_VERSION='"$(VERSION)"' -Iinclude -Ilib -I. \
+             $(WARNINGS) -fopenmp $(PKG_CFLAGS) $(CFLAGS) $(SANITIZE_$(VARIANT))
+ALL_LIBS   = $(PKG_LIBS) -ldnnl -lm -lpthread
+
+PROGRAMS  := $(patsubst %/main.c,%,$(wildcard preprocess/main.c train/main.c infer/main.c evaluate/main.c))
+LIB_SRC   := $(sort $(wildcard lib/*/*.c lib/*/*/*.c))
+PROG_SRC  := $(filter-out %/main.c,$(sort $(wildcard $(PROGRAMS:%=%/*.c))))
+TEST_PARTS := tests/demo/scene.c
+TEST_SRC  := $(filter-out $(TEST_PARTS),$(sort $(wildcard tests/*/*.c)))
+BENCH_SRC := $(sort $(wildcard bench/*.c))
+LIB       := $(BUILD)/libanyclass.a
+BINS      := $(PROGRAMS:%=$(BIN)/anyclass-%)
+TEST_BINS := $(TEST_SRC:%.c=$(BUILD)/%)
+BENCH_BINS := $(BENCH_SRC:%.c=$(BUILD)/%)
+OBJS      := $(patsubst %.c,$(BUILD)/%.o,$(LIB_SRC) $(PROG_SRC) $(PROGRAMS:%=%/main.c) $(TEST_SRC) $(TEST_PARTS) $(BENCH_SRC))
+
+DEBIAN_PACKAGES := gcc make pkg-config perl openmpi-bin libopenmpi-dev libhdf5-dev libjpeg62-turbo-dev libpng-dev \
+                   libdnnl-dev libyajl-dev libxxhash-dev libzip-dev
+
+.DELETE_ON_ERROR:
+.SECONDARY:
+.PHONY: all programs tests benches help info need-deps deps demo check check-run check-asan asan tsan lint format install \
+        headers-alone bench clean
+
+all: need-deps
+	@$(MAKE) --no-print-directory programs
+
+programs: $(BINS)
+tests: $(BINS) $(TEST_BINS)
+benches: $(BINS) $(BENCH_BINS)
+
+$(BUILD)/%.o: %.c Makefile $(wildcard config.mk)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -MMD -MP -c $< -o $@
+
+$(LIB): $(patsubst %.c,$(BUILD)/%.o,$(LIB_SRC) $(PROG_SRC))
+	@rm -f $@
+	ar rcs $@ $^
+
+$(BIN)/anyclass-%: $(BUILD)/%/main.o $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) $^ $(ALL_LIBS) -o $@
+
+$(BUILD)/tests/%: $(BUILD)/tests/%.o $(LIB)
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) $^ $(ALL_LIBS) -o $@
+
+$(BUILD)/tests/demo/make_demo_data: $(BUILD)/tests/demo/scene.o
+
+$(BUILD)/bench/%: $(BUILD)/bench/%.o $(LIB)
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) $^ $(ALL_LIBS) -o $@
+
+-include $(OBJS:.o=.d)
+
+need-deps: ## install what is missing, say nothing otherwise
+	@command -v mpirun >/dev/null && command -v $(firstword $(CC)) >/dev/null && command -v prove >/dev/null && \
+	  $(PKG_CONFIG) --exists $(LIBRARIES) && \
+	  echo '#include <dnnl.h>' | $(CC) -E - >/dev/null 2>&1 || $(MAKE) --no-print-directory deps
+
+deps: ## install the Debian packages (root or sudo)
+	@command -v apt-get >/dev/null || { echo "make deps knows Debian's apt-get only; needed: $(DEBIAN_PACKAGES)" >&2; exit 1; }
+	@as=""; if [ "$$(id -u)" != 0 ]; then command -v sudo >/dev/null || { echo "make deps: run as root or install sudo" >&2; exit 1; }; as=sudo; fi; \
+	  $$as apt-get update -qq && $$as env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(DEBIAN_PACKAGES)
+
+demo: need-deps ## demo data through all four programs on 2 ranks, under build/demo
+	@$(MAKE) --no-print-directory tests
+	@tests/demo/run.sh
+
+check: need-deps ## build and run every test that needs no GPU
+	@$(MAKE) --no-print-directory check-run
+
+check-run: tests
+	@$(MAKE) --no-print-directory headers-alone
+	@BUILD=$(BUILD) BIN=$(BIN) tests/run $(TESTS)
+
+asan tsan: need-deps ## build and run the tests with AddressSanitizer + UBSan / ThreadSanitizer
+	@$(MAKE) --no-print-directory VARIANT=$@ check-run
+
+headers-alone: $(patsubst include/%.h,$(BUILD)/alone/%.ok,$(wildcard include/anyclass/*.h))
+$(BUILD)/alone/%.ok: include/%.h
+	@mkdir -p $(@D)
+	@echo '#include "$*.h"' | $(CC) $(ALL_CFLAGS) -Werror -x c -fsyntax-only - && touch $@
+
+bench: need-deps ## speed against peers (needs Python with torch: bench/README.md)
+	@$(MAKE) --no-print-directory benches
+	@bench/run.sh
+
+lint: ## static analysis and script checks
+	@bash -n $$(git ls-files '*.sh' '*.t' tests/run tests/exec .ci/run)
+	cppcheck --quiet --std=c11 --enable=warning,portability --inline-suppr --error-exitcode=1 \
+	  --suppress=internalAstError -Iinclude -Ilib lib $(PROGRAMS)
+
+format: ## clang-format in place
+	clang-format -i $$(git ls-files '*.c' '*.h' '*.cu' '*.cuh')
+
+install: programs ## into DESTDIR/PREFIX
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib $(DESTDIR)$(PREFIX)/include/anyclass $(DESTDIR)$(PREFIX)/share/doc/anyclass
+	install -m 755 $(BINS) $(DESTDIR)$(PREFIX)/bin
+	install -m 644 $(LIB) $(DESTDIR)$(PREFIX)/lib
+	install -m 644 include/anyclass/*.h $(DESTDIR)$(PREFIX)/include/anyclass
+	install -m 644 README.md docs/*.md $(DESTDIR)$(PREFIX)/share/doc/anyclass
+
+info: ## what this build uses
+	@echo "version $(VERSION), variant $(VARIANT), compiler: $$($(CC) --version | head -1)"
+	@echo "flags: $(ALL_CFLAGS)"
+	@for l in $(LIBRARIES); do echo "$$l $$($(PKG_CONFIG) --modversion $$l)"; done
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z -]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' Makefile
+	@echo "  variables: CC CFLAGS PREFIX DESTDIR VARIANT=release|asan|tsan TESTS='tests/core/*'"
+
+clean: ## remove build/ and bin/
+	rm -rf build bin

@@ -1,0 +1,68 @@
+"""PyTorch's side of `make bench`: images per second of training (or inference) steps on random pixels.
+
+One mode per call, so that modes can be interleaved with ours: eager | channels_last | compile.
+Prints one JSON line."""
+import argparse
+import json
+import resource
+import time
+
+import torch
+import torchvision
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--model", default="resnet50")
+parser.add_argument("--mode", default="eager", choices=["eager", "channels_last", "compile"])
+parser.add_argument("--batch", type=int, default=8)
+parser.add_argument("--image_size", type=int, default=224)
+parser.add_argument("--threads", type=int, default=2)
+parser.add_argument("--steps", type=int, default=5)
+parser.add_argument("--warmup", type=int, default=2)
+parser.add_argument("--inference", action="store_true")
+args = parser.parse_args()
+
+torch.set_num_threads(args.threads)
+torch.manual_seed(0)
+model = torchvision.models.get_model(args.model, num_classes=17)
+x = torch.randint(0, 256, (args.batch, 3, args.image_size, args.image_size), dtype=torch.uint8)
+y = (torch.rand(args.batch, 17) < 0.1).float()
+if args.mode != "eager":
+    model = model.to(memory_format=torch.channels_last)
+    x = x.contiguous(memory_format=torch.channels_last)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
+criterion = torch.nn.BCEWithLogitsLoss()
+mean = torch.tensor([0.47, 0.447, 0.408]).view(1, 3, 1, 1)
+std = torch.tensor([0.233, 0.228, 0.231]).view(1, 3, 1, 1)
+run = torch.compile(model) if args.mode == "compile" else model
+
+
+def train_step():
+    optimizer.zero_grad(set_to_none=True)
+    loss = criterion(run((x.float() / 255 - mean) / std), y)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    return loss.item()
+
+
+def infer_step():
+    with torch.no_grad():
+        return run((x.float() / 255 - mean) / std).sum().item()
+
+
+step = infer_step if args.inference else train_step
+model.train(not args.inference)
+for _ in range(args.warmup):
+    step()
+times = []
+for _ in range(args.steps):
+    start = time.perf_counter()
+    step()
+    times.append(time.perf_counter() - start)
+times.sort()
+median = times[len(times) // 2]
+print(json.dumps({
+    "peer": "torch " + torch.__version__, "mode": args.mode, "model": args.model, "batch": args.batch,
+    "images_per_s": round(args.batch / median, 3), "step_s": round(median, 4),
+    "peak_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+}))

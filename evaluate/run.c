@@ -1,0 +1,204 @@
+/* anyclass-evaluate: options, the order of the steps, and the exit code. */
+#include "evaluate/evaluate.h"
+#include "anyclass/alloc.h"
+#include "anyclass/comm.h"
+#include "anyclass/log.h"
+#include "evaluate/steps.h"
+
+#define FIELD(name) offsetof(evaluate_config, name)
+
+static const ac_option options[] = {
+    {.group = "Scores",
+     .name = "results_output",
+     .type = AC_OPTION_STRING,
+     .offset = FIELD(results_output),
+     .unit = "DIR",
+     .help = "Folder that anyclass-infer wrote: version_NAME/*_sigmoid*.csv."},
+    {.name = "versions",
+     .type = AC_OPTION_STRINGS,
+     .offset = FIELD(versions),
+     .unit = "NAME",
+     .help = "Versions to evaluate, in the order of the table; without it all."},
+    {.name = "scores",
+     .type = AC_OPTION_STRINGS,
+     .offset = FIELD(scores),
+     .unit = "FILE",
+     .help = "Score files instead of --results_output; X.rank0000.csv, X.rank0001.csv, ... count as one set."},
+    {.group = "Labels",
+     .name = "split",
+     .type = AC_OPTION_CHOICE,
+     .offset = FIELD(split),
+     .fallback = "Val",
+     .choices = AC_SPLIT_CHOICES,
+     .help = "Split whose scores and labels are taken."},
+    {.name = "data_root",
+     .type = AC_OPTION_STRING,
+     .offset = FIELD(data_root),
+     .unit = "DIR",
+     .help = "Folder of the shards that anyclass-preprocess wrote."},
+    {.name = "labels",
+     .type = AC_OPTION_STRING,
+     .offset = FIELD(labels),
+     .unit = "FILE",
+     .help = "Labels from a CSV instead: file name, then one 0/1 column per class."},
+    {.group = "Metrics",
+     .name = "threshold",
+     .type = AC_OPTION_DOUBLE,
+     .offset = FIELD(threshold),
+     .fallback = "0.5",
+     .max = 1,
+     .help = "A class is predicted where its score is at least this."},
+    {.name = "output",
+     .type = AC_OPTION_STRING,
+     .offset = FIELD(output),
+     .unit = "DIR",
+     .help = "Folder for the JSON files; without it each lies beside its scores."},
+    AC_COMMON_OPTIONS(evaluate_config),
+};
+
+static const ac_program program = {
+    .name = "anyclass-evaluate",
+    .summary = "Compute metrics of score files and compare versions and checkpoints.",
+    .usage = "--results_output DIR --versions NAME... --data_root DIR [--split Val]",
+    .notes = "Writes {model}_{checkpoint}_{split}_metrics.json for every score set and a table on stdout.\n"
+             "Exit codes: 0 done; 2 usage; 3 bad scores or labels; 4 input/output; 6 ranks out of step.",
+    .options = options,
+    .n_options = sizeof options / sizeof *options,
+    .config_bytes = sizeof(evaluate_config),
+};
+
+static ac_status check_config(const evaluate_config *config)
+{
+    if (!config->results_output == !config->scores.n_items)
+        return ac_error(AC_ERR_USAGE, "give either --results_output DIR or --scores FILE...");
+    if (!config->data_root == !config->labels)
+        return ac_error(AC_ERR_USAGE, "give the labels either as --data_root DIR or as --labels FILE");
+    if (config->versions.n_items > 0 && !config->results_output)
+        return ac_error(AC_ERR_USAGE, "--versions goes with --results_output");
+    return AC_OK;
+}
+
+static ac_status evaluate_set(MPI_Comm comm, const evaluate_config *config, const score_sets *sets,
+                              const score_set *set, const label_table *labels, ac_metrics *out)
+{
+    ac_status status = AC_OK;
+    int rank, size;
+    score_table scores = {0};
+    MPI_Comm_rank(comm, &rank);
+    MPI_Comm_size(comm, &size);
+    AC_TRY(ac_comm_agree(comm, evaluate_read_scores(sets, set, labels, rank, size, &scores)));
+    AC_TRY(evaluate_check_complete(comm, sets, set, labels, &scores));
+    if (config->common.dry_run)
+        goto out;
+    AC_TRY(evaluate_measure(comm, labels, &scores, config->threshold, out));
+    AC_TRY(ac_comm_agree(comm, rank == 0 ? evaluate_write_json(set, labels, out) : AC_OK));
+    ac_log(AC_LOG_INFO, "wrote %s", set->output);
+out:
+    evaluate_release_scores(&scores);
+    return status;
+}
+
+static void warn_absent(const label_table *labels, const ac_metrics *metrics)
+{
+    for (size_t c = 0; metrics->n_absent > 0 && c < labels->n_classes; c++) {
+        const ac_class_count *count = &metrics->class_metrics[c].count;
+        if (count->true_positive + count->false_negative == 0)
+            ac_log(AC_LOG_WARN, "no image of %s shows %s: its metrics are null and left out of means", labels->source,
+                   labels->class_name[c]);
+    }
+}
+
+static ac_status evaluate_sets(MPI_Comm comm, const evaluate_config *config, const score_sets *sets,
+                               const label_table *labels)
+{
+    ac_status status = AC_OK;
+    int rank;
+    ac_metrics *metrics = NULL;
+    ac_progress progress;
+    MPI_Comm_rank(comm, &rank);
+    ac_progress_begin(&progress, "evaluating", "score sets", sets->n_sets);
+    AC_TRY(ac_comm_agree(comm, ac_calloc(sets->n_sets, sizeof *metrics, &metrics)));
+    for (size_t i = 0; i < sets->n_sets; i++) {
+        AC_TRY(evaluate_set(comm, config, sets, &sets->set[i], labels, &metrics[i]));
+        ac_progress_update(&progress, i + 1, NULL);
+    }
+    ac_progress_end(&progress);
+    if (config->common.dry_run) {
+        ac_log(AC_LOG_INFO, "dry run: %zu score sets for %zu images are complete, nothing was written", sets->n_sets,
+               labels->n_images);
+        goto out;
+    }
+    warn_absent(labels, &metrics[0]);
+    AC_TRY(ac_comm_agree(comm, rank == 0 ? evaluate_print_table(stdout, sets, metrics) : AC_OK));
+out:
+    for (size_t i = 0; metrics && i < sets->n_sets; i++)
+        ac_metrics_release(&metrics[i]);
+    ac_free(metrics);
+    return status;
+}
+
+static ac_status evaluate(MPI_Comm comm, const evaluate_config *config)
+{
+    ac_status status = AC_OK;
+    score_sets sets = {0};
+    label_table labels = {0};
+    AC_TRY(check_config(config));
+    AC_TRY(evaluate_find_sets(comm, config, &sets));
+    AC_TRY(evaluate_read_labels(comm, config, &labels));
+    ac_log(AC_LOG_INFO, "%zu score sets in %zu files; %zu images, %zu classes", sets.n_sets, sets.n_files,
+           labels.n_images, labels.n_classes);
+    AC_TRY(evaluate_sets(comm, config, &sets, &labels));
+out:
+    evaluate_release_labels(&labels);
+    evaluate_release_sets(&sets);
+    return status;
+}
+
+/* --help and its like: rank 0 writes. */
+static ac_status answer(ac_option_action action, int rank, const evaluate_config *config)
+{
+    ac_status status = AC_OK;
+    char *text = NULL;
+    if (rank != 0)
+        return AC_OK;
+    if (action == AC_ACTION_HELP)
+        ac_options_print_help(&program, stdout);
+    if (action == AC_ACTION_VERSION)
+        puts(ac_version_text());
+    if (action == AC_ACTION_DUMP_CONFIG) {
+        AC_TRY(ac_options_dump(&program, config, &text));
+        fputs(text, stdout);
+    }
+    if (fflush(stdout) != 0)
+        status = ac_error_errno("cannot write to stdout");
+out:
+    ac_free(text);
+    return status;
+}
+
+int ac_evaluate_run(MPI_Comm parent, int argc, char **argv)
+{
+    ac_status status = AC_OK;
+    int rank = 0, size = 1;
+    MPI_Comm comm = MPI_COMM_NULL;
+    evaluate_config config;
+    ac_option_action action;
+    ac_options *owner = NULL;
+    MPI_Comm_rank(parent, &rank);
+    MPI_Comm_size(parent, &size);
+    ac_log_init(program.name, rank, size, AC_LOG_INFO, false);
+    AC_TRY(ac_comm_begin(parent, &comm));
+    AC_TRY(ac_comm_agree(comm, ac_options_parse(&program, argc, argv, &config, NULL, &action, &owner)));
+    ac_log_init(program.name, rank, size, (ac_log_level)config.common.log_level, config.common.log_all_ranks);
+    if (action != AC_ACTION_RUN)
+        AC_TRY(ac_comm_agree(comm, answer(action, rank, &config)));
+    else
+        AC_TRY(evaluate(comm, &config));
+out:
+    if (status != AC_OK && rank == 0) /* the ranks agreed on status and text */
+        ac_log(AC_LOG_ERROR, "%s", ac_error_text());
+    ac_options_destroy(owner);
+    if (comm != MPI_COMM_NULL)
+        MPI_Comm_free(&comm);
+    return ac_status_exit_code(status);
+}

@@ -1,0 +1,111 @@
+/* What a backend is: memory, a few whole-arena passes, and one kernel row per operator. The plan (plan.h) calls it;
+ * nothing else does. Adding an operator to a backend is one file and one row. Not collective.
+ *
+ * ref: plain loops, the oracle. cpu: oneDNN, own SIMD, OpenMP. Each backend's rows are its own table; a backend that
+ * lacks a row makes ac_plan_create() fail with the operator's name. */
+#ifndef ANYCLASS_BACKEND_H
+#define ANYCLASS_BACKEND_H
+
+#include "anyclass/graph.h"
+#include "anyclass/status.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct ac_backend ac_backend;
+typedef struct ac_kernel ac_kernel;
+
+typedef struct ac_device { /* one open device; the first member of each backend's own struct */
+    const ac_backend *backend;
+} ac_device;
+
+enum { AC_MAX_DOUT = 3 };
+
+/** Add values[n] (double, host memory) over all ranks in place; given to operators that need whole-batch statistics. */
+typedef ac_status ac_sum_function(void *context, double *values, size_t n);
+
+/* One call of a kernel. Pointers are device memory inside the arenas, the same in every step (a step can be captured
+ * and replayed). NULL: absent, or not wanted. */
+typedef struct ac_call {
+    ac_device *device;
+    const ac_graph *graph;
+    const ac_node *node;
+    void *state;                               /* what plan() made */
+    bool training;                             /* forward: make `saved`, update running statistics */
+    bool accumulate;                           /* backward: add to param_gradient instead of writing */
+    const void *input[AC_MAX_INPUTS];
+    void *output[AC_MAX_OUTPUTS];              /* backward: as kept by forward */
+    const void *param[AC_MAX_NODE_PARAMS];     /* buffers are written through (float *) in a training forward */
+    float *param_gradient[AC_MAX_NODE_PARAMS]; /* backward; NULL for buffers */
+    void *saved[AC_MAX_SAVED];
+    const void *doutput[AC_MAX_DOUT];          /* backward: parts of the gradient of output 0; the sum of all counts */
+    int n_doutput;                             /* 1, or more for kernels with AC_KERNEL_SUMS_DOUTPUT; 0 for the loss */
+    void *dinput[AC_MAX_INPUTS];               /* backward: to be written (never added to) */
+    void *workspace;                           /* of the size plan() asked for, shared by all nodes */
+    ac_sum_function *sum_over_ranks;           /* NULL: this rank alone */
+    void *sum_context;
+} ac_call;
+
+enum {
+    AC_KERNEL_SUMS_DOUTPUT = 1,     /* backward reads up to AC_MAX_DOUT gradient parts; otherwise the plan adds them first */
+    AC_KERNEL_INPLACE_FORWARD = 2,  /* output 0 may be the memory of input 0 (when the plan knows nobody needs it) */
+    AC_KERNEL_INPLACE_BACKWARD = 4  /* dinput 0 may be the memory of doutput 0 */
+};
+
+typedef struct ac_kernel_plan { /* filled by ac_kernel.plan, all zero before */
+    void *state;            /* primitives, tables; released by ac_kernel.release */
+    size_t workspace_bytes; /* most that forward or backward needs */
+} ac_kernel_plan;
+
+struct ac_kernel {
+    const ac_op *op;
+    unsigned flags;
+    /** Check support for these shapes, create primitives, ask for workspace. `wants_dinput` bit i: dinput i will be asked
+     * for. May be NULL (no state). AC_ERR_UNSUPPORTED with a reason. */
+    ac_status (*plan)(ac_device *device, const ac_graph *graph, const ac_node *node, bool training, unsigned wants_dinput,
+                      ac_kernel_plan *out);
+    void (*release)(void *state); /* may be NULL */
+    ac_status (*forward)(const ac_call *call);
+    ac_status (*backward)(const ac_call *call); /* NULL: no gradient */
+};
+
+typedef struct ac_optimizer_update { /* one pass over a whole arena; formulas in optimizer_formula.h */
+    int kind;               /* ac_optimizer_kind */
+    size_t n;
+    float *value;
+    const float *gradient;
+    float *moment[2];       /* sgd: momentum; adamW: first and second moment */
+    double learning_rate, weight_decay, momentum, beta1, beta2, epsilon;
+    int64_t step;           /* from 1 */
+    double gradient_scale;  /* clipping (and loss scale): the gradient is multiplied by it first */
+} ac_optimizer_update;
+
+struct ac_backend {
+    const char *name; /* "ref", "cpu" */
+    const ac_kernel *const *kernels;
+    size_t n_kernels;
+    /** @param n_threads 0 = all that the process may use */
+    ac_status (*open)(int n_threads, ac_device **out);
+    void (*close)(ac_device *device);
+    /** One line: processor, instruction set, library version, threads. */
+    void (*describe)(const ac_device *device, char *out, size_t capacity);
+    ac_status (*allocate)(ac_device *device, size_t n_bytes, void **out); /* zeroed, 64-byte aligned or better */
+    void (*release)(ac_device *device, void *block);
+    ac_status (*upload)(ac_device *device, void *to, const void *from_host, size_t n_bytes);
+    ac_status (*download)(ac_device *device, void *to_host, const void *from, size_t n_bytes);
+    ac_status (*zero)(ac_device *device, void *block, size_t n_bytes);
+    /** to[i] += from[i], n elements of `dtype`. */
+    ac_status (*add)(ac_device *device, ac_dtype dtype, void *to, const void *from, size_t n);
+    /** Sum of squares of float [n] in double, in an order that depends on n alone. */
+    ac_status (*sum_squares)(ac_device *device, const float *values, size_t n, double *out);
+    ac_status (*optimizer_update)(ac_device *device, const ac_optimizer_update *update);
+};
+
+/** Backend by name; NULL if this build has none of that name. */
+const ac_backend *ac_backend_find(const char *name);
+/** "cpu|ref": names in this build, as an option's choices. */
+const char *ac_backend_names(void);
+/** Row of `op` in `backend`, or NULL. */
+const ac_kernel *ac_backend_kernel(const ac_backend *backend, const ac_op *op);
+
+#endif

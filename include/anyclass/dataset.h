@@ -1,0 +1,53 @@
+/* Annotations: which images there are and what they show. One reader per annotation format fills the same table.
+ * Knows nothing of pixels. Not collective. */
+#ifndef ANYCLASS_DATASET_H
+#define ANYCLASS_DATASET_H
+
+#include "anyclass/status.h"
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum ac_split { AC_SPLIT_TRAIN, AC_SPLIT_VAL, AC_SPLIT_TEST } ac_split;
+#define AC_SPLIT_CHOICES "Train|Val|Test"
+
+/** "train", "val", "test": as used in file names. */
+const char *ac_split_name(ac_split split);
+
+typedef struct ac_dataset {
+    char *source;           /* annotation file it came from (base name), for the shards' attributes */
+    char **class_name;      /* [n_classes] */
+    size_t n_classes;
+    size_t n_samples;
+    size_t *name_offset;    /* [n_samples + 1] into name_pool; names are zero-terminated there */
+    char *name_pool;
+    uint8_t *label;         /* [n_samples, n_classes], each 0 or 1; a row of zeros is a negative image */
+    float mean[3], std[3];  /* normalisation constants of the data set, RGB in 0..1 */
+    size_t name_capacity, label_capacity, pool_bytes, pool_capacity; /* used while filling */
+} ac_dataset;
+
+typedef struct ac_dataset_options {
+    const char *kind;       /* "coco", "csv", ...: see ac_dataset_kinds() */
+    const char *ann_root;   /* folder of the annotation files, or the file itself */
+    ac_split split;
+} ac_dataset_options;
+
+/** "csv|coco": the kinds this build reads, as an option's choices. */
+const char *ac_dataset_kinds(void);
+
+/** Read the annotations of one split. Samples come in file order; a file name that occurs twice is AC_ERR_DATA, and so
+ * are labels other than 0/1, a missing column or member; messages name file, line and column. `out` is zeroed by the
+ * callee; release it with ac_dataset_release() after success. AC_ERR_IO when the file is missing. */
+AC_NODISCARD ac_status ac_dataset_read(const ac_dataset_options *options, ac_dataset *out);
+void ac_dataset_release(ac_dataset *dataset);
+
+/** File name of sample i, borrowed. */
+const char *ac_dataset_name(const ac_dataset *dataset, size_t i);
+
+/* For readers: build a table. */
+AC_NODISCARD ac_status ac_dataset_add_class(ac_dataset *dataset, const char *name);
+/** Adds a sample with all labels 0; all classes must have been added. Its index is n_samples - 1 afterwards. */
+AC_NODISCARD ac_status ac_dataset_add_sample(ac_dataset *dataset, const char *file_name);
+/** AC_ERR_DATA naming a file name that occurs twice. */
+AC_NODISCARD ac_status ac_dataset_check_unique(const ac_dataset *dataset, const char *where);
+
+#endif

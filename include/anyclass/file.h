@@ -1,0 +1,55 @@
+/* Files that are complete or absent: written under a temporary name, checked, synced, renamed.
+ * Also reading a whole file, and paths. Serves every text and binary output that is not HDF5. Not collective. */
+#ifndef ANYCLASS_FILE_H
+#define ANYCLASS_FILE_H
+
+#include "anyclass/status.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+enum { AC_PATH_BYTES = 4096 };
+
+/* A file being written. Opaque fields; a zeroed struct is a valid "no file". */
+typedef struct ac_file {
+    FILE *stream;
+    char path[AC_PATH_BYTES]; /* the final name */
+    char part[AC_PATH_BYTES]; /* the temporary name: path + ".part" */
+    bool failed;
+} ac_file;
+
+/** Open `path`.part for writing, replacing a left-over one. AC_ERR_IO with the path and reason. */
+AC_NODISCARD ac_status ac_file_create(ac_file *file, const char *path);
+/** Append bytes. After a failure ac_file_commit() fails as well. */
+AC_NODISCARD ac_status ac_file_write(ac_file *file, const void *bytes, size_t n);
+/** Append formatted text. */
+AC_NODISCARD ac_status ac_file_printf(ac_file *file, const char *format, ...) AC_PRINTF(2, 3);
+/** Flush, fsync, close (each checked), rename to the final name, fsync the folder. On failure the temporary file is
+ * removed and a file that had the final name before is untouched. */
+AC_NODISCARD ac_status ac_file_commit(ac_file *file);
+/** Close and remove the temporary file. Safe on a zeroed, committed or failed file. */
+void ac_file_discard(ac_file *file);
+
+/** Test aid: let the n-th file operation (write, flush, sync, close, rename) from now fail as on a full disk, once.
+ * 0 switches it off. */
+void ac_file_fail_at(uint64_t n);
+
+/** Flush a file that another library wrote, rename `part` to `path`, sync the folder. */
+AC_NODISCARD ac_status ac_file_publish(const char *part, const char *path);
+
+/** Read a whole file, with one zero byte added behind it (not counted in *n).
+ * @param max_bytes  AC_ERR_DATA if the file is larger; 0 = no limit
+ * @param[out] bytes owned by the caller (ac_free). AC_ERR_IO if it cannot be read. */
+AC_NODISCARD ac_status ac_file_read_all(const char *path, size_t max_bytes, uint8_t **bytes, size_t *n);
+
+/** a/b into out[AC_PATH_BYTES]; AC_ERR_USAGE if it does not fit. An absolute b replaces a. */
+AC_NODISCARD ac_status ac_path_join(char *out, const char *a, const char *b);
+/** True if something is there (any type). */
+bool ac_path_exists(const char *path);
+/** Make a folder and its parents; one that exists is fine. */
+AC_NODISCARD ac_status ac_path_make_folders(const char *path);
+/** Check without writing that files could be made in `folder` (or in its nearest existing parent). */
+AC_NODISCARD ac_status ac_path_check_writable(const char *folder);
+
+#endif

@@ -1,0 +1,25 @@
+/* Content hashes: XXH3-128 of bytes, for shards, samples, tensors and parameters. Detects damage, not malice. */
+#ifndef ANYCLASS_HASH_H
+#define ANYCLASS_HASH_H
+
+#include "anyclass/status.h"
+#include <stddef.h>
+#include <stdint.h>
+
+enum { AC_HASH_TEXT_BYTES = 33 };
+
+typedef struct ac_hash {
+    uint64_t low, high;
+} ac_hash;
+
+ac_hash ac_hash_bytes(const void *bytes, size_t n);
+/** 64-bit XXH3 of bytes: the hash of one image in a shard. */
+uint64_t ac_hash64_bytes(const void *bytes, size_t n);
+/** Hash of a file's bytes, read in pieces. AC_ERR_IO. */
+AC_NODISCARD ac_status ac_hash_file(const char *path, ac_hash *out);
+int ac_hash_equal(ac_hash a, ac_hash b);
+/** 32 hexadecimal digits, high half first. */
+void ac_hash_format(ac_hash hash, char out[AC_HASH_TEXT_BYTES]);
+AC_NODISCARD ac_status ac_hash_parse(const char *text, ac_hash *out);
+
+#endif

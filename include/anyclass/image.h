@@ -1,0 +1,54 @@
+/* Images: JPEG and PNG to 8-bit RGB as Pillow's convert("RGB") gives it, and Pillow's antialiased bilinear resize,
+ * bit for bit. Knows nothing of data sets or shards. Not collective; every function may run in many threads at once. */
+#ifndef ANYCLASS_IMAGE_H
+#define ANYCLASS_IMAGE_H
+
+#include "anyclass/status.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct ac_image {
+    uint8_t *pixel; /* [height, width, 3] RGB, owned (ac_free); room for capacity bytes, kept between decodes */
+    size_t capacity;
+    int width_px, height_px;
+} ac_image;
+
+typedef struct ac_decode_options {
+    bool allow_warnings;    /* accept what libjpeg / libpng call a warning (truncated data, bad CRC of ancillary data) */
+    bool apply_orientation; /* apply the EXIF orientation (Pillow and the reference ignore it) */
+    int min_side_px;        /* > 0: JPEG may be decoded at 1/2, 1/4 or 1/8 scale as long as both sides stay at least this
+                               long ("fast decode", not bit-equal); 0: full size */
+    int64_t max_pixels;     /* refuse larger headers before memory is taken; 0 = 178,956,970 (Pillow's error limit) */
+} ac_decode_options;
+
+/** Decode a JPEG or PNG file held in memory; the kind is found from the first bytes.
+ * @param[in]     bytes   the file
+ * @param[in,out] image   zeroed or used before; its memory is used again. Release with ac_image_release().
+ * @return AC_OK; AC_ERR_DATA with the reason (not an image, truncated, corrupt, warning, too large, unsupported kind),
+ *         AC_ERR_MEMORY. After a failure the pixels are undefined. */
+AC_NODISCARD ac_status ac_image_decode(const uint8_t *bytes, size_t n_bytes, const ac_decode_options *options, ac_image *image);
+
+/** Read a file and decode it; the text names the file. AC_ERR_IO when it cannot be read (AC_ERR_DATA when it is missing
+ * is the caller's decision). `scratch` and `scratch_bytes` keep the file buffer between calls (start with NULL, 0;
+ * release with ac_free). */
+AC_NODISCARD ac_status ac_image_load(const char *path, const ac_decode_options *options, ac_image *image,
+                                     uint8_t **scratch, size_t *scratch_bytes);
+
+void ac_image_release(ac_image *image);
+
+typedef struct ac_resizer ac_resizer; /* filter tables and row buffers, used again from image to image; one per thread */
+
+/** @param size_px  side of the square result, 1 .. 4096 */
+AC_NODISCARD ac_status ac_resizer_create(int size_px, ac_resizer **out);
+void ac_resizer_destroy(ac_resizer *resizer);
+/** Resize without keeping the aspect ratio: Pillow's Image.resize((S, S), BILINEAR) with antialiasing, the same bytes.
+ * @param[out] out  uint8 [S, S, 3], owned by the caller. */
+AC_NODISCARD ac_status ac_resizer_run(ac_resizer *resizer, const ac_image *image, uint8_t *out);
+
+/** Write RGB [height, width, 3] (channels 3) or grey [height, width] (channels 1) as JPEG / PNG at `path`: for demo
+ * data, tests and thumbnails. */
+AC_NODISCARD ac_status ac_image_write_jpeg(const char *path, const uint8_t *pixels, int width_px, int height_px, int channels, int quality);
+AC_NODISCARD ac_status ac_image_write_png(const char *path, const uint8_t *pixels, int width_px, int height_px, int channels);
+
+#endif

@@ -1,0 +1,84 @@
+/* Scores and labels in, numbers out: counts at a threshold, ranking metrics with tie groups, and means over classes.
+ * The same code serves validation while training and anyclass-evaluate. Order of rows never matters.
+ * Not collective; for many ranks, count per rank and add the counts (integers), rank per class. */
+#ifndef ANYCLASS_METRICS_H
+#define ANYCLASS_METRICS_H
+
+#include "anyclass/json.h"
+#include "anyclass/status.h"
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct ac_class_count { /* of one class at one threshold; plain integers, so that ranks can add them */
+    int64_t true_positive, false_positive, false_negative, true_negative;
+} ac_class_count;
+
+typedef struct ac_image_count { /* image level: negative = no class reaches the threshold */
+    int64_t true_negative;      /* no label, none predicted */
+    int64_t false_positive;     /* no label, some predicted */
+    int64_t false_negative;     /* some label, none predicted */
+    int64_t true_positive;      /* some label, some predicted */
+} ac_image_count;
+
+/** Count rows [n] into class[n_classes] and image, adding to what they hold. A class is predicted when score >= threshold
+ * (the float's value against the double). A NaN score is AC_ERR_NUMERIC naming row and class; the counts are then
+ * incomplete.
+ * @param scores  float [n, n_classes]; @param labels uint8 [n, n_classes] */
+AC_NODISCARD ac_status ac_metrics_count(const float *scores, const uint8_t *labels, size_t n, size_t n_classes, double threshold,
+                                        ac_class_count *class_count, ac_image_count *image_count);
+/** The same for scores read from text: "0.7" reaches the threshold 0.7, which the nearest float does not. */
+AC_NODISCARD ac_status ac_metrics_count_double(const double *scores, const uint8_t *labels, size_t n, size_t n_classes,
+                                               double threshold, ac_class_count *class_count, ac_image_count *image_count);
+
+/** Average precision of one class, as scikit-learn defines it (sum over distinct scores of (R_k - R_{k-1}) P_k; equal
+ * scores form one group). Sorts a copy. *ap = NaN when there is no positive. All ranking functions: a NaN score is
+ * AC_ERR_NUMERIC naming the row, more than 2^32 - 1 rows AC_ERR_RANGE, and AC_ERR_MEMORY.
+ * @param scores float [n] with stride; @param labels uint8 with stride (both n_classes for a row-major table) */
+AC_NODISCARD ac_status ac_metrics_average_precision(const float *scores, const uint8_t *labels, size_t n, size_t stride, double *ap);
+
+/** ROC-AUC of one class (ties count one half); NaN when positives or negatives are absent. */
+AC_NODISCARD ac_status ac_metrics_roc_auc(const float *scores, const uint8_t *labels, size_t n, size_t stride, double *auc);
+/** Both from one sort, for scores read from text. `ap` and `auc` may be NULL. */
+AC_NODISCARD ac_status ac_metrics_rank_double(const double *scores, const uint8_t *labels, size_t n, size_t stride, double *ap,
+                                              double *auc);
+
+typedef struct ac_class_metrics {
+    ac_class_count count;
+    double precision, recall, f1, f2; /* 0 where nothing was predicted; NaN where the class has no positive */
+    double average_precision, roc_auc; /* NaN where undefined */
+} ac_class_metrics;
+
+typedef struct ac_metrics {
+    size_t n_classes;
+    int64_t n_images;
+    double threshold;
+    ac_class_metrics *class_metrics; /* [n_classes], owned */
+    size_t n_absent;                 /* classes without a positive: left out of the macro means */
+    double macro_precision, macro_recall, macro_f1, macro_f2, mean_average_precision, macro_roc_auc;
+    double micro_precision, micro_recall, micro_f1, micro_f2;
+    double f1_negative, f1_positive; /* image level; NaN where there is no such image */
+    ac_image_count image_count;
+} ac_metrics;
+
+/** Ratios and means from counts. `ap` and `auc` are [n_classes] (NaN: undefined) or NULL. `out` is filled; release it
+ * with ac_metrics_release(). */
+AC_NODISCARD ac_status ac_metrics_summarise(const ac_class_count *class_count, const ac_image_count *image_count, size_t n_classes,
+                                            double threshold, const double *ap, const double *auc, ac_metrics *out);
+void ac_metrics_release(ac_metrics *metrics);
+
+typedef struct ac_ratios {
+    double precision, recall, f1, f2;
+} ac_ratios;
+
+/** Precision, recall, F1 and F2 from counts: 0 where nothing true was predicted, NaN where there is nothing to find
+ * (true_positive + false_negative is 0). */
+void ac_metrics_ratios(int64_t true_positive, int64_t false_positive, int64_t false_negative, ac_ratios *out);
+
+/** F-beta from counts: (1 + b^2) TP / ((1 + b^2) TP + b^2 FN + FP), 0 when TP is 0. */
+double ac_metrics_f_beta(int64_t true_positive, int64_t false_positive, int64_t false_negative, double beta);
+
+/** Write as the members "Main", "Meta", "Class" of the object that is open in `json`, under the reference's names
+ * (docs/formats.md). `class_name` [n_classes] is borrowed. */
+void ac_metrics_write_json(const ac_metrics *metrics, char *const *class_name, ac_json *json);
+
+#endif

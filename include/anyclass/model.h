@@ -1,0 +1,56 @@
+/* Models by name, and the whole network around one: pixels in, logits and loss out. A model is a table of layers that
+ * appends operators to a graph; it knows no device. Not collective. */
+#ifndef ANYCLASS_MODEL_H
+#define ANYCLASS_MODEL_H
+
+#include "anyclass/graph.h"
+#include "anyclass/loss.h"
+#include "anyclass/ops.h"
+
+typedef struct ac_model { /* one row of the registry */
+    const char *name;          /* "resnet50" */
+    int min_image_px;          /* smallest side the architecture allows */
+    int image_multiple_px;     /* the side must be a multiple of this */
+    const void *table;         /* the family's layer table */
+    /** Append the network from normalised images [N, S, S, 3] to logits [N, n_classes]. */
+    ac_value (*build)(const struct ac_model *model, ac_graph *graph, ac_value images, int64_t n_classes);
+} ac_model;
+
+/** Row by name; NULL if there is none. */
+const ac_model *ac_model_find(const char *name);
+/** "resnet18|resnet50|...": an option's choices. Static storage. */
+const char *ac_model_names(void);
+/** i-th row, NULL behind the last. */
+const ac_model *ac_model_at(size_t i);
+
+typedef struct ac_network_options {
+    const ac_model *model;
+    int64_t batch;             /* images of one step on this rank */
+    int image_size_px;
+    int64_t n_classes;
+    float mean[3], std[3];
+    bool training;             /* with targets and loss; false: logits only */
+    bool flip;                 /* random mirror images (training) */
+    bool sync_bn;
+    uint64_t seed;             /* of the augmentation */
+    ac_loss_config loss;
+    ac_dtype activation_dtype; /* AC_F32 */
+} ac_network_options;
+
+typedef struct ac_network {    /* a graph and its ends */
+    ac_graph *graph;
+    ac_value images;              /* input, uint8 [N, S, S, 3] */
+    ac_value keys;                /* input, int64 [N] sample keys */
+    ac_value targets;             /* input, uint8 [N, M]; AC_NO_VALUE without training */
+    ac_value class_weights;       /* input, f64 [M + 1]; same */
+    ac_value inverse_denominator; /* input, f64 [1]; same */
+    ac_value logits;              /* result, f32 [N, M] */
+    ac_value loss;                /* result, f64 [1]; AC_NO_VALUE without training */
+} ac_network;
+
+/** Build the network; AC_ERR_USAGE when the image size does not suit the model, AC_ERR_RANGE naming layer and reason.
+ * Release with ac_network_release() after success. */
+AC_NODISCARD ac_status ac_network_build(const ac_network_options *options, ac_network *out);
+void ac_network_release(ac_network *network);
+
+#endif

@@ -1,0 +1,78 @@
+/* A split as training and inference see it: all its shards behind one sample index, the order of samples, and the
+ * threads that bring batches. Not collective: each rank opens what it reads; results do not depend on the rank. */
+#ifndef ANYCLASS_STORE_H
+#define ANYCLASS_STORE_H
+
+#include "anyclass/shard.h"
+#include "anyclass/status.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef struct ac_store { /* read-only after opening, shared by threads */
+    ac_manifest manifest;
+    ac_shard *shard;            /* [manifest.n_shards] */
+    int64_t *first;             /* [n_shards + 1] index of each shard's first sample */
+    int64_t n_samples;
+    size_t n_classes;
+    int image_size_px;
+    size_t image_bytes;         /* S * S * 3 */
+    uint8_t *label;             /* [n_samples, n_classes] */
+    uint8_t *n_labels;          /* [n_samples] labels of each image, at most 255 */
+    uint8_t *checked;           /* [n_samples] 1 once the image's hash was compared (relaxed atomics) */
+} ac_store;
+
+/** Open a split. AC_ERR_IO, AC_ERR_DATA naming the shard; class names, sizes and counts must agree with the manifest. */
+AC_NODISCARD ac_status ac_store_open(const char *folder, const char *split, ac_store *out);
+void ac_store_close(ac_store *store);
+/** Pixels of sample i, hash compared on first use. Any thread. */
+AC_NODISCARD ac_status ac_store_read_image(ac_store *store, int64_t i, uint8_t *out);
+const char *ac_store_name(const ac_store *store, int64_t i);
+
+/* Sample order: a keyed permutation of [0, n) that needs no memory and can be entered anywhere (Feistel network on the
+ * next even power of two, cycle walking), keyed by (seed, epoch) through Philox. */
+typedef struct ac_order {
+    uint64_t n;
+    uint32_t round_key[8];
+    int half_bits;
+    bool shuffle; /* false: identity */
+} ac_order;
+
+void ac_order_init(ac_order *order, uint64_t n, uint64_t seed, uint64_t epoch, bool shuffle);
+/** Sample at `position` < n. */
+uint64_t ac_order_at(const ac_order *order, uint64_t position);
+
+typedef struct ac_batch {
+    int64_t step;          /* global step inside the epoch */
+    int n;                 /* samples in it; the rest of the buffers (up to batch_size) repeats the last sample */
+    uint8_t *image;        /* [batch_size, S, S, 3] */
+    uint8_t *label;        /* [batch_size, n_classes] */
+    int64_t *sample;       /* [batch_size] index in the store */
+    int64_t *key;          /* [batch_size] sample key for random draws: epoch * 2^40 + index */
+} ac_batch;
+
+typedef struct ac_loader_config {
+    ac_store *store;       /* borrowed */
+    uint64_t seed;
+    bool shuffle;
+    int64_t global_batch;  /* images of one global step */
+    int64_t slice_first;   /* this rank's part of each global batch: positions [slice_first, slice_first + slice_n) */
+    int64_t slice_n;
+    bool drop_last;        /* training: a last, smaller batch is left out; otherwise its missing rows are padding */
+    int n_threads;         /* 0 = 1 */
+    int n_prefetch;        /* batches in flight; 0 = 4 */
+} ac_loader_config;
+
+typedef struct ac_loader ac_loader;
+
+/** Start the threads. No allocation happens per batch afterwards. */
+AC_NODISCARD ac_status ac_loader_create(const ac_loader_config *config, ac_loader **out);
+void ac_loader_destroy(ac_loader *loader);
+/** Global steps per epoch under `config`. */
+int64_t ac_loader_steps_per_epoch(const ac_loader_config *config);
+/** Begin `epoch` at global step `first_step`; whatever was in flight is dropped. */
+AC_NODISCARD ac_status ac_loader_begin(ac_loader *loader, int64_t epoch, int64_t first_step);
+/** Next batch in order, valid until the next call; *batch = NULL at the end of the epoch.
+ * AC_ERR_DATA / AC_ERR_IO from the reading thread (naming shard and sample). `waited_s` may be NULL. */
+AC_NODISCARD ac_status ac_loader_next(ac_loader *loader, const ac_batch **batch, double *waited_s);
+
+#endif

@@ -1,0 +1,40 @@
+/* Agreement: one rank's failure is everybody's decision. */
+#include "anyclass/comm.h"
+#include "anyclass/hash.h"
+#include <stdio.h>
+#include <string.h>
+
+ac_status ac_comm_agree(MPI_Comm comm, ac_status mine)
+{
+    ac_status status = AC_OK;
+    int rank, size, first_failed;
+    AC_TRY(ac_comm_check(MPI_Comm_rank(comm, &rank), "MPI_Comm_rank"));
+    AC_TRY(ac_comm_check(MPI_Comm_size(comm, &size), "MPI_Comm_size"));
+    int candidate = mine == AC_OK ? size : rank;
+    AC_TRY(ac_comm_check(MPI_Allreduce(&candidate, &first_failed, 1, MPI_INT, MPI_MIN, comm), "MPI_Allreduce"));
+    if (first_failed == size)
+        return AC_OK;
+    struct {
+        int status;
+        char text[AC_ERROR_TEXT_BYTES];
+    } message = {.status = (int)mine};
+    snprintf(message.text, sizeof message.text, "%s", ac_error_text());
+    AC_TRY(ac_comm_check(MPI_Bcast(&message, (int)sizeof message, MPI_BYTE, first_failed, comm), "MPI_Bcast"));
+    if (rank == first_failed)
+        return mine;
+    return ac_error((ac_status)message.status, "rank %d: %s", first_failed, message.text);
+out:
+    return status;
+}
+
+ac_status ac_comm_same(MPI_Comm comm, const void *bytes, size_t n_bytes, bool *same)
+{
+    ac_status status = AC_OK;
+    ac_hash hash = ac_hash_bytes(bytes, n_bytes);
+    /* the smallest and the largest of each half, in one reduction: max(~x) is ~min(x) */
+    uint64_t mine[4] = {hash.low, ~hash.low, hash.high, ~hash.high}, most[4];
+    AC_TRY(ac_comm_check(MPI_Allreduce(mine, most, 4, MPI_UINT64_T, MPI_MAX, comm), "MPI_Allreduce"));
+    *same = most[0] == ~most[1] && most[2] == ~most[3];
+out:
+    return status;
+}

@@ -1,0 +1,34 @@
+/* image_input: uint8 pixels to normalised activations. */
+#include "nn/op/op.h"
+
+static ac_status infer(ac_graph *graph, ac_node *node)
+{
+    ac_status status = AC_OK;
+    AC_TRY(ac_op_expect_dims(graph, node, 0, 4));
+    AC_TRY(ac_op_expect_dims(graph, node, 1, 1));
+    const ac_shape *image = ac_graph_shape(graph, node->input[0]), *key = ac_graph_shape(graph, node->input[1]);
+    if (image->dtype != AC_U8 || image->dim[3] != 3 || key->dtype != AC_I64 || key->dim[0] != image->dim[0])
+        return ac_error(AC_ERR_RANGE, "needs uint8 [N, S, S, 3] and int64 keys [N]");
+    const ac_image_input_attribute *attribute = (const void *)node->attribute;
+    for (int c = 0; c < 3; c++)
+        if (!(attribute->std[c] > 0))
+            return ac_error(AC_ERR_RANGE, "standard deviations must be above 0");
+    AC_TRY(ac_graph_set_output(graph, node, 0, ac_op_activation_shape(graph, *image)));
+out:
+    return status;
+}
+
+const ac_op ac_op_image_input = {
+    .name = "image_input",
+    .attribute_bytes = sizeof(ac_image_input_attribute),
+    .min_inputs = 2,
+    .max_inputs = 2,
+    .infer = infer,
+    .keep = ac_op_keep_nothing,
+};
+
+ac_value ac_add_image_input(ac_graph *graph, const char *name, ac_value images, ac_value keys, const ac_image_input_attribute *attribute)
+{
+    ac_value inputs[] = {images, keys};
+    return ac_graph_append(graph, &ac_op_image_input, name, inputs, 2, attribute);
+}

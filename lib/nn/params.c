@@ -1,0 +1,207 @@
+/* Parameters in flat arenas, and the way between them and PyTorch's names and layouts. */
+#include "anyclass/params.h"
+#include "anyclass/alloc.h"
+#include "anyclass/random.h"
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+static size_t padded(size_t n)
+{
+    return (n + AC_PARAM_ALIGN - 1) / AC_PARAM_ALIGN * AC_PARAM_ALIGN;
+}
+
+/* Reverse order of use: the gradients that backward finishes first lie first. */
+static void lay_out(ac_params *params)
+{
+    for (size_t p = params->n_params; p-- > 0;) {
+        size_t n = (size_t)ac_shape_elements(&params->info[p].shape);
+        size_t *total = params->info[p].role == AC_PARAM_BUFFER ? &params->n_buffers : &params->n_values;
+        params->offset[p] = *total;
+        *total += padded(n);
+        if (params->info[p].role != AC_PARAM_BUFFER)
+            params->n_trainable += n;
+    }
+}
+
+static ac_status check_names(const ac_params *params)
+{
+    for (size_t p = 0; p < params->n_params; p++)
+        if (ac_params_find(params, params->info[p].name) != (int)p)
+            return ac_error(AC_ERR_RANGE, "two parameters are called %s", params->info[p].name);
+    return AC_OK;
+}
+
+ac_status ac_params_create(ac_device *device, const ac_graph *graph, bool with_gradient, ac_params **out)
+{
+    ac_status status = AC_OK;
+    ac_params *params = NULL;
+    const ac_backend *backend = device->backend;
+    AC_TRY(ac_calloc(1, sizeof *params, &params));
+    params->device = device;
+    params->n_params = graph->n_params;
+    AC_TRY(ac_malloc(graph->n_params, sizeof *params->info, &params->info));
+    AC_TRY(ac_calloc(graph->n_params, sizeof *params->offset, &params->offset));
+    if (graph->n_params)
+        memcpy(params->info, graph->param, graph->n_params * sizeof *params->info);
+    AC_TRY(check_names(params));
+    lay_out(params);
+    AC_TRY(backend->allocate(device, params->n_values * sizeof(float), (void **)&params->value));
+    AC_TRY(backend->allocate(device, params->n_buffers * sizeof(float), (void **)&params->buffer));
+    if (with_gradient)
+        AC_TRY(backend->allocate(device, params->n_values * sizeof(float), (void **)&params->gradient));
+    *out = params;
+    return AC_OK;
+out:
+    ac_params_destroy(params);
+    *out = NULL;
+    return status;
+}
+
+void ac_params_destroy(ac_params *params)
+{
+    if (!params)
+        return;
+    if (params->device) {
+        params->device->backend->release(params->device, params->value);
+        params->device->backend->release(params->device, params->gradient);
+        params->device->backend->release(params->device, params->buffer);
+    }
+    ac_free(params->info);
+    ac_free(params->offset);
+    ac_free(params);
+}
+
+int ac_params_find(const ac_params *params, const char *name)
+{
+    for (size_t p = 0; p < params->n_params; p++)
+        if (strcmp(params->info[p].name, name) == 0)
+            return (int)p;
+    return -1;
+}
+
+/* Position of PyTorch's element e in the stored layout. */
+static size_t stored_index(const ac_param_info *info, size_t e)
+{
+    if (info->layout == AC_LAYOUT_PLAIN)
+        return e;
+    size_t in = (size_t)info->shape.dim[1], height = (size_t)info->shape.dim[2], width = (size_t)info->shape.dim[3];
+    size_t x = e % width, y = e / width % height, i = e / (width * height) % in, o = e / (width * height * in);
+    return ((o * height + y) * width + x) * in + i;
+}
+
+static float *arena_of(const ac_params *params, int p, float *arena)
+{
+    if (!arena)
+        arena = params->info[p].role == AC_PARAM_BUFFER ? params->buffer : params->value;
+    return arena + params->offset[p];
+}
+
+static ac_status check_index(const ac_params *params, int p)
+{
+    return p >= 0 && (size_t)p < params->n_params ? AC_OK : ac_error(AC_ERR_RANGE, "no parameter %d", p);
+}
+
+ac_status ac_params_get(const ac_params *params, int p, const float *arena, float *host)
+{
+    ac_status status = AC_OK;
+    float *stored = NULL;
+    AC_TRY(check_index(params, p));
+    const ac_param_info *info = &params->info[p];
+    size_t n = (size_t)ac_shape_elements(&info->shape);
+    const float *from = arena_of(params, p, (float *)arena);
+    if (info->layout == AC_LAYOUT_PLAIN)
+        return params->device->backend->download(params->device, host, from, n * sizeof(float));
+    AC_TRY(ac_malloc(n, sizeof(float), &stored));
+    AC_TRY(params->device->backend->download(params->device, stored, from, n * sizeof(float)));
+    for (size_t e = 0; e < n; e++)
+        host[e] = stored[stored_index(info, e)];
+out:
+    ac_free(stored);
+    return status;
+}
+
+ac_status ac_params_set(ac_params *params, int p, float *arena, const float *host)
+{
+    ac_status status = AC_OK;
+    float *stored = NULL;
+    AC_TRY(check_index(params, p));
+    const ac_param_info *info = &params->info[p];
+    size_t n = (size_t)ac_shape_elements(&info->shape);
+    float *to = arena_of(params, p, arena);
+    if (info->layout == AC_LAYOUT_PLAIN)
+        return params->device->backend->upload(params->device, to, host, n * sizeof(float));
+    AC_TRY(ac_malloc(n, sizeof(float), &stored));
+    for (size_t e = 0; e < n; e++)
+        stored[stored_index(info, e)] = host[e];
+    AC_TRY(params->device->backend->upload(params->device, to, stored, n * sizeof(float)));
+out:
+    ac_free(stored);
+    return status;
+}
+
+/* Standard normal from one counter block (Box and Muller). */
+static double draw_normal(ac_philox block)
+{
+    double u = 1.0 - ac_uniform_double(block.word[0], block.word[1]), v = ac_uniform_double(block.word[2], block.word[3]);
+    return sqrt(-2.0 * log(u)) * cos(6.283185307179586 * v);
+}
+
+static float draw_initial(const ac_init *init, uint64_t seed, size_t p, size_t e)
+{
+    /* the element number goes into the index, so that tables of more than 2^32 elements stay distinct */
+    uint64_t index = (uint64_t)p << 40 | (uint64_t)e;
+    for (uint32_t attempt = 0;; attempt++) {
+        ac_philox block = ac_random_block(seed, AC_STREAM_INIT, index, attempt);
+        double normal;
+        switch (init->kind) {
+        case AC_INIT_CONSTANT:
+            return init->a;
+        case AC_INIT_UNIFORM:
+            return (float)(init->a + ac_uniform_double(block.word[0], block.word[1]) * ((double)init->b - init->a));
+        case AC_INIT_NORMAL:
+            return (float)(init->a + draw_normal(block) * init->b);
+        case AC_INIT_TRUNCATED_NORMAL:
+            normal = draw_normal(block);
+            if (fabs(normal) <= 2)
+                return (float)(init->a + normal * init->b);
+            break;
+        }
+    }
+}
+
+ac_status ac_params_init(ac_params *params, uint64_t seed)
+{
+    ac_status status = AC_OK;
+    float *host = NULL;
+    size_t largest = 0;
+    for (size_t p = 0; p < params->n_params; p++) {
+        size_t n = (size_t)ac_shape_elements(&params->info[p].shape);
+        largest = n > largest ? n : largest;
+    }
+    AC_TRY(ac_malloc(largest, sizeof *host, &host));
+    for (size_t p = 0; p < params->n_params; p++) {
+        int64_t n = ac_shape_elements(&params->info[p].shape);
+        const ac_init *init = &params->info[p].init;
+#pragma omp parallel for schedule(static)
+        for (int64_t e = 0; e < n; e++)
+            host[e] = draw_initial(init, seed, p, (size_t)e);
+        AC_TRY(ac_params_set(params, (int)p, NULL, host));
+    }
+out:
+    ac_free(host);
+    return status;
+}
+
+ac_status ac_params_hash(const ac_params *params, ac_hash *out)
+{
+    ac_status status = AC_OK;
+    float *host = NULL;
+    AC_TRY(ac_malloc(params->n_values + params->n_buffers, sizeof *host, &host));
+    AC_TRY(params->device->backend->download(params->device, host, params->value, params->n_values * sizeof *host));
+    AC_TRY(params->device->backend->download(params->device, host + params->n_values, params->buffer, params->n_buffers * sizeof *host));
+    *out = ac_hash_bytes(host, (params->n_values + params->n_buffers) * sizeof *host);
+out:
+    ac_free(host);
+    return status;
+}

@@ -1,0 +1,62 @@
+/* Inside of the plan, shared by plan.c (build and run) and plan_memory.c (lifetimes and places). */
+#ifndef ANYCLASS_LIB_NN_PLAN_INTERNAL_H
+#define ANYCLASS_LIB_NN_PLAN_INTERNAL_H
+
+#include "anyclass/plan.h"
+
+enum { AC_NO_BUFFER = -1, AC_MAX_PARTS = 8 };
+
+/* A piece of the arena with a lifetime. Times: forward of node i is i, its backward 2 n - 1 - i. */
+typedef struct plan_buffer {
+    size_t bytes;
+    int first, last; /* times of first write and last use, both included */
+    int same_as;     /* shares the memory of that buffer; AC_NO_BUFFER: has its own */
+    size_t offset;   /* in the arena, once placed */
+} plan_buffer;
+
+typedef struct plan_value {
+    int buffer;
+    int n_parts;              /* gradient parts, one per consumer */
+    int part[AC_MAX_PARTS];   /* their buffers, the first written first */
+} plan_value;
+
+typedef struct plan_node {
+    const ac_kernel *kernel;
+    ac_kernel_plan made;
+    int saved[AC_MAX_SAVED];  /* buffers */
+    int workspace[2];         /* of forward, of backward */
+    int dinput[AC_MAX_INPUTS];/* gradient parts this node writes */
+    bool has_backward;
+    size_t n_ready;           /* gradient elements final after its backward; 0: no parameters */
+    ac_call call[2];          /* forward, backward: ready to run once bound */
+} plan_node;
+
+struct ac_plan {
+    const ac_graph *graph;
+    ac_params *params;
+    ac_device *device;
+    bool training;
+    plan_node *node;
+    plan_value *value;
+    plan_buffer *buffer;
+    size_t n_buffers, buffer_capacity;
+    ac_plan_memory memory;
+    unsigned char *arena;
+    bool owns_arena;
+    ac_plan_hooks hooks;
+    bool profiling;
+    double *forward_s, *backward_s;
+};
+
+/** Lifetimes of everything, then a place for each; fills plan->value, plan->buffer and plan->memory. */
+AC_NODISCARD ac_status plan_place_all(ac_plan *plan);
+
+/** Buffer that really holds the memory of `buffer`. */
+int plan_root(const ac_plan *plan, int buffer);
+
+static inline int plan_backward_time(const ac_plan *plan, int node)
+{
+    return 2 * (int)plan->graph->n_nodes - 1 - node;
+}
+
+#endif

@@ -1,0 +1,218 @@
+/* When each buffer lives and where it lies: one arena, best fit by size. Runs nothing. */
+#include "anyclass/alloc.h"
+#include "nn/plan_internal.h"
+#include <stdlib.h>
+
+int plan_root(const ac_plan *plan, int buffer)
+{
+    while (plan->buffer[buffer].same_as != AC_NO_BUFFER)
+        buffer = plan->buffer[buffer].same_as;
+    return buffer;
+}
+
+static size_t aligned(size_t bytes)
+{
+    return (bytes + AC_ALIGN_BYTES - 1) / AC_ALIGN_BYTES * AC_ALIGN_BYTES;
+}
+
+static ac_status add_buffer(ac_plan *plan, size_t bytes, int first, int last, int *out)
+{
+    ac_status status = ac_reserve(&plan->buffer, &plan->buffer_capacity, plan->n_buffers + 1, sizeof *plan->buffer);
+    if (status != AC_OK)
+        return status;
+    plan->buffer[plan->n_buffers] = (plan_buffer){aligned(bytes), first, last, AC_NO_BUFFER, 0};
+    *out = (int)plan->n_buffers++;
+    return AC_OK;
+}
+
+static void extend(plan_buffer *buffer, int time)
+{
+    if (time > buffer->last)
+        buffer->last = time;
+}
+
+/* Activations: from the producer to the last reader, which in training may be a backward. */
+static ac_status add_activations(ac_plan *plan)
+{
+    ac_status status = AC_OK;
+    const ac_graph *graph = plan->graph;
+    int end = 2 * (int)graph->n_nodes;
+    for (size_t v = 0; v < graph->n_values; v++) {
+        const ac_value_info *info = &graph->value[v];
+        int first = info->producer < 0 ? -1 : info->producer;
+        AC_TRY(add_buffer(plan, ac_shape_bytes(&info->shape), first, info->is_result ? end : first, &plan->value[v].buffer));
+    }
+    for (int i = 0; i < (int)graph->n_nodes; i++) {
+        const ac_node *node = &graph->node[i];
+        unsigned keep = plan->node[i].has_backward ? node->op->keep(node) : 0;
+        for (int k = 0; k < node->n_inputs; k++) {
+            plan_buffer *buffer = &plan->buffer[plan->value[node->input[k]].buffer];
+            extend(buffer, i);
+            if (keep & AC_KEEP_INPUT(k))
+                extend(buffer, plan_backward_time(plan, i));
+        }
+        for (int k = 0; k < node->n_outputs; k++)
+            if (keep & AC_KEEP_OUTPUT(k))
+                extend(&plan->buffer[plan->value[node->output[k]].buffer], plan_backward_time(plan, i));
+    }
+out:
+    return status;
+}
+
+static ac_status add_saved_and_workspace(ac_plan *plan)
+{
+    ac_status status = AC_OK;
+    for (int i = 0; i < (int)plan->graph->n_nodes; i++) {
+        plan_node *node = &plan->node[i];
+        int back = plan_backward_time(plan, i);
+        for (int k = 0; k < AC_MAX_SAVED; k++)
+            node->saved[k] = AC_NO_BUFFER;
+        for (int k = 0; plan->training && k < plan->graph->node[i].n_saved; k++)
+            AC_TRY(add_buffer(plan, ac_shape_bytes(&plan->graph->node[i].saved[k]), i, node->has_backward ? back : i, &node->saved[k]));
+        node->workspace[0] = node->workspace[1] = AC_NO_BUFFER;
+        if (node->made.workspace_bytes == 0)
+            continue;
+        AC_TRY(add_buffer(plan, node->made.workspace_bytes, i, i, &node->workspace[0]));
+        if (node->has_backward)
+            AC_TRY(add_buffer(plan, node->made.workspace_bytes, back, back, &node->workspace[1]));
+        if (node->made.workspace_bytes > plan->memory.workspace_bytes)
+            plan->memory.workspace_bytes = node->made.workspace_bytes;
+    }
+out:
+    return status;
+}
+
+/* Every consumer writes its own part of a value's gradient; the producer's backward reads them all. */
+static ac_status add_gradients(ac_plan *plan)
+{
+    ac_status status = AC_OK;
+    const ac_graph *graph = plan->graph;
+    for (int i = (int)graph->n_nodes - 1; i >= 0; i--) {
+        const ac_node *node = &graph->node[i];
+        for (int k = 0; k < AC_MAX_INPUTS; k++)
+            plan->node[i].dinput[k] = AC_NO_BUFFER;
+        for (int k = 0; plan->node[i].has_backward && k < node->n_inputs; k++) {
+            const ac_value_info *info = &graph->value[node->input[k]];
+            plan_value *value = &plan->value[node->input[k]];
+            if (!(node->op->gradient_inputs >> k & 1u) || !info->needs_gradient)
+                continue;
+            if (value->n_parts == AC_MAX_PARTS)
+                return ac_error(AC_ERR_UNSUPPORTED, "%s is used by more than %d operators", info->name, AC_MAX_PARTS);
+            int last = info->is_result ? 2 * (int)graph->n_nodes : plan_backward_time(plan, info->producer);
+            AC_TRY(add_buffer(plan, ac_shape_bytes(&info->shape), plan_backward_time(plan, i), last, &plan->node[i].dinput[k]));
+            value->part[value->n_parts++] = plan->node[i].dinput[k];
+        }
+    }
+out:
+    return status;
+}
+
+/* Let `later`, first written at `time`, take the memory of `earlier`, if that one's life ends there. */
+static void share(ac_plan *plan, int earlier, int later, int time)
+{
+    int root = plan_root(plan, earlier);
+    plan_buffer *old = &plan->buffer[root], *new = &plan->buffer[later];
+    if (old->last != time || old->first < 0 || new->first != time || old->bytes != new->bytes || new->same_as != AC_NO_BUFFER)
+        return;
+    new->same_as = root;
+    extend(old, new->last);
+}
+
+static void share_in_place(ac_plan *plan)
+{
+    const ac_graph *graph = plan->graph;
+    int n = (int)graph->n_nodes;
+    for (int i = 0; i < n; i++)
+        if (plan->node[i].kernel->flags & AC_KERNEL_INPLACE_FORWARD)
+            share(plan, plan->value[graph->node[i].input[0]].buffer, plan->value[graph->node[i].output[0]].buffer, i);
+    for (int i = n - 1; i >= 0; i--) {
+        const plan_value *out = &plan->value[graph->node[i].output[0]];
+        if (!plan->node[i].has_backward || !(plan->node[i].kernel->flags & AC_KERNEL_INPLACE_BACKWARD) || out->n_parts == 0 ||
+            plan->node[i].dinput[0] == AC_NO_BUFFER)
+            continue;
+        share(plan, out->part[0], plan->node[i].dinput[0], plan_backward_time(plan, i));
+    }
+}
+
+typedef struct placed { /* a buffer that has its place, in order of offset */
+    size_t offset, end;
+    int first, last;
+} placed;
+
+static int by_offset(const void *a, const void *b)
+{
+    const placed *x = a, *y = b;
+    return (x->offset > y->offset) - (x->offset < y->offset);
+}
+
+typedef struct sized {
+    size_t bytes;
+    int first, buffer;
+} sized;
+
+static int by_size(const void *a, const void *b)
+{
+    const sized *x = a, *y = b;
+    if (x->bytes != y->bytes)
+        return x->bytes < y->bytes ? 1 : -1;
+    if (x->first != y->first)
+        return x->first < y->first ? -1 : 1;
+    return (x->buffer > y->buffer) - (x->buffer < y->buffer);
+}
+
+/* Lowest gap among the placed buffers that live at the same time. `done` is sorted by offset. */
+static size_t find_place(const plan_buffer *buffer, const placed *done, size_t n_done)
+{
+    size_t offset = 0;
+    for (size_t k = 0; k < n_done; k++) {
+        if (done[k].first > buffer->last || done[k].last < buffer->first)
+            continue;
+        if (done[k].offset >= offset + buffer->bytes)
+            break;
+        if (done[k].end > offset)
+            offset = done[k].end;
+    }
+    return offset;
+}
+
+static ac_status place(ac_plan *plan)
+{
+    ac_status status = AC_OK;
+    sized *order = NULL;
+    placed *done = NULL;
+    size_t n = 0;
+    AC_TRY(ac_malloc(plan->n_buffers, sizeof *order, &order));
+    AC_TRY(ac_malloc(plan->n_buffers, sizeof *done, &done));
+    for (size_t b = 0; b < plan->n_buffers; b++) {
+        plan->memory.sum_of_all_bytes += plan->buffer[b].bytes;
+        if (plan->buffer[b].same_as == AC_NO_BUFFER)
+            order[n++] = (sized){plan->buffer[b].bytes, plan->buffer[b].first, (int)b};
+    }
+    qsort(order, n, sizeof *order, by_size);
+    for (size_t k = 0; k < n; k++) {
+        plan_buffer *buffer = &plan->buffer[order[k].buffer];
+        buffer->offset = find_place(buffer, done, k);
+        done[k] = (placed){buffer->offset, buffer->offset + buffer->bytes, buffer->first, buffer->last};
+        qsort(done, k + 1, sizeof *done, by_offset);
+        if (buffer->offset + buffer->bytes > plan->memory.arena_bytes)
+            plan->memory.arena_bytes = buffer->offset + buffer->bytes;
+    }
+    for (size_t b = 0; b < plan->n_buffers; b++)
+        plan->buffer[b].offset = plan->buffer[plan_root(plan, (int)b)].offset;
+out:
+    ac_free(order);
+    ac_free(done);
+    return status;
+}
+
+ac_status plan_place_all(ac_plan *plan)
+{
+    ac_status status = AC_OK;
+    AC_TRY(add_activations(plan));
+    AC_TRY(add_saved_and_workspace(plan));
+    AC_TRY(add_gradients(plan));
+    share_in_place(plan);
+    AC_TRY(place(plan));
+out:
+    return status;
+}

@@ -1,0 +1,25 @@
+# source this in a *.t script: TAP in shell. Scripts run from the project's top folder.
+# tap_ok NAME COMMAND...     passes when the command succeeds; its output is shown when it does not
+# tap_exit CODE NAME COMMAND...   passes when the command ends with CODE
+# tap_done                   the plan; call it last
+set -uo pipefail
+export BUILD=${BUILD:-build/release} BIN=${BIN:-bin}
+. tests/mpi.sh
+tap_n=0; tap_failed=0
+TMP=$(mktemp -d)
+trap 'rm -rf "$TMP"' EXIT
+SHARED=${ANYCLASS_SHARED:-../shared}
+tap_exit() {
+    local want=$1 name=$2 got=0; shift 2
+    tap_n=$((tap_n + 1))
+    "$@" >"$TMP/.tap_out" 2>&1 || got=$?
+    if [ "$got" -eq "$want" ]; then echo "ok $tap_n - $name"; return 0; fi
+    echo "not ok $tap_n - $name"; tap_failed=1
+    echo "# exit $got, wanted $want: $*"; tail -20 "$TMP/.tap_out" | sed 's/^/# /'
+    return 0
+}
+tap_ok() { tap_exit 0 "$@"; }
+tap_skip() { tap_n=$((tap_n + 1)); echo "ok $tap_n - $1 # SKIP $2"; }
+tap_done() { echo "1..$tap_n"; exit "$tap_failed"; }
+# ranks N COMMAND...
+ranks() { local n=$1; shift; mpirun -n "$n" "$@"; }
