@@ -4,6 +4,7 @@
 #define ANYCLASS_DATASET_H
 
 #include "anyclass/status.h"
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
