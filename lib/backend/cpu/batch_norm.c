@@ -1,0 +1,260 @@
+/* batch_norm with residual and activation folded in: one pass for statistics, one to apply; backward likewise. Partial
+ * sums belong to fixed blocks of rows and are added in order, so results do not depend on threads. */
+#include "backend/cpu/cpu.h"
+#include <math.h>
+#include <string.h>
+
+enum { N_BLOCKS = 32, LANES = 64, GROUP_ROWS = 16 };
+
+static ac_status plan(ac_device *device, const ac_graph *graph, const ac_node *node, bool training, unsigned wants, ac_kernel_plan *out)
+{
+    (void)device, (void)wants;
+    const ac_shape *x = ac_graph_shape(graph, node->input[0]);
+    size_t channels = (size_t)x->dim[x->n_dims - 1];
+    if (x->dtype != AC_F32)
+        return ac_error(AC_ERR_UNSUPPORTED, "activations of type %s", ac_dtype_name(x->dtype));
+    /* two sums per block, two totals and the count, and up to four float rows of coefficients */
+    out->workspace_bytes = sizeof(double) * ((training ? (N_BLOCKS + 1) * 2 * channels : 0) + 8) + 4 * sizeof(float) * channels;
+    return AC_OK;
+}
+
+/* Sums of (x - shift) and its square over rows, in float over a few rows, in double beyond. */
+AC_SIMD static void sum_block(const float *restrict x, const float *restrict shift, int64_t rows, int64_t channels, double *restrict sum)
+{
+    for (int64_t c0 = 0; c0 < channels; c0 += LANES) {
+        int n = (int)(channels - c0 < LANES ? channels - c0 : LANES);
+        for (int64_t r0 = 0; r0 < rows; r0 += GROUP_ROWS) {
+            float s[LANES] = {0}, q[LANES] = {0};
+            int64_t r1 = r0 + GROUP_ROWS < rows ? r0 + GROUP_ROWS : rows;
+            for (int64_t r = r0; r < r1; r++) {
+                const float *restrict row = x + r * channels + c0;
+                for (int c = 0; c < n; c++) {
+                    float v = row[c] - shift[c0 + c];
+                    s[c] += v;
+                    q[c] += v * v;
+                }
+            }
+            for (int c = 0; c < n; c++) {
+                sum[c0 + c] += (double)s[c];
+                sum[channels + c0 + c] += (double)q[c];
+            }
+        }
+    }
+}
+
+static void block_rows(int64_t rows, int block, int64_t *first, int64_t *n)
+{
+    int64_t share = (rows + N_BLOCKS - 1) / N_BLOCKS;
+    *first = block * share < rows ? block * share : rows;
+    *n = rows - *first < share ? rows - *first : share;
+}
+
+static void add_blocks(double *partial, int64_t n)
+{
+    for (int b = 1; b < N_BLOCKS; b++)
+        for (int64_t i = 0; i < n; i++)
+            partial[i] += partial[b * n + i];
+}
+
+/* Mean and inverse deviation of the batch into `saved`; running statistics. */
+static ac_status batch_statistics(const ac_call *call, int64_t rows, int64_t channels, double *partial)
+{
+    ac_status status = AC_OK;
+    const ac_batch_norm_attribute *a = (const void *)call->node->attribute;
+    const float *x = call->input[0];
+    float *mean = call->saved[0], *scale = call->saved[1], *running_mean = (float *)call->param[2], *running_var = (float *)call->param[3];
+    /* the shift keeps the squares small; ranks must agree on it when sums are shared */
+    const float *shift = call->sum_over_ranks ? running_mean : x;
+    memset(partial, 0, sizeof(double) * (size_t)(N_BLOCKS * 2 * channels));
+#pragma omp parallel for schedule(static)
+    for (int b = 0; b < N_BLOCKS; b++) {
+        int64_t first, n;
+        block_rows(rows, b, &first, &n);
+        sum_block(x + first * channels, shift, n, channels, partial + 2 * b * channels);
+    }
+    add_blocks(partial, 2 * channels);
+    partial[2 * channels] = (double)rows;
+    if (call->sum_over_ranks)
+        AC_TRY(call->sum_over_ranks(call->sum_context, partial, (size_t)(2 * channels + 1)));
+    double count = partial[2 * channels], momentum = (double)a->momentum;
+    for (int64_t c = 0; c < channels; c++) {
+        double offset = partial[c] / count, square = partial[channels + c] - count * offset * offset;
+        square = square > 0 ? square : 0;
+        double m = (double)shift[c] + offset;
+        mean[c] = (float)m;
+        scale[c] = (float)(1 / sqrt(square / count + (double)a->eps));
+        running_mean[c] = (float)((1 - momentum) * (double)running_mean[c] + momentum * m);
+        running_var[c] = (float)((1 - momentum) * (double)running_var[c] + momentum * square / (count > 1 ? count - 1 : 1));
+    }
+out:
+    return status;
+}
+
+/* y = act(x * k + b [+ residual]); y may be x. */
+AC_SIMD static void apply_rows(const float *x, const float *residual, float *y, const float *restrict k, const float *restrict b, int64_t rows,
+                               int64_t channels, float slope)
+{
+    for (int64_t r = 0; r < rows; r++, x += channels, y += channels) {
+        if (residual) {
+#pragma omp simd
+            for (int64_t c = 0; c < channels; c++) {
+                float v = x[c] * k[c] + b[c] + residual[c];
+                y[c] = v > 0 ? v : slope * v;
+            }
+            residual += channels;
+        } else {
+#pragma omp simd
+            for (int64_t c = 0; c < channels; c++) {
+                float v = x[c] * k[c] + b[c];
+                y[c] = v > 0 ? v : slope * v;
+            }
+        }
+    }
+}
+
+/* What a negative value is multiplied with. */
+static float negative_slope(const ac_batch_norm_attribute *a)
+{
+    return a->activation == AC_ACTIVATION_NONE ? 1 : a->activation == AC_ACTIVATION_RELU ? 0 : a->slope;
+}
+
+static ac_status forward(const ac_call *call)
+{
+    ac_status status = AC_OK;
+    const ac_batch_norm_attribute *a = (const void *)call->node->attribute;
+    const ac_shape *shape = ac_graph_shape(call->graph, call->node->input[0]);
+    int64_t channels = shape->dim[shape->n_dims - 1], rows = ac_shape_elements(shape) / channels;
+    const float *weight = call->param[0], *bias = call->param[1];
+    double *partial = call->workspace;
+    float *k = (float *)(partial + (call->training ? (N_BLOCKS + 1) * 2 * channels : 0) + 8), *b = k + channels;
+    if (call->training)
+        AC_TRY(batch_statistics(call, rows, channels, partial));
+    for (int64_t c = 0; c < channels; c++) {
+        double mean = call->training ? (double)((float *)call->saved[0])[c] : (double)((const float *)call->param[2])[c];
+        double scale = call->training ? (double)((float *)call->saved[1])[c] : 1 / sqrt((double)((const float *)call->param[3])[c] + (double)a->eps);
+        k[c] = (float)((double)weight[c] * scale);
+        b[c] = (float)((double)bias[c] - mean * scale * (double)weight[c]);
+    }
+    const float *x = call->input[0], *residual = call->node->n_inputs > 1 ? call->input[1] : NULL;
+    float slope = negative_slope(a);
+#pragma omp parallel for schedule(static)
+    for (int block = 0; block < N_BLOCKS; block++) {
+        int64_t first, n;
+        block_rows(rows, block, &first, &n);
+        apply_rows(x + first * channels, residual ? residual + first * channels : NULL, (float *)call->output[0] + first * channels, k, b, n,
+                   channels, slope);
+    }
+out:
+    return status;
+}
+
+typedef struct gradient { /* what a row of the output's gradient is made of */
+    const float *part[AC_MAX_DOUT];
+    const float *x, *y; /* y NULL: no activation */
+    const float *mean, *scale;
+    float slope;
+} gradient;
+
+/* g[c] = sum of parts, through the activation, for n channels at element i. */
+static inline void gather(const gradient *d, int64_t i, int n, float *restrict g)
+{
+    for (int c = 0; c < n; c++)
+        g[c] = d->part[0][i + c];
+    for (int k = 1; k < AC_MAX_DOUT; k++)
+        if (d->part[k])
+            for (int c = 0; c < n; c++)
+                g[c] += d->part[k][i + c];
+    if (d->y)
+        for (int c = 0; c < n; c++)
+            g[c] = d->y[i + c] > 0 ? g[c] : d->slope * g[c];
+}
+
+AC_SIMD static void reduce_block(const gradient *d, int64_t first, int64_t rows, int64_t channels, double *restrict sum)
+{
+    for (int64_t c0 = 0; c0 < channels; c0 += LANES) {
+        int n = (int)(channels - c0 < LANES ? channels - c0 : LANES);
+        for (int64_t r0 = 0; r0 < rows; r0 += GROUP_ROWS) {
+            float s[LANES] = {0}, q[LANES] = {0}, g[LANES];
+            int64_t r1 = r0 + GROUP_ROWS < rows ? r0 + GROUP_ROWS : rows;
+            for (int64_t r = r0; r < r1; r++) {
+                int64_t i = (first + r) * channels + c0;
+                gather(d, i, n, g);
+                for (int c = 0; c < n; c++) {
+                    s[c] += g[c];
+                    q[c] += g[c] * ((d->x[i + c] - d->mean[c0 + c]) * d->scale[c0 + c]);
+                }
+            }
+            for (int c = 0; c < n; c++) {
+                sum[c0 + c] += (double)s[c];
+                sum[channels + c0 + c] += (double)q[c];
+            }
+        }
+    }
+}
+
+/* dx = k (g - mean_g - xhat mean_gx) as k g + p x + q, and the residual's gradient g. */
+AC_SIMD static void write_block(const gradient *d, int64_t first, int64_t rows, int64_t channels, const float *k, const float *p,
+                                const float *q, float *dx, float *dresidual)
+{
+    float g[LANES];
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t c0 = 0; c0 < channels; c0 += LANES) {
+            int n = (int)(channels - c0 < LANES ? channels - c0 : LANES);
+            int64_t i = (first + r) * channels + c0;
+            gather(d, i, n, g);
+            if (dresidual)
+                memcpy(dresidual + i, g, (size_t)n * sizeof *g);
+            if (dx)
+#pragma omp simd
+                for (int c = 0; c < n; c++)
+                    dx[i + c] = k[c0 + c] * g[c] + p[c0 + c] * d->x[i + c] + q[c0 + c];
+        }
+}
+
+static ac_status backward(const ac_call *call)
+{
+    ac_status status = AC_OK;
+    const ac_batch_norm_attribute *a = (const void *)call->node->attribute;
+    const ac_shape *shape = ac_graph_shape(call->graph, call->node->input[0]);
+    int64_t channels = shape->dim[shape->n_dims - 1], rows = ac_shape_elements(shape) / channels;
+    double *partial = call->workspace;
+    float *k = (float *)(partial + (N_BLOCKS + 1) * 2 * channels + 8), *p = k + channels, *q = p + channels;
+    const float *weight = call->param[0];
+    gradient d = {.x = call->input[0], .y = a->activation == AC_ACTIVATION_NONE ? NULL : call->output[0], .mean = call->saved[0],
+                  .scale = call->saved[1], .slope = negative_slope(a)};
+    for (int i = 0; i < call->n_doutput; i++)
+        d.part[i] = call->doutput[i];
+    memset(partial, 0, sizeof(double) * (size_t)(N_BLOCKS * 2 * channels));
+#pragma omp parallel for schedule(static)
+    for (int b = 0; b < N_BLOCKS; b++) {
+        int64_t first, n;
+        block_rows(rows, b, &first, &n);
+        reduce_block(&d, first, n, channels, partial + 2 * b * channels);
+    }
+    add_blocks(partial, 2 * channels);
+    for (int64_t c = 0; c < channels; c++) {
+        call->param_gradient[0][c] = (float)partial[channels + c] + (call->accumulate ? call->param_gradient[0][c] : 0);
+        call->param_gradient[1][c] = (float)partial[c] + (call->accumulate ? call->param_gradient[1][c] : 0);
+    }
+    partial[2 * channels] = (double)rows;
+    if (call->sum_over_ranks)
+        AC_TRY(call->sum_over_ranks(call->sum_context, partial, (size_t)(2 * channels + 1)));
+    for (int64_t c = 0; c < channels; c++) {
+        double count = partial[2 * channels], scale = (double)d.scale[c], factor = (double)weight[c] * scale;
+        double mean_g = partial[c] / count, mean_gx = partial[channels + c] / count;
+        k[c] = (float)factor;
+        p[c] = (float)(-factor * mean_gx * scale);
+        q[c] = (float)(factor * (mean_gx * scale * (double)d.mean[c] - mean_g));
+    }
+#pragma omp parallel for schedule(static)
+    for (int b = 0; b < N_BLOCKS; b++) {
+        int64_t first, n;
+        block_rows(rows, b, &first, &n);
+        write_block(&d, first, n, channels, k, p, q, call->dinput[0], call->node->n_inputs > 1 ? call->dinput[1] : NULL);
+    }
+out:
+    return status;
+}
+
+const ac_kernel ac_cpu_batch_norm = {&ac_op_batch_norm, AC_KERNEL_SUMS_DOUTPUT | AC_KERNEL_INPLACE_FORWARD | AC_KERNEL_INPLACE_BACKWARD, plan,
+                                     NULL, forward, backward};

@@ -1,0 +1,272 @@
+/* conv2d by oneDNN, channels last. Weights are kept as [O, H, W, I] and turned into the layout each primitive wants
+ * inside the workspace; all primitives are made at plan time. */
+#include "anyclass/alloc.h"
+#include "backend/cpu/cpu.h"
+
+enum { PASS_FORWARD, PASS_DATA, PASS_WEIGHTS, N_PASSES };
+
+typedef struct pass {
+    dnnl_primitive_t primitive;
+    dnnl_primitive_t reorder;     /* weights into (or, for PASS_WEIGHTS, gradient out of) the primitive's layout; NULL: equal */
+    dnnl_primitive_t reorder_add; /* PASS_WEIGHTS: the same, adding */
+    dnnl_memory_t x, w, b, y, scratch, plain_w; /* x, y: activation or its gradient; plain_w: as stored */
+    size_t w_bytes, scratch_bytes;
+} pass;
+
+typedef struct conv {
+    dnnl_stream_t stream;
+    pass pass[N_PASSES];
+    size_t bias_bytes;
+} conv;
+
+static void release(void *state)
+{
+    conv *c = state;
+    for (int p = 0; c && p < N_PASSES; p++) {
+        pass *s = &c->pass[p];
+        dnnl_primitive_t primitives[] = {s->primitive, s->reorder, s->reorder_add};
+        dnnl_memory_t memories[] = {s->x, s->w, s->b, s->y, s->scratch, s->plain_w};
+        for (int i = 0; i < 3; i++)
+            if (primitives[i])
+                dnnl_primitive_destroy(primitives[i]);
+        for (int i = 0; i < 6; i++)
+            if (memories[i])
+                dnnl_memory_destroy(memories[i]);
+    }
+    ac_free(c);
+}
+
+typedef struct geometry {
+    dnnl_memory_desc_t x, w_any, w_plain, b, y;
+    dnnl_dims_t strides, padding;
+    bool bias;
+} geometry;
+
+static ac_status describe(const ac_graph *graph, const ac_node *node, geometry *g)
+{
+    ac_status status = AC_OK;
+    const ac_conv2d_attribute *a = (const void *)node->attribute;
+    const ac_shape *x = ac_graph_shape(graph, node->input[0]), *y = ac_graph_shape(graph, node->output[0]);
+    dnnl_dims_t xd = {x->dim[0], x->dim[3], x->dim[1], x->dim[2]}, yd = {y->dim[0], y->dim[3], y->dim[1], y->dim[2]};
+    dnnl_dims_t wd = {a->out_channels, x->dim[3], a->kernel_px, a->kernel_px}, bd = {a->out_channels};
+    dnnl_dims_t grouped = {a->groups, a->out_channels / a->groups, x->dim[3] / a->groups, a->kernel_px, a->kernel_px};
+    if (x->dtype != AC_F32)
+        return ac_error(AC_ERR_UNSUPPORTED, "activations of type %s", ac_dtype_name(x->dtype));
+    for (int i = 0; i < 2; i++) {
+        g->strides[i] = a->stride_px;
+        g->padding[i] = a->padding_px;
+    }
+    g->bias = a->bias;
+    AC_TRY(cpu_check(dnnl_memory_desc_init_by_tag(&g->x, 4, xd, dnnl_f32, dnnl_nhwc), "layout of x"));
+    AC_TRY(cpu_check(dnnl_memory_desc_init_by_tag(&g->y, 4, yd, dnnl_f32, dnnl_nhwc), "layout of y"));
+    AC_TRY(cpu_check(dnnl_memory_desc_init_by_tag(&g->b, 1, bd, dnnl_f32, dnnl_a), "layout of the bias"));
+    AC_TRY(cpu_check(a->groups == 1 ? dnnl_memory_desc_init_by_tag(&g->w_plain, 4, wd, dnnl_f32, dnnl_acdb)
+                                    : dnnl_memory_desc_init_by_tag(&g->w_plain, 5, grouped, dnnl_f32, dnnl_abdec), "layout of weights"));
+    AC_TRY(cpu_check(a->groups == 1 ? dnnl_memory_desc_init_by_tag(&g->w_any, 4, wd, dnnl_f32, dnnl_format_tag_any)
+                                    : dnnl_memory_desc_init_by_tag(&g->w_any, 5, grouped, dnnl_f32, dnnl_format_tag_any), "layout of weights"));
+out:
+    return status;
+}
+
+static dnnl_status_t describe_pass(int which, const geometry *g, bool training, dnnl_convolution_desc_t *d)
+{
+    dnnl_alg_kind_t direct = dnnl_convolution_direct;
+    const dnnl_memory_desc_t *bias = g->bias ? &g->b : NULL;
+    if (which == PASS_FORWARD)
+        return dnnl_convolution_forward_desc_init(d, training ? dnnl_forward_training : dnnl_forward_inference, direct, &g->x, &g->w_any, bias,
+                                                  &g->y, g->strides, g->padding, g->padding);
+    if (which == PASS_DATA)
+        return dnnl_convolution_backward_data_desc_init(d, direct, &g->x, &g->w_any, &g->y, g->strides, g->padding, g->padding);
+    return dnnl_convolution_backward_weights_desc_init(d, direct, &g->x, &g->w_any, bias, &g->y, g->strides, g->padding, g->padding);
+}
+
+static ac_status make_memory(cpu_device *cpu, const dnnl_memory_desc_t *desc, dnnl_memory_t *out)
+{
+    return cpu_check(dnnl_memory_create(out, desc, cpu->engine, DNNL_MEMORY_NONE), "memory");
+}
+
+static ac_status make_reorder(cpu_device *cpu, const dnnl_memory_desc_t *from, const dnnl_memory_desc_t *to, bool add, dnnl_primitive_t *out)
+{
+    ac_status status = AC_OK;
+    dnnl_primitive_attr_t attr = NULL;
+    dnnl_post_ops_t ops = NULL;
+    dnnl_primitive_desc_t pd = NULL;
+    AC_TRY(cpu_check(dnnl_primitive_attr_create(&attr), "attributes"));
+    if (add) {
+        AC_TRY(cpu_check(dnnl_post_ops_create(&ops), "post operations"));
+        AC_TRY(cpu_check(dnnl_post_ops_append_sum(ops, 1.0f), "sum"));
+        AC_TRY(cpu_check(dnnl_primitive_attr_set_post_ops(attr, ops), "post operations"));
+    }
+    AC_TRY(cpu_check(dnnl_reorder_primitive_desc_create(&pd, from, cpu->engine, to, cpu->engine, attr), "reorder"));
+    AC_TRY(cpu_check(dnnl_primitive_create(out, pd), "reorder"));
+out:
+    if (pd)
+        dnnl_primitive_desc_destroy(pd);
+    if (ops)
+        dnnl_post_ops_destroy(ops);
+    if (attr)
+        dnnl_primitive_attr_destroy(attr);
+    return status;
+}
+
+static ac_status make_reorders(cpu_device *cpu, int which, const geometry *g, const dnnl_memory_desc_t *w, pass *s)
+{
+    ac_status status = AC_OK;
+    if (which == PASS_WEIGHTS) { /* accumulation needs the gradient apart, whatever the layout */
+        s->w_bytes = dnnl_memory_desc_get_size(w);
+        AC_TRY(make_reorder(cpu, w, &g->w_plain, false, &s->reorder));
+        AC_TRY(make_reorder(cpu, w, &g->w_plain, true, &s->reorder_add));
+    } else if (!dnnl_memory_desc_equal(w, &g->w_plain)) {
+        s->w_bytes = dnnl_memory_desc_get_size(w);
+        AC_TRY(make_reorder(cpu, &g->w_plain, w, false, &s->reorder));
+    }
+out:
+    return status;
+}
+
+static ac_status make_pass(cpu_device *cpu, int which, const geometry *g, bool training, dnnl_primitive_desc_t hint, pass *s,
+                           dnnl_primitive_desc_t *pd)
+{
+    static const char *const name[] = {"convolution forward", "convolution backward data", "convolution backward weights"};
+    ac_status status = AC_OK;
+    dnnl_convolution_desc_t desc;
+    dnnl_primitive_attr_t attr = NULL;
+    AC_TRY(cpu_check(describe_pass(which, g, training, &desc), name[which]));
+    AC_TRY(cpu_check(dnnl_primitive_attr_create(&attr), "attributes"));
+    AC_TRY(cpu_check(dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user), "attributes"));
+    AC_TRY(cpu_check(dnnl_primitive_desc_create(pd, &desc, attr, cpu->engine, hint), name[which]));
+    AC_TRY(cpu_check(dnnl_primitive_create(&s->primitive, *pd), name[which]));
+    const dnnl_memory_desc_t *w = dnnl_primitive_desc_query_md(*pd, which == PASS_WEIGHTS ? dnnl_query_diff_weights_md : dnnl_query_weights_md, 0);
+    const dnnl_memory_desc_t *scratch = dnnl_primitive_desc_query_md(*pd, dnnl_query_scratchpad_md, 0);
+    s->scratch_bytes = dnnl_memory_desc_get_size(scratch);
+    AC_TRY(make_memory(cpu, &g->x, &s->x));
+    AC_TRY(make_memory(cpu, &g->y, &s->y));
+    AC_TRY(make_memory(cpu, &g->b, &s->b));
+    AC_TRY(make_memory(cpu, w, &s->w));
+    AC_TRY(make_memory(cpu, &g->w_plain, &s->plain_w));
+    AC_TRY(make_memory(cpu, scratch, &s->scratch));
+    AC_TRY(make_reorders(cpu, which, g, w, s));
+out:
+    if (attr)
+        dnnl_primitive_attr_destroy(attr);
+    return status;
+}
+
+static size_t aligned(size_t n)
+{
+    return (n + 63) / 64 * 64;
+}
+
+static ac_status plan(ac_device *device, const ac_graph *graph, const ac_node *node, bool training, unsigned wants, ac_kernel_plan *out)
+{
+    ac_status status = AC_OK;
+    cpu_device *cpu = (cpu_device *)device;
+    conv *c = NULL;
+    dnnl_primitive_desc_t pd[N_PASSES] = {NULL};
+    geometry g;
+    AC_TRY(ac_calloc(1, sizeof *c, &c));
+    c->stream = cpu->stream;
+    AC_TRY(describe(graph, node, &g));
+    c->bias_bytes = g.bias ? aligned(dnnl_memory_desc_get_size(&g.b)) : 0;
+    for (int p = 0; p < (training ? N_PASSES : 1); p++) {
+        if (p == PASS_DATA && !(wants & 1u))
+            continue;
+        AC_TRY(make_pass(cpu, p, &g, training, p == PASS_FORWARD ? NULL : pd[PASS_FORWARD], &c->pass[p], &pd[p]));
+        size_t bytes = aligned(c->pass[p].w_bytes) + aligned(c->pass[p].scratch_bytes) + (p == PASS_WEIGHTS ? c->bias_bytes : 0);
+        out->workspace_bytes = bytes > out->workspace_bytes ? bytes : out->workspace_bytes;
+    }
+    out->state = c;
+    c = NULL;
+out:
+    for (int p = 0; p < N_PASSES; p++)
+        if (pd[p])
+            dnnl_primitive_desc_destroy(pd[p]);
+    release(c);
+    return status;
+}
+
+static ac_status reorder(const conv *c, dnnl_primitive_t primitive, dnnl_memory_t from, dnnl_memory_t to)
+{
+    dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}};
+    return cpu_check(dnnl_primitive_execute(primitive, c->stream, 2, args), "reorder");
+}
+
+/* Weights for forward and backward data, in the primitive's layout; scratch behind them. */
+static ac_status bind_weights(const conv *c, const pass *s, const ac_call *call)
+{
+    ac_status status = AC_OK;
+    unsigned char *workspace = call->workspace;
+    dnnl_memory_set_data_handle(s->scratch, workspace + aligned(s->w_bytes));
+    dnnl_memory_set_data_handle(s->w, s->reorder ? (void *)workspace : (void *)call->param[0]);
+    if (s->reorder) {
+        dnnl_memory_set_data_handle(s->plain_w, (void *)call->param[0]);
+        AC_TRY(reorder(c, s->reorder, s->plain_w, s->w));
+    }
+out:
+    return status;
+}
+
+static ac_status forward(const ac_call *call)
+{
+    ac_status status = AC_OK;
+    const conv *c = call->state;
+    const pass *s = &c->pass[PASS_FORWARD];
+    AC_TRY(bind_weights(c, s, call));
+    dnnl_memory_set_data_handle(s->x, (void *)call->input[0]);
+    dnnl_memory_set_data_handle(s->y, call->output[0]);
+    dnnl_exec_arg_t args[] = {{DNNL_ARG_SRC, s->x}, {DNNL_ARG_WEIGHTS, s->w}, {DNNL_ARG_DST, s->y}, {DNNL_ARG_SCRATCHPAD, s->scratch}, {DNNL_ARG_BIAS, s->b}};
+    if (c->bias_bytes)
+        dnnl_memory_set_data_handle(s->b, (void *)call->param[1]);
+    AC_TRY(cpu_check(dnnl_primitive_execute(s->primitive, c->stream, c->bias_bytes ? 5 : 4, args), "convolution forward"));
+    AC_TRY(cpu_check(dnnl_stream_wait(c->stream), "convolution forward"));
+out:
+    return status;
+}
+
+static ac_status backward_data(const conv *c, const ac_call *call)
+{
+    ac_status status = AC_OK;
+    const pass *s = &c->pass[PASS_DATA];
+    AC_TRY(bind_weights(c, s, call));
+    dnnl_memory_set_data_handle(s->x, call->dinput[0]);
+    dnnl_memory_set_data_handle(s->y, (void *)call->doutput[0]);
+    dnnl_exec_arg_t args[] = {{DNNL_ARG_DIFF_DST, s->y}, {DNNL_ARG_WEIGHTS, s->w}, {DNNL_ARG_DIFF_SRC, s->x}, {DNNL_ARG_SCRATCHPAD, s->scratch}};
+    AC_TRY(cpu_check(dnnl_primitive_execute(s->primitive, c->stream, 4, args), "convolution backward data"));
+out:
+    return status;
+}
+
+static ac_status backward_weights(const conv *c, const ac_call *call)
+{
+    ac_status status = AC_OK;
+    const pass *s = &c->pass[PASS_WEIGHTS];
+    unsigned char *workspace = call->workspace;
+    const ac_conv2d_attribute *a = (const void *)call->node->attribute;
+    float *bias = (float *)(workspace + aligned(s->w_bytes));
+    dnnl_memory_set_data_handle(s->w, workspace);
+    dnnl_memory_set_data_handle(s->b, bias);
+    dnnl_memory_set_data_handle(s->scratch, workspace + aligned(s->w_bytes) + c->bias_bytes);
+    dnnl_memory_set_data_handle(s->x, (void *)call->input[0]);
+    dnnl_memory_set_data_handle(s->y, (void *)call->doutput[0]);
+    dnnl_memory_set_data_handle(s->plain_w, call->param_gradient[0]);
+    dnnl_exec_arg_t args[] = {{DNNL_ARG_SRC, s->x}, {DNNL_ARG_DIFF_DST, s->y}, {DNNL_ARG_DIFF_WEIGHTS, s->w}, {DNNL_ARG_SCRATCHPAD, s->scratch}, {DNNL_ARG_DIFF_BIAS, s->b}};
+    AC_TRY(cpu_check(dnnl_primitive_execute(s->primitive, c->stream, c->bias_bytes ? 5 : 4, args), "convolution backward weights"));
+    AC_TRY(reorder(c, call->accumulate ? s->reorder_add : s->reorder, s->w, s->plain_w));
+    AC_TRY(cpu_check(dnnl_stream_wait(c->stream), "convolution backward"));
+    for (int64_t o = 0; c->bias_bytes && o < a->out_channels; o++)
+        call->param_gradient[1][o] = bias[o] + (call->accumulate ? call->param_gradient[1][o] : 0);
+out:
+    return status;
+}
+
+static ac_status backward(const ac_call *call)
+{
+    ac_status status = AC_OK;
+    if (call->dinput[0])
+        AC_TRY(backward_data(call->state, call));
+    AC_TRY(backward_weights(call->state, call));
+out:
+    return status;
+}
+
+const ac_kernel ac_cpu_conv2d = {&ac_op_conv2d, 0, plan, release, forward, backward};

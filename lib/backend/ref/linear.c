@@ -1,0 +1,64 @@
+/* linear and image_input by their definitions. */
+#include "anyclass/random.h"
+#include "backend/ref/ref.h"
+
+static ac_status forward(const ac_call *call)
+{
+    const ac_shape *x = ref_in(call, 0);
+    const ac_linear_attribute *a = (const void *)call->node->attribute;
+    int64_t in = x->dim[x->n_dims - 1], rows = ac_shape_elements(x) / in, out = a->out_features;
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t o = 0; o < out; o++) {
+            double sum = a->bias ? (double)((const float *)call->param[1])[o] : 0;
+            for (int64_t i = 0; i < in; i++)
+                sum += (double)((const float *)call->input[0])[r * in + i] * (double)((const float *)call->param[0])[o * in + i];
+            ((float *)call->output[0])[r * out + o] = (float)sum;
+        }
+    return AC_OK;
+}
+
+static ac_status backward(const ac_call *call)
+{
+    const ac_shape *x = ref_in(call, 0);
+    const ac_linear_attribute *a = (const void *)call->node->attribute;
+    int64_t in = x->dim[x->n_dims - 1], rows = ac_shape_elements(x) / in, out = a->out_features;
+    for (int64_t r = 0; call->dinput[0] && r < rows; r++)
+        for (int64_t i = 0; i < in; i++) {
+            double sum = 0;
+            for (int64_t o = 0; o < out; o++)
+                sum += ref_dout(call, r * out + o) * (double)((const float *)call->param[0])[o * in + i];
+            ((float *)call->dinput[0])[r * in + i] = (float)sum;
+        }
+    for (int64_t o = 0; o < out; o++)
+        for (int64_t i = 0; i <= in; i++) { /* the last one is the bias */
+            double sum = 0;
+            float *gradient = i < in ? &call->param_gradient[0][o * in + i] : a->bias ? &call->param_gradient[1][o] : NULL;
+            for (int64_t r = 0; r < rows; r++)
+                sum += ref_dout(call, r * out + o) * (i < in ? (double)((const float *)call->input[0])[r * in + i] : 1);
+            if (gradient)
+                *gradient = (float)(sum + (call->accumulate ? (double)*gradient : 0));
+        }
+    return AC_OK;
+}
+
+const ac_kernel ac_ref_linear = {&ac_op_linear, AC_KERNEL_SUMS_DOUTPUT, NULL, NULL, forward, backward};
+
+static ac_status forward_input(const ac_call *call)
+{
+    const ac_image_input_attribute *a = (const void *)call->node->attribute;
+    const ac_shape *x = ref_in(call, 0);
+    int64_t height = x->dim[1], width = x->dim[2], i = 0;
+    for (int64_t n = 0; n < x->dim[0]; n++) {
+        uint64_t key = (uint64_t)((const int64_t *)call->input[1])[n];
+        int mirror = a->flip && ac_random_block(a->seed, AC_STREAM_AUGMENT, key, 0).word[0] >> 31;
+        for (int64_t y = 0; y < height; y++)
+            for (int64_t p = 0; p < width; p++)
+                for (int c = 0; c < 3; c++, i++) {
+                    int64_t from = ((n * height + y) * width + (mirror ? width - 1 - p : p)) * 3 + c;
+                    ((float *)call->output[0])[i] = ((float)((const uint8_t *)call->input[0])[from] / 255.0f - a->mean[c]) / a->std[c];
+                }
+    }
+    return AC_OK;
+}
+
+const ac_kernel ac_ref_image_input = {.op = &ac_op_image_input, .forward = forward_input};

@@ -1,0 +1,89 @@
+/* The oracle: one thread, plain loops, sums in double. Slow on purpose; what it computes is what the others must. */
+#include "backend/ref/ref.h"
+#include "anyclass/alloc.h"
+#include "anyclass/optimizer.h"
+#include "backend/loss_kernel.h"
+#include <stdio.h>
+#include <string.h>
+
+static ac_status open_device(int n_threads, ac_device **out)
+{
+    (void)n_threads;
+    ac_status status = ac_calloc(1, sizeof **out, out);
+    if (status == AC_OK)
+        (*out)->backend = &ac_backend_ref;
+    return status;
+}
+
+static void close_device(ac_device *device)
+{
+    ac_free(device);
+}
+
+static void describe(const ac_device *device, char *out, size_t capacity)
+{
+    (void)device;
+    snprintf(out, capacity, "ref: plain loops, one thread");
+}
+
+static ac_status allocate(ac_device *device, size_t n_bytes, void **out)
+{
+    (void)device;
+    return ac_calloc(n_bytes, 1, out);
+}
+
+static void release(ac_device *device, void *block)
+{
+    (void)device;
+    ac_free(block);
+}
+
+static ac_status copy(ac_device *device, void *to, const void *from, size_t n_bytes)
+{
+    (void)device;
+    memcpy(to, from, n_bytes);
+    return AC_OK;
+}
+
+static ac_status zero(ac_device *device, void *block, size_t n_bytes)
+{
+    (void)device;
+    memset(block, 0, n_bytes);
+    return AC_OK;
+}
+
+static ac_status add(ac_device *device, ac_dtype dtype, void *to, const void *from, size_t n)
+{
+    (void)device;
+    if (dtype != AC_F32)
+        return ac_error(AC_ERR_UNSUPPORTED, "add of %s", ac_dtype_name(dtype));
+    for (size_t i = 0; i < n; i++)
+        ((float *)to)[i] += ((const float *)from)[i];
+    return AC_OK;
+}
+
+static ac_status sum_squares(ac_device *device, const float *values, size_t n, double *out)
+{
+    (void)device;
+    *out = 0;
+    for (size_t i = 0; i < n; i++)
+        *out += (double)values[i] * (double)values[i];
+    return AC_OK;
+}
+
+static ac_status optimizer_update(ac_device *device, const ac_optimizer_update *update)
+{
+    (void)device;
+    ac_optimizer_update_range(update, 0, update->n);
+    return AC_OK;
+}
+
+const ac_kernel ac_ref_any_class_loss = {&ac_op_any_class_loss, 0, ac_host_loss_plan, NULL, ac_host_loss_forward, ac_host_loss_backward};
+
+static const ac_kernel *const kernels[] = {&ac_ref_image_input,     &ac_ref_conv2d, &ac_ref_batch_norm,     &ac_ref_max_pool,
+                                           &ac_ref_global_avg_pool, &ac_ref_linear, &ac_ref_any_class_loss};
+
+const ac_backend ac_backend_ref = {
+    "ref", kernels, sizeof kernels / sizeof *kernels, open_device, close_device, describe, allocate, release, copy, copy,
+    zero,  add,     sum_squares,                      optimizer_update,
+};

@@ -1,0 +1,30 @@
+/* The oracle's kernel rows. */
+#ifndef ANYCLASS_LIB_REF_H
+#define ANYCLASS_LIB_REF_H
+
+#include "anyclass/ops.h"
+#include "backend/backends.h"
+
+extern const ac_kernel ac_ref_image_input, ac_ref_conv2d, ac_ref_batch_norm, ac_ref_max_pool, ac_ref_global_avg_pool, ac_ref_linear,
+    ac_ref_any_class_loss;
+
+static inline const ac_shape *ref_in(const ac_call *call, int i)
+{
+    return ac_graph_shape(call->graph, call->node->input[i]);
+}
+
+static inline const ac_shape *ref_out(const ac_call *call)
+{
+    return ac_graph_shape(call->graph, call->node->output[0]);
+}
+
+/* Gradient of output element i: the sum of its parts. */
+static inline double ref_dout(const ac_call *call, int64_t i)
+{
+    double sum = 0;
+    for (int k = 0; k < call->n_doutput; k++)
+        sum += (double)((const float *)call->doutput[k])[i];
+    return sum;
+}
+
+#endif
