@@ -18,8 +18,11 @@ ac_status ac_hdf5_create(const char *path, hid_t *file)
     errno = 0;
     hid_t access = H5Pcreate(H5P_FILE_ACCESS);
     H5Pset_libver_bounds(access, H5F_LIBVER_V110, H5F_LIBVER_V110);
-    *file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, access);
+    hid_t create = H5Pcreate(H5P_FILE_CREATE);
+    H5Pset_obj_track_times(create, 0);
+    *file = H5Fcreate(path, H5F_ACC_TRUNC, create, access);
     int cause = errno;
+    H5Pclose(create);
     H5Pclose(access);
     errno = cause ? cause : EIO;
     return *file < 0 ? ac_error_errno("%s: cannot be created", path) : AC_OK;

@@ -1,6 +1,7 @@
 /* Helper: shards with grey pixels for the names and labels of a CSV.
  * usage: write_shards LABELS.csv DIR N_SHARDS */
 #include "anyclass/alloc.h"
+#include "anyclass/file.h"
 #include "anyclass/shard.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,7 +13,7 @@ static ac_status write_shard(const ac_dataset *dataset, const char *folder, size
                              size_t n_shards, ac_manifest_entry *entry)
 {
     ac_status status = AC_OK;
-    char path[4096];
+    char path[AC_PATH_BYTES];
     const char **names = NULL;
     uint8_t *images = NULL;
     ac_shard_meta meta = {.split = "val",
@@ -24,7 +25,7 @@ static ac_status write_shard(const ac_dataset *dataset, const char *folder, size
                           .mean = {.5f, .5f, .5f},
                           .std = {.2f, .2f, .2f}};
     ac_shard_file_name(entry->file, sizeof entry->file, "val", shard, n_shards);
-    snprintf(path, sizeof path, "%s/%s", folder, entry->file);
+    AC_TRY(ac_path_join(path, folder, entry->file));
     AC_TRY(ac_malloc(n, sizeof *names, &names));
     AC_TRY(ac_calloc(n, IMAGE_BYTES, &images));
     for (size_t i = 0; i < n; i++)

@@ -7,6 +7,7 @@
 #include <omp.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { CHUNK = 1 << 15 }; /* elements a thread takes at a time */
@@ -49,7 +50,7 @@ static ac_status open_device(int n_threads, ac_device **out)
     *out = NULL;
     AC_TRY(ac_calloc(1, sizeof *cpu, &cpu));
     cpu->base.backend = &ac_backend_cpu;
-    cpu->n_threads = n_threads > 0 ? n_threads : usable_cores();
+    cpu->n_threads = n_threads > 0 ? n_threads : getenv("OMP_NUM_THREADS") ? omp_get_max_threads() : usable_cores();
     omp_set_num_threads(cpu->n_threads);
     AC_TRY(cpu_check(dnnl_engine_create(&cpu->engine, dnnl_cpu, 0), "engine"));
     AC_TRY(cpu_check(dnnl_stream_create(&cpu->stream, cpu->engine, dnnl_stream_default_flags), "stream"));
