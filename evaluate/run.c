@@ -3,6 +3,7 @@
 #include "anyclass/alloc.h"
 #include "anyclass/comm.h"
 #include "anyclass/log.h"
+#include "anyclass/program.h"
 #include "evaluate/steps.h"
 
 #define FIELD(name) offsetof(evaluate_config, name)
@@ -154,51 +155,14 @@ out:
     return status;
 }
 
-/* --help and its like: rank 0 writes. */
-static ac_status answer(ac_option_action action, int rank, const evaluate_config *config)
-{
-    ac_status status = AC_OK;
-    char *text = NULL;
-    if (rank != 0)
-        return AC_OK;
-    if (action == AC_ACTION_HELP)
-        ac_options_print_help(&program, stdout);
-    if (action == AC_ACTION_VERSION)
-        puts(ac_version_text());
-    if (action == AC_ACTION_DUMP_CONFIG) {
-        AC_TRY(ac_options_dump(&program, config, &text));
-        fputs(text, stdout);
-    }
-    if (fflush(stdout) != 0)
-        status = ac_error_errno("cannot write to stdout");
-out:
-    ac_free(text);
-    return status;
-}
-
 int ac_evaluate_run(MPI_Comm parent, int argc, char **argv)
 {
     ac_status status = AC_OK;
-    int rank = 0, size = 1;
-    MPI_Comm comm = MPI_COMM_NULL;
+    ac_run run;
     evaluate_config config;
-    ac_option_action action;
-    ac_options *owner = NULL;
-    MPI_Comm_rank(parent, &rank);
-    MPI_Comm_size(parent, &size);
-    ac_log_init(program.name, rank, size, AC_LOG_INFO, false);
-    AC_TRY(ac_comm_begin(parent, &comm));
-    AC_TRY(ac_comm_agree(comm, ac_options_parse(&program, argc, argv, &config, NULL, &action, &owner)));
-    ac_log_init(program.name, rank, size, (ac_log_level)config.common.log_level, config.common.log_all_ranks);
-    if (action != AC_ACTION_RUN)
-        AC_TRY(ac_comm_agree(comm, answer(action, rank, &config)));
-    else
-        AC_TRY(evaluate(comm, &config));
+    AC_TRY(ac_run_begin(&run, parent, &program, argc, argv, &config, NULL));
+    if (run.go)
+        AC_TRY(evaluate(run.comm, &config));
 out:
-    if (status != AC_OK && rank == 0) /* the ranks agreed on status and text */
-        ac_log(AC_LOG_ERROR, "%s", ac_error_text());
-    ac_options_destroy(owner);
-    if (comm != MPI_COMM_NULL)
-        MPI_Comm_free(&comm);
-    return ac_status_exit_code(status);
+    return ac_run_end(&run, &program, status);
 }

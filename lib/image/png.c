@@ -81,16 +81,15 @@ static void give_memory(png_structp png, png_voidp block)
     ac_free(block);
 }
 
-/* Palette indices, one byte each, to RGB. `index` may lie in the last n bytes of `rgb`. */
-static void spread_indices(const decoder *d, const uint8_t *index, size_t n, uint8_t *rgb)
+/* Palette indices, one byte each, to RGB; the largest index is returned. `index` may lie in the last n bytes of `rgb`. */
+static uint8_t spread_indices(const uint8_t palette[256][3], const uint8_t *index, size_t n, uint8_t *rgb)
 {
-    uint8_t palette[256][3];
-    const size_t n_bytes = d->chunks.palette.n - AC_PNG_AROUND_BYTES;
-    for (int i = 0; i < 256; i++)
-        memset(palette[i], i, 3);
-    memcpy(palette, d->chunks.palette.bytes + 8, n_bytes < sizeof palette ? n_bytes : sizeof palette);
-    for (size_t i = 0; i < n; i++)
+    uint8_t largest = 0;
+    for (size_t i = 0; i < n; i++) {
+        largest = index[i] > largest ? index[i] : largest;
         memcpy(rgb + 3 * i, palette[index[i]], 3);
+    }
+    return largest;
 }
 
 /* Big-endian 16-bit grey to RGB. `grey` may lie in the last 2 n bytes of `rgb`. */
@@ -122,12 +121,29 @@ static void set_transformations(decoder *d)
     png_set_gray_to_rgb(d->png);
 }
 
+static ac_status spread_palette(decoder *d)
+{
+    const size_t width = d->chunks.width_px, n_bytes = d->chunks.palette.n - AC_PNG_AROUND_BYTES;
+    uint8_t palette[256][3], largest = 0;
+    for (int i = 0; i < 256; i++)
+        memset(palette[i], i, 3);
+    memcpy(palette, d->chunks.palette.bytes + 8, n_bytes < sizeof palette ? n_bytes : sizeof palette);
+    for (size_t y = 0; y < d->chunks.height_px; y++) {
+        const uint8_t in_row = spread_indices(palette, d->rows[y], width, d->image->pixel + y * width * 3);
+        largest = in_row > largest ? in_row : largest;
+    }
+    if (largest >= n_bytes / 3 && !d->options->allow_warnings)
+        return ac_error(AC_ERR_DATA, "PNG: palette index %d, the palette has %zu entries", largest, n_bytes / 3);
+    return AC_OK;
+}
+
 static ac_status read_pixels(decoder *d)
 {
     const size_t width = d->chunks.width_px, height = d->chunks.height_px;
     png_set_crc_action(d->png, PNG_CRC_WARN_USE, PNG_CRC_DEFAULT);
     png_set_benign_errors(d->png, 1);
     png_set_user_limits(d->png, PNG_UINT_31_MAX, PNG_UINT_31_MAX);
+    png_set_check_for_invalid_index(d->png, -1); /* done by spread_palette(), at every bit depth */
     /* some writers state a smaller window than they used */
     png_set_option(d->png, PNG_MAXIMUM_INFLATE_WINDOW, PNG_OPTION_ON);
     png_set_read_fn(d->png, d, read_parts);
@@ -143,13 +159,10 @@ static ac_status read_pixels(decoder *d)
         d->rows[y] = d->image->pixel + (y + 1) * width * 3 - row_bytes;
     png_read_image(d->png, d->rows);
     png_read_end(d->png, NULL);
-    for (size_t y = 0; y < height && row_bytes < width * 3; y++) {
-        uint8_t *rgb = d->image->pixel + y * width * 3;
-        if (is_grey16(d))
-            spread_grey16(d->rows[y], width, rgb);
-        else
-            spread_indices(d, d->rows[y], width, rgb);
-    }
+    if (d->chunks.colour_type == PNG_COLOR_TYPE_PALETTE)
+        return spread_palette(d);
+    for (size_t y = 0; y < height && is_grey16(d); y++)
+        spread_grey16(d->rows[y], width, d->image->pixel + y * width * 3);
     return AC_OK;
 }
 

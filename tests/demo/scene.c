@@ -35,7 +35,7 @@ static void blend(scene *p, int x, int y, const double colour[3], double share)
 static void draw_background(scene *p, dice *d)
 {
     double base[3], slope_x = draw(d, -40, 40) / p->size_px, slope_y = draw(d, -40, 40) / p->size_px;
-    double brightness = draw(d, 90, 150);
+    double brightness = draw(d, 60, 130);
     for (int c = 0; c < 3; c++)
         base[c] = brightness + (p->grey ? 0 : draw(d, -25, 25));
     for (int y = 0; y < p->size_px; y++)
@@ -81,10 +81,10 @@ static bool inside_mark(int kind, double u, double v, double turn)
 
 static void draw_mark(scene *p, dice *d, int kind)
 {
-    double radius = draw(d, .13, .22) * p->size_px, cx = draw(d, radius, p->size_px - radius), cy = draw(d, radius, p->size_px - radius);
-    double turn = draw(d, -0.5, 0.5), tone = draw(d, 0, 1) < 0.5 ? draw(d, 0, 40) : draw(d, 215, 255), colour[3];
+    double radius = draw(d, .18, .28) * p->size_px, cx = draw(d, radius, p->size_px - radius), cy = draw(d, radius, p->size_px - radius);
+    double turn = draw(d, -0.25, 0.25), tone = draw(d, 225, 255), colour[3];
     for (int c = 0; c < 3; c++)
-        colour[c] = p->grey ? tone : fmin(255, fmax(0, tone + draw(d, -35, 35)));
+        colour[c] = p->grey ? tone : fmin(255, fmax(0, tone + draw(d, -20, 20)));
     scene_box *box = &p->box[p->n_boxes++];
     box->kind = kind;
     box->x = (int)(cx - radius);

@@ -65,14 +65,15 @@ int main(int argc, char **argv)
                  write_text("short_sigmoid.csv", short_text) && write_text("bad_sigmoid.csv", bad_text) &&
                  write_text("labels.csv", labels_text);
     TAP_OK(ready, "inputs in %s", folder);
+    TAP_OK(freopen("/dev/null", "w", stderr) != NULL, "errors are wanted and not shown");
     test_one("val_sigmoid.csv", 0);
     TAP_OK(ac_path_exists("val_metrics.json"), "the JSON is there");
     test_one("short_sigmoid.csv", 3);
     test_one("bad_sigmoid.csv", 3);
     test_one("nowhere.csv", 4);
     test_allocations();
-    for (const char *name = "val_sigmoid.csv\0short_sigmoid.csv\0bad_sigmoid.csv\0labels.csv\0val_metrics.json\0"; *name;
-         name += strlen(name) + 1)
+    for (const char *name = "val_sigmoid.csv\0short_sigmoid.csv\0bad_sigmoid.csv\0labels.csv\0val_metrics.json\0";
+         *name; name += strlen(name) + 1)
         remove(name);
     TAP_OK(chdir("/") == 0 && rmdir(folder) == 0, "nothing else was written");
     MPI_Finalize();

@@ -58,6 +58,8 @@ for n in 1 2 4; do
     tap_ok "give the same JSON" cmp "$TMP/shards$n/version_J_any|bce/vit_b_16_val_f1_val_metrics.json" \
         "$results/version_J_bce/vit_b_16_val_f1_val_metrics.json"
 done
+cp "$TMP/shards/val-00000-of-00003.h5" "$TMP/shards/val-00001-of-00003.h5"
+tap_ok "an image in two shards" says 3 '0000.png has labels twice' 2 --results_output "$results" --versions 'J_any|bce' --data_root "$TMP/shards"
 rm "$TMP/shards/val-00001-of-00003.h5"
 tap_ok "a shard is gone" says 4 val-00001-of-00003.h5 2 --results_output "$results" --versions 'J_any|bce' --data_root "$TMP/shards"
 tap_ok "--help" ranks 2 "$evaluate" --help

@@ -63,19 +63,24 @@ static ac_status batch_statistics(const ac_call *call, int64_t rows, int64_t cha
     const ac_batch_norm_attribute *a = (const void *)call->node->attribute;
     const float *x = call->input[0];
     float *mean = call->saved[0], *scale = call->saved[1], *running_mean = (float *)call->param[2], *running_var = (float *)call->param[3];
-    /* the shift keeps the squares small; ranks must agree on it when sums are shared */
-    const float *shift = call->sum_over_ranks ? running_mean : x;
-    memset(partial, 0, sizeof(double) * (size_t)(N_BLOCKS * 2 * channels));
+    /* first about a value near the mean, then about the mean itself: what is subtracted from the squares is then rounding */
+    const float *shift = call->sum_over_ranks ? running_mean : x; /* ranks must agree on it when sums are shared */
+    for (int pass = 0; pass < 2; pass++) {
+        memset(partial, 0, sizeof(double) * (size_t)(N_BLOCKS * 2 * channels));
 #pragma omp parallel for schedule(static)
-    for (int b = 0; b < N_BLOCKS; b++) {
-        int64_t first, n;
-        block_rows(rows, b, &first, &n);
-        sum_block(x + first * channels, shift, n, channels, partial + 2 * b * channels);
+        for (int b = 0; b < N_BLOCKS; b++) {
+            int64_t first, n;
+            block_rows(rows, b, &first, &n);
+            sum_block(x + first * channels, shift, n, channels, partial + 2 * b * channels);
+        }
+        add_blocks(partial, 2 * channels);
+        partial[2 * channels] = (double)rows;
+        if (call->sum_over_ranks)
+            AC_TRY(call->sum_over_ranks(call->sum_context, partial, (size_t)(2 * channels + 1)));
+        for (int64_t c = 0; c < channels && pass == 0; c++)
+            mean[c] = (float)((double)shift[c] + partial[c] / partial[2 * channels]);
+        shift = pass == 0 ? mean : shift;
     }
-    add_blocks(partial, 2 * channels);
-    partial[2 * channels] = (double)rows;
-    if (call->sum_over_ranks)
-        AC_TRY(call->sum_over_ranks(call->sum_context, partial, (size_t)(2 * channels + 1)));
     double count = partial[2 * channels], momentum = (double)a->momentum;
     for (int64_t c = 0; c < channels; c++) {
         double offset = partial[c] / count, square = partial[channels + c] - count * offset * offset;
@@ -90,22 +95,22 @@ out:
     return status;
 }
 
-/* y = act(x * k + b [+ residual]); y may be x. */
-AC_SIMD static void apply_rows(const float *x, const float *residual, float *y, const float *restrict k, const float *restrict b, int64_t rows,
-                               int64_t channels, float slope)
+/* y = act((x - mean) * k + b [+ residual]); y may be x. Centred first: x * k + b' would cancel where |mean| >> deviation. */
+AC_SIMD static void apply_rows(const float *x, const float *residual, float *y, const float *restrict mean,
+                               const float *restrict k, const float *restrict b, int64_t rows, int64_t channels, float slope)
 {
     for (int64_t r = 0; r < rows; r++, x += channels, y += channels) {
         if (residual) {
 #pragma omp simd
             for (int64_t c = 0; c < channels; c++) {
-                float v = x[c] * k[c] + b[c] + residual[c];
+                float v = (x[c] - mean[c]) * k[c] + b[c] + residual[c];
                 y[c] = v > 0 ? v : slope * v;
             }
             residual += channels;
         } else {
 #pragma omp simd
             for (int64_t c = 0; c < channels; c++) {
-                float v = x[c] * k[c] + b[c];
+                float v = (x[c] - mean[c]) * k[c] + b[c];
                 y[c] = v > 0 ? v : slope * v;
             }
         }
@@ -126,23 +131,22 @@ static ac_status forward(const ac_call *call)
     int64_t channels = shape->dim[shape->n_dims - 1], rows = ac_shape_elements(shape) / channels;
     const float *weight = call->param[0], *bias = call->param[1];
     double *partial = call->workspace;
-    float *k = (float *)(partial + (call->training ? (N_BLOCKS + 1) * 2 * channels : 0) + 8), *b = k + channels;
+    float *k = (float *)(partial + (call->training ? (N_BLOCKS + 1) * 2 * channels : 0) + 8);
     if (call->training)
         AC_TRY(batch_statistics(call, rows, channels, partial));
     for (int64_t c = 0; c < channels; c++) {
-        double mean = call->training ? (double)((float *)call->saved[0])[c] : (double)((const float *)call->param[2])[c];
         double scale = call->training ? (double)((float *)call->saved[1])[c] : 1 / sqrt((double)((const float *)call->param[3])[c] + (double)a->eps);
         k[c] = (float)((double)weight[c] * scale);
-        b[c] = (float)((double)bias[c] - mean * scale * (double)weight[c]);
     }
     const float *x = call->input[0], *residual = call->node->n_inputs > 1 ? call->input[1] : NULL;
+    const float *mean = call->training ? call->saved[0] : call->param[2];
     float slope = negative_slope(a);
 #pragma omp parallel for schedule(static)
     for (int block = 0; block < N_BLOCKS; block++) {
         int64_t first, n;
         block_rows(rows, block, &first, &n);
-        apply_rows(x + first * channels, residual ? residual + first * channels : NULL, (float *)call->output[0] + first * channels, k, b, n,
-                   channels, slope);
+        apply_rows(x + first * channels, residual ? residual + first * channels : NULL, (float *)call->output[0] + first * channels, mean, k, bias,
+                   n, channels, slope);
     }
 out:
     return status;
@@ -192,7 +196,7 @@ AC_SIMD static void reduce_block(const gradient *d, int64_t first, int64_t rows,
     }
 }
 
-/* dx = k (g - mean_g - xhat mean_gx) as k g + p x + q, and the residual's gradient g. */
+/* dx = k (g - mean_g - xhat mean_gx) as k g + p (x - mean) + q, and the residual's gradient g. */
 AC_SIMD static void write_block(const gradient *d, int64_t first, int64_t rows, int64_t channels, const float *k, const float *p,
                                 const float *q, float *dx, float *dresidual)
 {
@@ -207,7 +211,7 @@ AC_SIMD static void write_block(const gradient *d, int64_t first, int64_t rows, 
             if (dx)
 #pragma omp simd
                 for (int c = 0; c < n; c++)
-                    dx[i + c] = k[c0 + c] * g[c] + p[c0 + c] * d->x[i + c] + q[c0 + c];
+                    dx[i + c] = k[c0 + c] * g[c] + p[c0 + c] * (d->x[i + c] - d->mean[c0 + c]) + q[c0 + c];
         }
 }
 
@@ -244,7 +248,7 @@ static ac_status backward(const ac_call *call)
         double mean_g = partial[c] / count, mean_gx = partial[channels + c] / count;
         k[c] = (float)factor;
         p[c] = (float)(-factor * mean_gx * scale);
-        q[c] = (float)(factor * (mean_gx * scale * (double)d.mean[c] - mean_g));
+        q[c] = (float)(-factor * mean_g);
     }
 #pragma omp parallel for schedule(static)
     for (int b = 0; b < N_BLOCKS; b++) {

@@ -1,0 +1,213 @@
+/* resnet18 and resnet50 against PyTorch's values on the cpu backend: logits, loss, every parameter's gradient. */
+#include "anyclass/alloc.h"
+#include "anyclass/model.h"
+#include "anyclass/plan.h"
+#include "hdf5/hdf5_util.h"
+#include "tests/tap.h"
+#include <math.h>
+#include <string.h>
+
+enum { N = 2, SIDE = 224, M = 17 };
+
+/* The value of element i of the tensor called `name` (golden/README.md). */
+static double drawn(const char *name, uint64_t i)
+{
+    uint64_t h = 0xcbf29ce484222325u;
+    for (; *name; name++)
+        h = (h ^ (unsigned char)*name) * 0x100000001b3u;
+    uint64_t z = h + (i + 1) * 0x9e3779b97f4a7c15u;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return (double)((z ^ z >> 31) >> 11) * 0x1p-53;
+}
+
+static ac_status fill(ac_params *params)
+{
+    ac_status status = AC_OK;
+    float *host = NULL;
+    for (size_t p = 0; p < params->n_params; p++) {
+        const ac_param_info *info = &params->info[p];
+        size_t n = (size_t)ac_shape_elements(&info->shape), fan_in = n / (size_t)info->shape.dim[0], length = strlen(info->name);
+        AC_TRY(ac_realloc(&host, n, sizeof *host));
+        for (size_t i = 0; i < n; i++) {
+            double u = drawn(info->name, i);
+            if (length > 11 && strcmp(info->name + length - 11, "running_var") == 0)
+                host[i] = (float)(.5 + u);
+            else if (info->shape.n_dims == 1 && length > 6 && strcmp(info->name + length - 6, "weight") == 0)
+                host[i] = (float)(.75 + .5 * u);
+            else if (info->shape.n_dims == 1)
+                host[i] = (float)(.2 * (u - .5));
+            else
+                host[i] = (float)((2 * u - 1) * sqrt(3.0 / (double)fan_in));
+        }
+        AC_TRY(ac_params_set(params, (int)p, NULL, host));
+    }
+out:
+    ac_free(host);
+    return status;
+}
+
+typedef struct net {
+    ac_graph *graph;
+    ac_value x, targets, weights, scale, logits, loss;
+} net;
+
+static ac_status build(net *n, const char *model, bool training)
+{
+    ac_status status = AC_OK;
+    const ac_loss_config loss = {AC_LOSS_BCE, 2, 1, 0.1};
+    AC_TRY(ac_graph_create(AC_F32, &n->graph));
+    n->x = ac_graph_input(n->graph, "x", &(ac_shape){4, {N, SIDE, SIDE, 3}, AC_F32});
+    n->logits = ac_model_find(model)->build(ac_model_find(model), n->graph, n->x, M);
+    ac_graph_result(n->graph, n->logits);
+    if (training) {
+        n->targets = ac_graph_input(n->graph, "targets", &(ac_shape){2, {N, M}, AC_U8});
+        n->weights = ac_graph_input(n->graph, "weights", &(ac_shape){1, {M + 1}, AC_F64});
+        n->scale = ac_graph_input(n->graph, "scale", &(ac_shape){1, {1}, AC_F64});
+        n->loss = ac_add_any_class_loss(n->graph, "loss", n->logits, n->targets, n->weights, n->scale, &loss);
+    }
+    AC_TRY(ac_graph_finish(n->graph));
+out:
+    return status;
+}
+
+static double relative(const float *got, const double *wanted, size_t n)
+{
+    double error = 0, scale = 0;
+    for (size_t i = 0; i < n; i++) {
+        error = fmax(error, fabs((double)got[i] - wanted[i]));
+        scale = fmax(scale, fabs(wanted[i]));
+    }
+    return error / scale;
+}
+
+static ac_status write_inputs(ac_plan *plan, const net *n, bool training)
+{
+    ac_status status = AC_OK;
+    float *x = NULL;
+    double weights[M + 1], scale;
+    uint8_t y[N * M] = {0};
+    int64_t counts[M];
+    AC_TRY(ac_malloc((size_t)N * SIDE * SIDE * 3, sizeof *x, &x));
+    for (size_t i = 0; i < (size_t)N * SIDE * SIDE; i++)
+        for (size_t c = 0; c < 3; c++) {
+            size_t image = i / (SIDE * SIDE), pixel = i % (SIDE * SIDE);
+            x[i * 3 + c] = (float)(drawn("input", (image * 3 + c) * SIDE * SIDE + pixel) * 4 - 2);
+        }
+    AC_TRY(ac_plan_write(plan, n->x, x, (size_t)N * SIDE * SIDE * 3 * sizeof *x));
+    if (!training)
+        goto out;
+    y[1] = y[5] = 1;
+    for (int c = 0; c < M; c++)
+        counts[c] = 100 * (c + 1);
+    AC_TRY(ac_loss_class_weights(counts, 5000, M, 0.9999, weights, NULL));
+    scale = 1.0 / (double)ac_loss_denominator(y, N, M);
+    AC_TRY(ac_plan_write(plan, n->targets, y, sizeof y));
+    AC_TRY(ac_plan_write(plan, n->weights, weights, sizeof weights));
+    AC_TRY(ac_plan_write(plan, n->scale, &scale, sizeof scale));
+out:
+    ac_free(x);
+    return status;
+}
+
+static ac_status compare_gradients(hid_t file, const char *model, ac_params *params)
+{
+    ac_status status = AC_OK;
+    float *g = NULL;
+    double worst_norm = 0, worst_probe = 0;
+    for (size_t p = 0; p < params->n_params; p++) {
+        const ac_param_info *info = &params->info[p];
+        size_t n = (size_t)ac_shape_elements(&info->shape);
+        char name[256], probe[300];
+        double norm, sum = 0, values[64];
+        int64_t index[64];
+        hsize_t n_probes;
+        if (info->role == AC_PARAM_BUFFER)
+            continue;
+        snprintf(name, sizeof name, "%s/params/%s", model, info->name);
+        AC_TRY(ac_hdf5_read_number(file, name, "grad_norm", H5T_NATIVE_DOUBLE, 1, &norm));
+        AC_TRY(ac_realloc(&g, n, sizeof *g));
+        AC_TRY(ac_params_get(params, (int)p, params->gradient, g));
+        for (size_t i = 0; i < n; i++)
+            sum += (double)g[i] * (double)g[i];
+        worst_norm = fmax(worst_norm, fabs(sqrt(sum) - norm) / norm);
+        snprintf(probe, sizeof probe, "%s/probe_index", name);
+        AC_TRY(ac_hdf5_dims(file, probe, 1, &n_probes));
+        AC_TRY(ac_hdf5_read(file, probe, H5T_NATIVE_INT64, n_probes < 64 ? n_probes : 64, index));
+        snprintf(probe, sizeof probe, "%s/probe_grad", name);
+        AC_TRY(ac_hdf5_read(file, probe, H5T_NATIVE_DOUBLE, n_probes, values));
+        for (size_t i = 0; i < n_probes; i++)
+            worst_probe = fmax(worst_probe, fabs((double)g[index[i]] - values[i]) / norm);
+    }
+    TAP_OK(worst_norm < 1e-3, "%s: gradient norm of every parameter, largest relative error %.2g", model, worst_norm);
+    TAP_OK(worst_probe < 1e-3, "%s: probed gradients, largest error %.2g of the norm", model, worst_probe);
+out:
+    ac_free(g);
+    return status;
+}
+
+static ac_status run(hid_t file, const char *model)
+{
+    ac_status status = AC_OK;
+    net eval = {0}, train = {0};
+    ac_device *device = NULL;
+    ac_params *params = NULL;
+    ac_plan *eval_plan = NULL, *plan = NULL;
+    float logits[N * M];
+    double wanted[N * M], loss, wanted_loss;
+    char name[64];
+    AC_TRY(build(&eval, model, false));
+    AC_TRY(build(&train, model, true));
+    AC_TRY(ac_backend_find("cpu")->open(0, &device));
+    AC_TRY(ac_params_create(device, train.graph, true, &params));
+    AC_TRY(fill(params));
+    AC_TRY(ac_plan_create(eval.graph, params, false, &eval_plan));
+    AC_TRY(ac_plan_bind(eval_plan, NULL));
+    AC_TRY(write_inputs(eval_plan, &eval, false));
+    AC_TRY(ac_plan_forward(eval_plan));
+    AC_TRY(ac_plan_read(eval_plan, eval.logits, logits, sizeof logits));
+    snprintf(name, sizeof name, "%s/logits_eval", model);
+    AC_TRY(ac_hdf5_read(file, name, H5T_NATIVE_DOUBLE, N * M, wanted));
+    TAP_OK(relative(logits, wanted, N * M) < 1e-4, "%s: eval logits, relative error %.2g", model, relative(logits, wanted, N * M));
+    AC_TRY(ac_plan_create(train.graph, params, true, &plan));
+    AC_TRY(ac_plan_bind(plan, NULL));
+    AC_TRY(write_inputs(plan, &train, true));
+    AC_TRY(ac_plan_forward(plan));
+    AC_TRY(ac_plan_backward(plan, false));
+    AC_TRY(ac_plan_read(plan, train.logits, logits, sizeof logits));
+    AC_TRY(ac_plan_read(plan, train.loss, &loss, sizeof loss));
+    snprintf(name, sizeof name, "%s/logits_train", model);
+    AC_TRY(ac_hdf5_read(file, name, H5T_NATIVE_DOUBLE, N * M, wanted));
+    TAP_OK(relative(logits, wanted, N * M) < 1e-4, "%s: training logits, relative error %.2g", model, relative(logits, wanted, N * M));
+    AC_TRY(ac_hdf5_read_number(file, model, "loss", H5T_NATIVE_DOUBLE, 1, &wanted_loss));
+    TAP_OK(fabs(loss - wanted_loss) < 1e-5 * wanted_loss, "%s: loss, relative error %.2g", model, fabs(loss - wanted_loss) / wanted_loss);
+    AC_TRY(compare_gradients(file, model, params));
+out:
+    TAP_OK(status == AC_OK, "%s ran", model);
+    ac_plan_destroy(plan);
+    ac_plan_destroy(eval_plan);
+    ac_params_destroy(params);
+    if (device)
+        device->backend->close(device);
+    ac_graph_destroy(eval.graph);
+    ac_graph_destroy(train.graph);
+    return status;
+}
+
+int main(void)
+{
+    char path[512];
+    hid_t file;
+    const char *shared = tap_shared();
+    if (!shared) {
+        TAP_SKIP("shared inputs are absent");
+        return tap_done();
+    }
+    snprintf(path, sizeof path, "%s/golden/models.h5", shared);
+    if (TAP_CALL(ac_hdf5_open(path, &file))) {
+        TAP_CALL(run(file, "resnet18"));
+        TAP_CALL(run(file, "resnet50"));
+        H5Fclose(file);
+    }
+    return tap_done();
+}

@@ -1,0 +1,217 @@
+/* The operator table: every backend against `ref`, and `ref` against finite differences. Each case is a small network,
+ * image -> conv 3x3 -> the operators under test -> average -> linear -> loss, so that inputs, parameters and the
+ * gradient parts of the plan are all on the way. A new operator joins by a row of `cases`. */
+#include "anyclass/alloc.h"
+#include "anyclass/model.h"
+#include "anyclass/plan.h"
+#include "anyclass/random.h"
+#include "tests/tap.h"
+#include <math.h>
+#include <string.h>
+
+enum { M = 5 };
+
+typedef struct op_case {
+    const char *name;
+    int batch, side, channels;
+    ac_value (*add)(ac_graph *graph, ac_value x, const struct op_case *c);
+    int kernel, stride, padding, groups, out;
+    bool bias, residual;
+    ac_activation activation;
+} op_case;
+
+static ac_value add_conv(ac_graph *g, ac_value x, const op_case *c)
+{
+    return ac_add_conv2d(g, "conv", x, &(ac_conv2d_attribute){.out_channels = c->out, .kernel_px = c->kernel, .stride_px = c->stride,
+                         .padding_px = c->padding, .groups = c->groups, .bias = c->bias, .weight_init = {AC_INIT_NORMAL, 0, 0.3f}, .bias_init = {AC_INIT_NORMAL, 0, 0.3f}});
+}
+
+static ac_value add_norm(ac_graph *g, ac_value x, const op_case *c)
+{
+    ac_batch_norm_attribute a = {1e-5f, 0.1f, c->activation, 0.1f, 1};
+    ac_value y = ac_add_batch_norm(g, "norm1", x, AC_NO_VALUE, &a);
+    return c->residual ? ac_add_batch_norm(g, "norm2", y, x, &a) : y;
+}
+
+static ac_value add_pool(ac_graph *g, ac_value x, const op_case *c)
+{
+    return ac_add_max_pool(g, "pool", x, &(ac_pool_attribute){c->kernel, c->stride, c->padding});
+}
+
+/* One value read three times: its gradient comes in parts. */
+static ac_value add_fan(ac_graph *g, ac_value x, const op_case *c)
+{
+    ac_batch_norm_attribute a = {1e-5f, 0.1f, AC_ACTIVATION_RELU, 0, 1};
+    op_case conv = *c;
+    ac_value left = ac_add_batch_norm(g, "left", x, AC_NO_VALUE, &a), right = add_conv(g, left, &conv);
+    ac_value sum = ac_add_batch_norm(g, "sum", right, left, &a);
+    return ac_add_batch_norm(g, "last", sum, left, &a);
+}
+
+static const op_case cases[] = {
+    {"conv 1x1", 2, 7, 5, add_conv, 1, 1, 0, 1, 7, true, false, 0},
+    {"conv 3x3", 2, 9, 17, add_conv, 3, 1, 1, 1, 16, false, false, 0},
+    {"conv 3x3 stride 2", 3, 9, 16, add_conv, 3, 2, 1, 1, 32, false, false, 0},
+    {"conv 7x7 stride 2", 1, 15, 3, add_conv, 7, 2, 3, 1, 64, true, false, 0},
+    {"conv 5x5 on one pixel", 2, 1, 3, add_conv, 5, 1, 2, 1, 4, true, false, 0},
+    {"conv in 3 groups", 2, 6, 9, add_conv, 3, 1, 1, 3, 6, true, false, 0},
+    {"depthwise conv", 2, 8, 16, add_conv, 3, 1, 1, 16, 16, false, false, 0},
+    {"batch norm", 3, 5, 17, add_norm, .activation = AC_ACTIVATION_NONE},
+    {"batch norm, relu", 4, 8, 64, add_norm, .activation = AC_ACTIVATION_RELU},
+    {"batch norm, leaky relu, residual", 2, 7, 67, add_norm, .activation = AC_ACTIVATION_LEAKY_RELU, .residual = true},
+    {"batch norm, residual, no activation", 2, 3, 1, add_norm, .activation = AC_ACTIVATION_NONE, .residual = true},
+    {"max pool 3x3 stride 2", 2, 9, 17, add_pool, 3, 2, 1, .out = 17},
+    {"max pool 2x2", 1, 5, 3, add_pool, 2, 2, 0, .out = 3},
+    {"three readers", 2, 6, 8, add_fan, 3, 1, 1, 1, 8, false, false, 0},
+};
+
+typedef struct trial {
+    ac_graph *graph;
+    ac_value images, keys, targets, weights, scale, logits, loss;
+    ac_device *device;
+    ac_params *params;
+    ac_plan *plan;
+} trial;
+
+static void close_trial(trial *t)
+{
+    ac_plan_destroy(t->plan);
+    ac_params_destroy(t->params);
+    if (t->device)
+        t->device->backend->close(t->device);
+    ac_graph_destroy(t->graph);
+    memset(t, 0, sizeof *t);
+}
+
+static ac_status open_trial(trial *t, const op_case *c, const char *backend)
+{
+    ac_status status = AC_OK;
+    const ac_loss_config loss = {AC_LOSS_FOCAL, 2, 1, 0.3};
+    const ac_image_input_attribute input = {{.4f, .5f, .6f}, {.2f, .25f, .3f}, true, 3};
+    memset(t, 0, sizeof *t);
+    AC_TRY(ac_graph_create(AC_F32, &t->graph));
+    ac_graph *g = t->graph;
+    t->images = ac_graph_input(g, "images", &(ac_shape){4, {c->batch, c->side, c->side, 3}, AC_U8});
+    t->keys = ac_graph_input(g, "keys", &(ac_shape){1, {c->batch}, AC_I64});
+    ac_value x = ac_add_image_input(g, "input", t->images, t->keys, &input);
+    op_case first = {.kernel = 3, .stride = 1, .padding = 1, .groups = 1, .out = c->channels, .bias = true};
+    x = ac_add_conv2d(g, "first", x, &(ac_conv2d_attribute){.out_channels = first.out, .kernel_px = 3, .stride_px = 1, .padding_px = 1, .groups = 1,
+                      .bias = true, .weight_init = {AC_INIT_NORMAL, 0, 0.3f}, .bias_init = {AC_INIT_NORMAL, 0, 0.3f}});
+    x = ac_add_global_avg_pool(g, "average", c->add(g, x, c));
+    t->logits = ac_add_linear(g, "head", x, &(ac_linear_attribute){M, true, true, {AC_INIT_NORMAL, 0, 0.5f}, {AC_INIT_NORMAL, 0, 0.5f}});
+    ac_graph_result(g, t->logits);
+    t->targets = ac_graph_input(g, "targets", &(ac_shape){2, {c->batch, M}, AC_U8});
+    t->weights = ac_graph_input(g, "weights", &(ac_shape){1, {M + 1}, AC_F64});
+    t->scale = ac_graph_input(g, "scale", &(ac_shape){1, {1}, AC_F64});
+    t->loss = ac_add_any_class_loss(g, "loss", t->logits, t->targets, t->weights, t->scale, &loss);
+    AC_TRY(ac_graph_finish(g));
+    AC_TRY(ac_backend_find(backend)->open(2, &t->device));
+    AC_TRY(ac_params_create(t->device, g, true, &t->params));
+    AC_TRY(ac_params_init(t->params, 11));
+    AC_TRY(ac_plan_create(g, t->params, true, &t->plan));
+    AC_TRY(ac_plan_bind(t->plan, NULL));
+out:
+    return status;
+}
+
+static ac_status run_trial(trial *t, const op_case *c, double *loss)
+{
+    ac_status status = AC_OK;
+    static uint8_t images[4 * 32 * 32 * 3], targets[8 * M];
+    const double weights[M + 1] = {1, .5, 2, 1.5, .25, .75}, scale = 0.5;
+    int64_t keys[8];
+    size_t n = (size_t)(c->batch * c->side * c->side * 3);
+    for (size_t i = 0; i < n; i++)
+        images[i] = (uint8_t)ac_random_block(5, AC_STREAM_TEST, i, 0).word[0];
+    for (int i = 0; i < c->batch * M; i++)
+        targets[i] = (uint8_t)(i % 3 == 0 && i < M);
+    for (int i = 0; i < c->batch; i++)
+        keys[i] = i + 7;
+    AC_TRY(ac_plan_write(t->plan, t->images, images, n));
+    AC_TRY(ac_plan_write(t->plan, t->keys, keys, (size_t)c->batch * sizeof *keys));
+    AC_TRY(ac_plan_write(t->plan, t->targets, targets, (size_t)c->batch * M));
+    AC_TRY(ac_plan_write(t->plan, t->weights, weights, sizeof weights));
+    AC_TRY(ac_plan_write(t->plan, t->scale, &scale, sizeof scale));
+    AC_TRY(ac_plan_forward(t->plan));
+    AC_TRY(ac_plan_read(t->plan, t->loss, loss, sizeof *loss));
+out:
+    return status;
+}
+
+/* Gradients and running statistics of two runs over the same graph. */
+static double compare(const trial *a, const trial *b)
+{
+    double worst = 0;
+    for (size_t i = 0; i < a->params->n_values; i++) {
+        double scale = 2e-2; /* a bias in front of a batch norm has gradient 0: what is left is rounding of terms near 1 */
+        for (size_t p = 0; p < a->params->n_params; p++) /* relative to the parameter's own largest gradient */
+            if (a->params->info[p].role != AC_PARAM_BUFFER && a->params->offset[p] == i) {
+                size_t n = (size_t)ac_shape_elements(&a->params->info[p].shape);
+                for (size_t k = 0; k < n; k++)
+                    scale = fmax(scale, fabs((double)a->params->gradient[i + k]));
+                for (size_t k = 0; k < n; k++)
+                    worst = fmax(worst, fabs((double)a->params->gradient[i + k] - (double)b->params->gradient[i + k]) / scale);
+            }
+    }
+    for (size_t i = 0; i < a->params->n_buffers; i++)
+        worst = fmax(worst, fabs((double)a->params->buffer[i] - (double)b->params->buffer[i]));
+    return worst;
+}
+
+static void against_ref(const op_case *c, const char *backend)
+{
+    trial a, b;
+    double loss_a = 0, loss_b = 1;
+    bool ran = open_trial(&a, c, "ref") == AC_OK && open_trial(&b, c, backend) == AC_OK && run_trial(&a, c, &loss_a) == AC_OK &&
+               run_trial(&b, c, &loss_b) == AC_OK && ac_plan_backward(a.plan, false) == AC_OK && ac_plan_backward(b.plan, false) == AC_OK;
+    TAP_OK(ran, "%s: %s runs", backend, c->name);
+    if (ran) {
+        /* float sums of up to a few hundred terms in another order: 1e-5 of the largest is their rounding */
+        TAP_OK(fabs(loss_a - loss_b) < 1e-5 * loss_a, "%s: %s, loss differs by %.2g", backend, c->name, fabs(loss_a - loss_b));
+        double once = compare(&a, &b);
+        TAP_OK(once < 3e-5, "%s: %s, gradients and statistics differ by %.2g", backend, c->name, once);
+        ran = run_trial(&a, c, &loss_a) == AC_OK && run_trial(&b, c, &loss_b) == AC_OK && ac_plan_backward(a.plan, true) == AC_OK && ac_plan_backward(b.plan, true) == AC_OK;
+        TAP_OK(ran && compare(&a, &b) < 3e-5, "%s: %s, accumulated a second time", backend, c->name);
+    }
+    close_trial(&a);
+    close_trial(&b);
+}
+
+/* Central differences of the loss for some elements of every parameter. */
+static void differences(const op_case *c)
+{
+    trial t;
+    double up, down, loss, worst = 0;
+    if (!TAP_CALL(open_trial(&t, c, "ref")) || !TAP_CALL(run_trial(&t, c, &loss)) || !TAP_CALL(ac_plan_backward(t.plan, false)))
+        return;
+    for (size_t p = 0; p < t.params->n_params; p++) {
+        if (t.params->info[p].role == AC_PARAM_BUFFER)
+            continue;
+        size_t n = (size_t)ac_shape_elements(&t.params->info[p].shape), at = t.params->offset[p];
+        double square = 1e-4, error = 0;
+        for (size_t i = 0; i < n; i++)
+            square += (double)t.params->gradient[at + i] * (double)t.params->gradient[at + i];
+        for (size_t i = 0; i < n; i += 1 + n / 6) {
+            float old = t.params->value[at + i], step = 2e-3f;
+            t.params->value[at + i] = old + step;
+            bool good = run_trial(&t, c, &up) == AC_OK;
+            t.params->value[at + i] = old - step;
+            good = good && run_trial(&t, c, &down) == AC_OK;
+            t.params->value[at + i] = old;
+            error = fmax(error, good ? fabs((up - down) / (2 * (double)step) - (double)t.params->gradient[at + i]) : 1);
+        }
+        worst = fmax(worst, error / sqrt(square));
+    }
+    /* activations are float, and a step of 2e-3 may carry a value over a kink: 3 % of the gradient's norm */
+    TAP_OK(worst < 3e-2, "ref: %s, finite differences within %.2g of the gradient's norm", c->name, worst);
+    close_trial(&t);
+}
+
+int main(void)
+{
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        differences(&cases[i]);
+        against_ref(&cases[i], "cpu");
+    }
+    return tap_done();
+}
