@@ -15,17 +15,17 @@ rm -rf "$out"
 mkdir -p "$out"
 
 say "1/5 draw pictures: 6 kinds of marks, about 70 % of the images carry none"
-"$BUILD/tests/demo/make_demo_data" --style coco --output "$out/data" --n_train "${DEMO_TRAIN:-1600}" --n_val 300 --n_test 300 --size 96
+"$BUILD/tests/demo/make_demo_data" --style coco --output "$out/data" --n_train "${DEMO_TRAIN:-1600}" --n_val 300 --n_test 300 --size 64
 
 say "2/5 preprocess: images to shards"
 mpirun -n "$ranks" "$BIN/anyclass-preprocess" --dataset coco --ann_root "$out/data/annotations" --data_root "$out/data/images" \
-    --output "$out/shards" --image_size 64 --shard_size 256
+    --output "$out/shards" --image_size 48 --shard_size 256
 
 say "3/5 train: the base loss alone, then with the any-class presence likelihood"
 train() { # NAME, ALPHA: --meta_loss_weight 0 is J_bce, 1 is J_any|bce
     mpirun -n "$ranks" "$BIN/anyclass-train" --data_root "$out/shards" --log_save_dir "$out/logs" --version_name "$1" \
-        --model resnet18 --base_loss bce --meta_loss_weight "$2" --meta_loss_beta 0.1 \
-        --optimizer adamW --learning_rate 0.001 --batch_size 32 --max_epochs "${DEMO_EPOCHS:-5}" --seed 1
+        --model resnet18 --base_loss bce --meta_loss_weight "$2" --meta_loss_beta 0.5 \
+        --optimizer adamW --learning_rate 0.001 --schedule multistep --lr_steps 4 5 --batch_size 16 --max_epochs "${DEMO_EPOCHS:-6}" --seed 1
 }
 train bce 0
 train any_bce 1
