@@ -35,6 +35,7 @@ static void on_error(j_common_ptr info)
     longjmp(d->escape, 1);
 }
 
+/* Instead of libjpeg's, which prints on stderr. */
 static void on_message(j_common_ptr info, int level)
 {
     decoder *d = info->client_data;
@@ -47,11 +48,6 @@ static void on_message(j_common_ptr info, int level)
     info->err->format_message(info, text);
     d->status = ac_error(AC_ERR_DATA, "JPEG warning: %s", text);
     longjmp(d->escape, 1);
-}
-
-static void print_nothing(j_common_ptr info)
-{
-    (void)info;
 }
 
 static void on_progress(j_common_ptr info)
@@ -203,7 +199,6 @@ ac_status ac_jpeg_decode(const uint8_t *bytes, size_t n_bytes, const ac_decode_o
     d.info.client_data = &d;
     d.errors.error_exit = on_error;
     d.errors.emit_message = on_message;
-    d.errors.output_message = print_nothing;
     d.progress.progress_monitor = on_progress;
     const ac_status status = decode_guarded(&d, bytes);
     jpeg_destroy_decompress(&d.info);

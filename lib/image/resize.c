@@ -66,7 +66,6 @@ static ac_status filter_prepare(ac_resize_filter *f, int n_in)
     double *raw = NULL;
     if (f->n_in == n_in)
         return AC_OK;
-    f->n_in = 0;
     const double scale = (double)(float)n_in / f->n_out; /* Pillow hands the box over in single precision */
     const double filter_scale = scale < 1.0 ? 1.0 : scale;
     const int64_t n_taps = (int64_t)ceil(filter_scale) * 2 + 1;
