@@ -1,5 +1,6 @@
 /* Shards: pixels, labels and names of consecutive samples in one HDF5 file each, and the manifest that lists them.
- * Formats in docs/formats.md. Files are complete or absent, and the same bytes whoever writes them. Not collective. */
+ * Formats in docs/formats.md. Files are complete or absent, and the same bytes whoever writes them. Not collective.
+ * Opening, writing and verifying call HDF5: one thread of a process at a time. */
 #ifndef ANYCLASS_SHARD_H
 #define ANYCLASS_SHARD_H
 
@@ -10,82 +11,100 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { AC_SHARD_FORMAT = 1 };
+enum { AC_SHARD_FORMAT = 2 };
 
 typedef struct ac_shard_meta { /* what all shards of a split share; strings borrowed */
-    const char *split;          /* "train" | "val" | "test" */
-    const char *source;         /* annotation file */
-    const char *options;        /* preprocess options that decide the bytes, as JSON text */
-    char *const *class_name;    /* [n_classes] */
+    const char *split;         /* "train" | "val" | "test" */
+    const char *source;        /* annotation file */
+    const char *options;       /* preprocess options that decide the bytes, as JSON text */
+    char *const *class_name;   /* [n_classes] */
     size_t n_classes;
     int image_size_px;
     float mean[3], std[3];
 } ac_shard_meta;
 
+typedef struct ac_shard_content { /* what one shard holds, in the order of the annotation list; all borrowed */
+    size_t n;
+    const char *const *names;    /* [n] file names */
+    const uint8_t *labels;       /* [n, n_classes], each 0 or 1 */
+    const uint8_t *images;       /* [n, S, S, 3] RGB */
+    size_t n_rejected;           /* images of the shard's part of the list that were left out */
+    const char *const *rejected; /* [n_rejected, 2] file name, reason */
+} ac_shard_content;
+
 /** "{split}-{iiiii}-of-{nnnnn}.h5" into out[capacity]; returns out. */
 char *ac_shard_file_name(char *out, size_t capacity, const char *split, size_t shard, size_t n_shards);
 
-/** Write one shard: under a temporary name, flushed, closed, re-opened and compared by hash, renamed.
+/** Write one shard: under a temporary name, closed, re-opened and compared by hash, synced, renamed.
  * @param path       final name
- * @param names      [n] file names, borrowed
- * @param labels     uint8 [n, n_classes]
- * @param images     uint8 [n, S, S, 3]
  * @param[out] hash  of the file's bytes
  * @return AC_ERR_IO with path and reason; nothing is left behind and an older file keeps its content. n may be 0. */
-AC_NODISCARD ac_status ac_shard_write(const char *path, const ac_shard_meta *meta, size_t shard, size_t n_shards, size_t n,
-                                      const char *const *names, const uint8_t *labels, const uint8_t *images, ac_hash *hash);
+AC_NODISCARD ac_status ac_shard_write(const char *path, const ac_shard_meta *meta, size_t shard, size_t n_shards,
+                                      const ac_shard_content *content, ac_hash *hash);
 
-typedef struct ac_shard { /* an open shard: everything but the pixels in memory, pixels by pread (HDF5's lock is not taken) */
+typedef struct ac_shard { /* an open shard: everything but the pixels in memory, pixels by pread (HDF5's lock is not
+                             taken) */
     char path[4096];
     int fd;
     size_t n;
     size_t n_classes;
     int image_size_px;
-    uint64_t images_at;      /* byte offset of the contiguous pixel data */
-    uint64_t *image_hash;    /* [n] XXH3-64 of each image's pixels */
-    uint8_t *label;          /* [n, n_classes] */
-    char **class_name;       /* [n_classes] */
+    uint64_t images_at;   /* byte offset of the contiguous pixel data */
+    uint64_t *image_hash; /* [n] XXH3-64 of each image's pixels */
+    uint8_t *label;       /* [n, n_classes] */
+    char **class_name;    /* [n_classes] */
     char *name_pool;
-    size_t *name_offset;     /* [n + 1] */
+    size_t *name_offset; /* [n + 1] */
     float mean[3], std[3];
+    char *split, *source, *options; /* as in ac_shard_meta */
+    uint64_t index, n_shards;       /* its place among the split's shards */
+    size_t n_rejected;
+    char *rejected_pool;
+    size_t *rejected_offset; /* [2 * n_rejected + 1] name, reason, name, reason ... */
 } ac_shard;
 
 /** Open and check the parts that are read at once (labels, names, hashes: by their stored hash).
- * AC_ERR_IO, AC_ERR_DATA naming file and dataset. */
+ * AC_ERR_IO; AC_ERR_DATA naming file and dataset: no shard, truncated, damaged, of another format version.
+ * After a failure `out` is as after ac_shard_close(). */
 AC_NODISCARD ac_status ac_shard_open(const char *path, ac_shard *out);
 void ac_shard_close(ac_shard *shard);
 /** Read the pixels of sample i into uint8 [S, S, 3]; `check` compares the hash: AC_ERR_DATA naming file, dataset and
  * sample. May run in many threads at once. */
 AC_NODISCARD ac_status ac_shard_read_image(const ac_shard *shard, size_t i, bool check, uint8_t *out);
 const char *ac_shard_name(const ac_shard *shard, size_t i);
-/** Re-read everything; logs every failure (shard, dataset, sample) and returns AC_ERR_DATA if there was one. */
+/** File name of rejected image i < n_rejected, and in *reason (may be NULL) why; borrowed. */
+const char *ac_shard_rejected(const ac_shard *shard, size_t i, const char **reason);
+/** Re-read everything; logs every failure (shard, dataset, sample) and returns AC_ERR_DATA if there was one, AC_ERR_IO
+ * when the file or a part of it could not be read. */
 AC_NODISCARD ac_status ac_shard_verify(const char *path, size_t *n_failures);
 
 typedef struct ac_manifest_entry {
     char file[256]; /* name in the manifest's folder */
     size_t n_samples;
-    ac_hash hash;   /* of the file's bytes */
+    ac_hash hash; /* of the file's bytes */
 } ac_manifest_entry;
 
 typedef struct ac_manifest {
     char *split;
     char *source;
-    char *options;              /* as in the shards */
+    char *options; /* as in the shards */
     char **class_name;
     size_t n_classes;
-    int64_t *class_count;       /* [n_classes] images that show the class */
-    int64_t n_negative;         /* images without any label */
+    int64_t *class_count; /* [n_classes] images that show the class */
+    int64_t n_negative;   /* images without any label */
     size_t n_samples;
     size_t n_rejected;
     int image_size_px;
     float mean[3], std[3];
-    ac_manifest_entry *shard;   /* [n_shards] */
+    ac_manifest_entry *shard; /* [n_shards] */
     size_t n_shards;
 } ac_manifest;
 
-/** "{split}-manifest.json" in `folder`. Written atomically. */
+/** Write "{split}-manifest.json" in `folder`, complete or absent. AC_ERR_IO; an older manifest then keeps its content.
+ */
 AC_NODISCARD ac_status ac_manifest_save(const ac_manifest *manifest, const char *folder);
-/** AC_ERR_IO if it is missing ("run anyclass-preprocess"), AC_ERR_DATA if damaged. Release after success. */
+/** AC_ERR_IO if it is missing ("run anyclass-preprocess"), AC_ERR_DATA naming file and member if it is damaged (its own
+ * hash differs) or of another format version. Release after success. */
 AC_NODISCARD ac_status ac_manifest_load(const char *folder, const char *split, ac_manifest *out);
 void ac_manifest_release(ac_manifest *manifest);
 

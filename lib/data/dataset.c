@@ -1,41 +1,107 @@
-/* The table of annotated images, and which reader fills it. */
-#include "data/dataset_internal.h"
+/* The table of annotated images, and which reader fills it. The formats themselves are in dataset_KIND.c. */
 #include "anyclass/alloc.h"
 #include "anyclass/file.h"
 #include "anyclass/hash.h"
-#include <stdio.h>
+#include "data/dataset_internal.h"
+#include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 
-typedef struct reader { /* one row per annotation format */
+enum { MAX_NAMES = 2 };
+
+typedef struct reader { /* one row per annotation format, in the order of AC_DATASET_CHOICES */
     const char *kind;
-    ac_status (*read)(const ac_dataset_options *options, ac_dataset *out);
+    const char *file[AC_N_SPLITS][MAX_NAMES]; /* names it may have in ann_root, the first that exists is taken */
+    float mean[3], std[3];
+    ac_dataset_reader *read;
 } reader;
 
-static const reader readers[] = {{"csv", ac_dataset_read_csv}, {"coco", ac_dataset_read_coco}};
+static const reader readers[] = {
+    {"csv",
+     {{"train.csv", "Train.csv"}, {"val.csv", "Val.csv"}, {"test.csv", "Test.csv"}},
+     {.470f, .447f, .408f},
+     {.233f, .228f, .231f},
+     ac_dataset_read_csv},
+    {"coco",
+     {{"instances_train.json", "instances_train2017.json"},
+      {"instances_val.json", "instances_val2017.json"},
+      {"instances_test.json", "instances_test2017.json"}},
+     {.470f, .447f, .408f},
+     {.233f, .228f, .231f},
+     ac_dataset_read_coco},
+};
 
-const char *ac_dataset_kinds(void)
+const char *ac_dataset_kind(size_t i)
 {
-    return "csv|coco";
+    return i < sizeof readers / sizeof *readers ? readers[i].kind : NULL;
 }
 
 const char *ac_split_name(ac_split split)
 {
-    static const char *const name[] = {"train", "val", "test"};
+    static const char *const name[AC_N_SPLITS] = {"train", "val", "test"};
     return name[split];
+}
+
+static const reader *find_reader(const char *kind)
+{
+    for (size_t i = 0; i < sizeof readers / sizeof *readers; i++)
+        if (strcmp(readers[i].kind, kind) == 0)
+            return &readers[i];
+    return NULL;
+}
+
+/* The annotation file of a split: ann_root itself unless it is a folder. */
+static ac_status find_file(const reader *row, const ac_dataset_options *options, char path[AC_PATH_BYTES])
+{
+    ac_status status = AC_OK;
+    const char *const *names = row->file[options->split];
+    struct stat info;
+    if (stat(options->ann_root, &info) != 0)
+        return ac_error_errno("annotations %s", options->ann_root);
+    if (!S_ISDIR(info.st_mode)) {
+        if (strlen(options->ann_root) >= AC_PATH_BYTES)
+            return ac_error(AC_ERR_USAGE, "path of more than %d bytes: %.60s...", AC_PATH_BYTES - 1, options->ann_root);
+        strcpy(path, options->ann_root);
+        return AC_OK;
+    }
+    for (size_t i = 0; i < MAX_NAMES; i++) {
+        AC_TRY(ac_path_join(path, options->ann_root, names[i]));
+        if (ac_path_exists(path))
+            return AC_OK;
+    }
+    status = ac_error(AC_ERR_IO, "%s: no annotation file %s or %s in it", options->ann_root, names[0], names[1]);
+out:
+    return status;
+}
+
+bool ac_dataset_available(const ac_dataset_options *options)
+{
+    const reader *row = find_reader(options->kind);
+    char path[AC_PATH_BYTES];
+    return row && find_file(row, options, path) == AC_OK;
 }
 
 ac_status ac_dataset_read(const ac_dataset_options *options, ac_dataset *out)
 {
+    ac_status status = AC_OK;
+    const reader *row = find_reader(options->kind);
+    char path[AC_PATH_BYTES];
     memset(out, 0, sizeof *out);
-    for (size_t i = 0; i < sizeof readers / sizeof *readers; i++) {
-        if (strcmp(readers[i].kind, options->kind) != 0)
-            continue;
-        ac_status status = readers[i].read(options, out);
-        if (status != AC_OK)
-            ac_dataset_release(out);
-        return status;
-    }
-    return ac_error(AC_ERR_USAGE, "no reader for data set '%s', only %s", options->kind, ac_dataset_kinds());
+    if (!row)
+        return ac_error(AC_ERR_USAGE, "no reader for data set '%s', only %s", options->kind, AC_DATASET_CHOICES);
+    AC_TRY(find_file(row, options, path));
+    const char *slash = strrchr(path, '/');
+    AC_TRY(ac_strdup(slash ? slash + 1 : path, &out->source));
+    memcpy(out->mean, row->mean, sizeof out->mean);
+    memcpy(out->std, row->std, sizeof out->std);
+    AC_TRY(row->read(path, options, out));
+    if (out->n_samples == 0)
+        AC_TRY(ac_error(AC_ERR_DATA, "%s: names no image", path));
+    AC_TRY(ac_dataset_check_unique(out, path));
+out:
+    if (status != AC_OK)
+        ac_dataset_release(out);
+    return status;
 }
 
 void ac_dataset_release(ac_dataset *dataset)
@@ -55,12 +121,37 @@ const char *ac_dataset_name(const ac_dataset *dataset, size_t i)
     return dataset->name_pool + dataset->name_offset[i];
 }
 
+/* UTF-8 without control characters: what every output (attributes, JSON, CSV, one line of a log) can hold as it is. */
+static bool is_plain_text(const char *text)
+{
+    const unsigned char *at = (const unsigned char *)text;
+    while (*at) {
+        if (*at < 0x20 || *at == 0x7F || (*at >= 0x80 && *at < 0xC2) || *at > 0xF4)
+            return false;
+        int n_more = *at < 0x80 ? 0 : *at < 0xE0 ? 1 : *at < 0xF0 ? 2 : 3;
+        /* overlong forms, surrogates, beyond U+10FFFF show in the second byte */
+        unsigned low = *at == 0xE0   ? 0xA0
+                       : *at == 0xF0 ? 0x90
+                                     : 0x80,
+                 high = *at == 0xED   ? 0x9F
+                        : *at == 0xF4 ? 0x8F
+                                      : 0xBF;
+        for (at++; n_more > 0; n_more--, at++, low = 0x80, high = 0xBF)
+            if (*at < low || *at > high)
+                return false;
+    }
+    return true;
+}
+
 ac_status ac_dataset_add_class(ac_dataset *dataset, const char *name)
 {
     ac_status status = AC_OK;
     char *copy = NULL;
     if (!name[0])
         return ac_error(AC_ERR_DATA, "class %zu has no name", dataset->n_classes + 1);
+    if (!is_plain_text(name))
+        return ac_error(AC_ERR_DATA, "the name of class %zu is no UTF-8 or has control characters",
+                        dataset->n_classes + 1);
     for (size_t c = 0; c < dataset->n_classes; c++)
         if (strcmp(dataset->class_name[c], name) == 0)
             return ac_error(AC_ERR_DATA, "class '%s' occurs twice", name);
@@ -105,31 +196,11 @@ ac_status ac_dataset_check_unique(const ac_dataset *dataset, const char *where)
         size_t at = (size_t)ac_hash64_bytes(name, strlen(name)) & (n_slots - 1);
         for (; slot[at]; at = (at + 1) & (n_slots - 1))
             if (strcmp(ac_dataset_name(dataset, slot[at] - 1), name) == 0)
-                AC_TRY(ac_error(AC_ERR_DATA, "%s: file name '%s' occurs twice", where, name));
+                AC_TRY(ac_error(AC_ERR_DATA, "%s: file name '%s' occurs twice (images %zu and %zu)", where, name,
+                                slot[at], i + 1));
         slot[at] = i + 1;
     }
 out:
     ac_free(slot);
     return status;
-}
-
-ac_status ac_dataset_find_file(const ac_dataset_options *options, const char *const *candidates, size_t n, char path[AC_PATH_BYTES])
-{
-    size_t length = strlen(options->ann_root);
-    if (length > 4 && (strcmp(options->ann_root + length - 4, ".csv") == 0 || strcmp(options->ann_root + length - 5, ".json") == 0))
-        return ac_path_join(path, options->ann_root, "") == AC_OK ? (path[strlen(path) - 1] = 0, AC_OK) : AC_ERR_USAGE;
-    for (size_t i = 0; i < n; i++) {
-        ac_status status = ac_path_join(path, options->ann_root, candidates[i]);
-        if (status != AC_OK)
-            return status;
-        if (ac_path_exists(path))
-            return AC_OK;
-    }
-    return ac_error(AC_ERR_IO, "%s: no annotation file %s (or another name the format allows)", options->ann_root, candidates[0]);
-}
-
-ac_status ac_dataset_set_source(ac_dataset *dataset, const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return ac_strdup(slash ? slash + 1 : path, &dataset->source);
 }

@@ -1,6 +1,8 @@
-/* coco: instances JSON, streamed with YAJL in pieces. The three lists may come in any order: annotations are kept as
- * (image id, category id) pairs until the file has been read. */
+/* coco: instances_*.json, streamed with YAJL in pieces. The file is read twice, since its three lists may come in any
+ * order: once for images and categories, then for the annotations, which go straight into the table. Memory: the table,
+ * and 16 bytes per image for the map from ids. */
 #include "anyclass/alloc.h"
+#include "anyclass/file.h"
 #include "data/dataset_internal.h"
 #include <errno.h>
 #include <inttypes.h>
@@ -9,188 +11,51 @@
 #include <string.h>
 #include <yajl/yajl_parse.h>
 
-enum { PIECE_BYTES = 1 << 16, NAME_BYTES = 1024 };
+enum { PIECE_BYTES = 1 << 16, NAME_BYTES = 1024, LIST_DEPTH = 2, RECORD_DEPTH = 3 };
 
-typedef enum section { SECTION_NONE, SECTION_IMAGES, SECTION_ANNOTATIONS, SECTION_CATEGORIES } section;
+typedef enum section { IMAGES, CATEGORIES, ANNOTATIONS, N_SECTIONS, NONE = N_SECTIONS } section;
+static const char *const section_name[N_SECTIONS] = {"images", "categories", "annotations"};
 
-typedef struct id_index { /* id -> position, sorted by id before use */
+/* Members of a record that matter. */
+typedef enum member { ID, IMAGE_ID, CATEGORY_ID, NAME, N_MEMBERS, OTHER = N_MEMBERS } member;
+
+typedef struct id_index { /* id -> position in file order; sorted by id once the list is complete */
     int64_t id;
     int64_t position;
 } id_index;
 
 typedef struct coco {
     ac_dataset *out;
-    section section;
-    bool seen[4];
-    int depth;             /* of open objects and arrays; records are objects at depth 3 */
-    char key[32];          /* last key at depth 1 or 3 */
-    int64_t id, image_id, category_id;
-    bool has_id, has_image_id, has_category_id, has_name;
-    char name[NAME_BYTES]; /* file_name or name of the record */
+    bool second;                    /* the pass that reads annotations */
+    section section;                /* list that is open */
+    bool seen[N_SECTIONS];          /* in this pass */
+    uint64_t n_records[N_SECTIONS]; /* begun so far */
+    int depth;                      /* of open objects and arrays */
+    char key[16];                   /* last key of the document itself; longer ones are none of ours */
+    member member;                  /* last key of the record */
+    int64_t value[N_MEMBERS];       /* ids of the record */
+    char name[NAME_BYTES];          /* file_name or name of the record */
+    bool has[N_MEMBERS];
     id_index *image, *category;
     size_t n_images, image_capacity, n_categories, category_capacity;
-    id_index *pair;        /* id: image, position: category id */
-    size_t n_pairs, pair_capacity;
-    char **category_name;
-    size_t n_names, name_capacity;
-    char *file_names;      /* pool, until the classes are known */
+    char **category_name; /* [n_categories] */
+    size_t category_name_capacity;
+    int64_t *class_of; /* [n_categories] class, -1 for the negative one */
+    char *file_names;  /* pool, until the classes are known */
     size_t names_bytes, names_capacity;
-    ac_status status;
+    ac_status status; /* why a callback stopped the parser */
 } coco;
 
-static ac_status add_id(id_index **list, size_t *n, size_t *capacity, int64_t id, int64_t position)
+static int stop(coco *c, ac_status status)
 {
-    ac_status status = ac_reserve(list, capacity, *n + 1, sizeof **list);
-    if (status == AC_OK)
-        (*list)[(*n)++] = (id_index){id, position};
-    return status;
+    c->status = status;
+    return status == AC_OK;
 }
 
-static ac_status end_image(coco *c)
+/* True inside a list that this pass reads. */
+static bool wanted(const coco *c)
 {
-    ac_status status = AC_OK;
-    size_t length = strlen(c->name) + 1;
-    if (!c->has_id || !c->has_name)
-        return ac_error(AC_ERR_DATA, "image %zu lacks id or file_name", c->n_images + 1);
-    AC_TRY(ac_reserve(&c->file_names, &c->names_capacity, c->names_bytes + length, 1));
-    memcpy(c->file_names + c->names_bytes, c->name, length);
-    AC_TRY(add_id(&c->image, &c->n_images, &c->image_capacity, c->id, (int64_t)c->n_images));
-    c->names_bytes += length;
-out:
-    return status;
-}
-
-static ac_status end_category(coco *c)
-{
-    ac_status status = AC_OK;
-    char *copy = NULL;
-    if (!c->has_id || !c->has_name)
-        return ac_error(AC_ERR_DATA, "category %zu lacks id or name", c->n_categories + 1);
-    AC_TRY(ac_strdup(c->name, &copy));
-    AC_TRY(ac_reserve(&c->category_name, &c->name_capacity, c->n_names + 1, sizeof *c->category_name));
-    AC_TRY(add_id(&c->category, &c->n_categories, &c->category_capacity, c->id, (int64_t)c->n_names));
-    c->category_name[c->n_names++] = copy;
-    copy = NULL;
-out:
-    ac_free(copy);
-    return status;
-}
-
-static ac_status end_record(coco *c)
-{
-    switch (c->section) {
-    case SECTION_IMAGES:
-        return end_image(c);
-    case SECTION_CATEGORIES:
-        return end_category(c);
-    case SECTION_ANNOTATIONS:
-        if (!c->has_image_id || !c->has_category_id)
-            return ac_error(AC_ERR_DATA, "annotation %zu lacks image_id or category_id", c->n_pairs + 1);
-        return add_id(&c->pair, &c->n_pairs, &c->pair_capacity, c->image_id, c->category_id);
-    case SECTION_NONE:
-        break;
-    }
-    return AC_OK;
-}
-
-static int on_open_object(void *context)
-{
-    coco *c = context;
-    if (++c->depth == 3 && c->section != SECTION_NONE)
-        c->has_id = c->has_image_id = c->has_category_id = c->has_name = false;
-    return 1;
-}
-
-static int on_close_object(void *context)
-{
-    coco *c = context;
-    if (c->depth-- == 3 && c->section != SECTION_NONE)
-        c->status = end_record(c);
-    return c->status == AC_OK;
-}
-
-static int on_open_array(void *context)
-{
-    coco *c = context;
-    static const struct {
-        const char *key;
-        section section;
-    } sections[] = {{"images", SECTION_IMAGES}, {"annotations", SECTION_ANNOTATIONS}, {"categories", SECTION_CATEGORIES}};
-    if (++c->depth != 2)
-        return 1;
-    c->section = SECTION_NONE;
-    for (size_t i = 0; i < 3; i++)
-        if (strcmp(c->key, sections[i].key) == 0) {
-            c->section = sections[i].section;
-            c->seen[c->section] = true;
-        }
-    return 1;
-}
-
-static int on_close_array(void *context)
-{
-    coco *c = context;
-    if (c->depth-- == 2)
-        c->section = SECTION_NONE;
-    return 1;
-}
-
-static int on_key(void *context, const unsigned char *text, size_t n)
-{
-    coco *c = context;
-    if (c->depth == 1 || c->depth == 3) {
-        n = n < sizeof c->key ? n : 0; /* a longer key is none of ours */
-        memcpy(c->key, text, n);
-        c->key[n] = 0;
-    }
-    return 1;
-}
-
-static int on_number(void *context, const char *text, size_t n)
-{
-    coco *c = context;
-    char copy[32];
-    if (c->depth != 3 || c->section == SECTION_NONE)
-        return 1;
-    bool is_id = strcmp(c->key, "id") == 0 && c->section != SECTION_ANNOTATIONS, is_image = strcmp(c->key, "image_id") == 0;
-    bool is_category = strcmp(c->key, "category_id") == 0;
-    if (!is_id && !is_image && !is_category)
-        return 1;
-    char *end = copy;
-    errno = 0;
-    snprintf(copy, sizeof copy, "%.*s", (int)(n < 31 ? n : 31), text);
-    int64_t value = strtoll(copy, &end, 10);
-    if (*end || errno || n > 20) {
-        c->status = ac_error(AC_ERR_DATA, "%s '%s' is no whole number", c->key, copy);
-        return 0;
-    }
-    if (is_id) {
-        c->id = value;
-        c->has_id = true;
-    } else if (is_image) {
-        c->image_id = value;
-        c->has_image_id = true;
-    } else {
-        c->category_id = value;
-        c->has_category_id = true;
-    }
-    return 1;
-}
-
-static int on_string(void *context, const unsigned char *text, size_t n)
-{
-    coco *c = context;
-    const char *wanted = c->section == SECTION_IMAGES ? "file_name" : "name";
-    if (c->depth != 3 || (c->section != SECTION_IMAGES && c->section != SECTION_CATEGORIES) || strcmp(c->key, wanted) != 0)
-        return 1;
-    if (n >= sizeof c->name || memchr(text, 0, n)) {
-        c->status = ac_error(AC_ERR_DATA, "a %s of %zu bytes or with a zero byte", wanted, n);
-        return 0;
-    }
-    memcpy(c->name, text, n);
-    c->name[n] = 0;
-    c->has_name = true;
-    return 1;
+    return c->section != NONE && (c->section == ANNOTATIONS) == c->second;
 }
 
 static int by_id(const void *a, const void *b)
@@ -202,122 +67,297 @@ static int by_id(const void *a, const void *b)
 static const id_index *find_id(const id_index *list, size_t n, int64_t id)
 {
     const id_index key = {id, 0};
-    return bsearch(&key, list, n, sizeof *list, by_id);
+    return n ? bsearch(&key, list, n, sizeof *list, by_id) : NULL;
 }
 
 static ac_status sort_ids(id_index *list, size_t n, const char *what)
 {
-    qsort(list, n, sizeof *list, by_id);
+    if (n)
+        qsort(list, n, sizeof *list, by_id);
     for (size_t i = 1; i < n; i++)
         if (list[i].id == list[i - 1].id)
             return ac_error(AC_ERR_DATA, "%s id %" PRId64 " occurs twice", what, list[i].id);
     return AC_OK;
 }
 
-/* The lists are complete: classes, samples, labels. */
+static ac_status end_image(coco *c)
+{
+    ac_status status = AC_OK;
+    size_t length = strlen(c->name) + 1;
+    if (!c->has[ID] || !c->has[NAME])
+        return ac_error(AC_ERR_DATA, "image %" PRIu64 " lacks a whole number 'id' or a text 'file_name'",
+                        c->n_records[IMAGES]);
+    AC_TRY(ac_reserve(&c->file_names, &c->names_capacity, c->names_bytes + length, 1));
+    AC_TRY(ac_reserve(&c->image, &c->image_capacity, c->n_images + 1, sizeof *c->image));
+    memcpy(c->file_names + c->names_bytes, c->name, length);
+    c->names_bytes += length;
+    c->image[c->n_images] = (id_index){c->value[ID], (int64_t)c->n_images};
+    c->n_images++;
+out:
+    return status;
+}
+
+static ac_status end_category(coco *c)
+{
+    ac_status status = AC_OK;
+    if (!c->has[ID] || !c->has[NAME])
+        return ac_error(AC_ERR_DATA, "category %" PRIu64 " lacks a whole number 'id' or a text 'name'",
+                        c->n_records[CATEGORIES]);
+    AC_TRY(ac_reserve(&c->category, &c->category_capacity, c->n_categories + 1, sizeof *c->category));
+    AC_TRY(ac_reserve(&c->category_name, &c->category_name_capacity, c->n_categories + 1, sizeof *c->category_name));
+    AC_TRY(ac_strdup(c->name, &c->category_name[c->n_categories]));
+    c->category[c->n_categories] = (id_index){c->value[ID], (int64_t)c->n_categories};
+    c->n_categories++;
+out:
+    return status;
+}
+
+static ac_status end_annotation(coco *c)
+{
+    if (!c->has[IMAGE_ID] || !c->has[CATEGORY_ID])
+        return ac_error(AC_ERR_DATA, "annotation %" PRIu64 " lacks a whole number 'image_id' or 'category_id'",
+                        c->n_records[ANNOTATIONS]);
+    const id_index *image = find_id(c->image, c->n_images, c->value[IMAGE_ID]);
+    const id_index *category = find_id(c->category, c->n_categories, c->value[CATEGORY_ID]);
+    if (!image || !category)
+        return ac_error(AC_ERR_DATA, "annotation %" PRIu64 ": no %s has the id %" PRId64, c->n_records[ANNOTATIONS],
+                        image ? "category" : "image", c->value[image ? CATEGORY_ID : IMAGE_ID]);
+    int64_t class = c->class_of[category->position];
+    if (class >= 0)
+        c->out->label[(size_t)image->position * c->out->n_classes + (size_t) class] = 1;
+    return AC_OK;
+}
+
+/* What is neither object nor array. */
+static int on_scalar(coco *c)
+{
+    if (c->depth == LIST_DEPTH && wanted(c))
+        return stop(c,
+                    ac_error(AC_ERR_DATA, "the list '%s' holds something that is no object", section_name[c->section]));
+    return 1;
+}
+
+static int on_null(void *context)
+{
+    return on_scalar(context);
+}
+
+static int on_boolean(void *context, int value)
+{
+    (void)value;
+    return on_scalar(context);
+}
+
+static int on_open_object(void *context)
+{
+    coco *c = context;
+    if (++c->depth == RECORD_DEPTH && c->section != NONE) {
+        c->n_records[c->section]++;
+        memset(c->has, 0, sizeof c->has);
+        c->member = OTHER;
+    }
+    return 1;
+}
+
+static int on_close_object(void *context)
+{
+    static ac_status (*const end[N_SECTIONS])(coco *) = {end_image, end_category, end_annotation};
+    coco *c = context;
+    if (c->depth-- == RECORD_DEPTH && wanted(c))
+        return stop(c, end[c->section](c));
+    return 1;
+}
+
+static int on_open_array(void *context)
+{
+    coco *c = context;
+    if (on_scalar(c) == 0)
+        return 0;
+    if (++c->depth != LIST_DEPTH)
+        return 1;
+    for (section s = 0; s < N_SECTIONS; s++) {
+        if (strcmp(c->key, section_name[s]) != 0)
+            continue;
+        if (c->seen[s])
+            return stop(c, ac_error(AC_ERR_DATA, "the list '%s' occurs twice", section_name[s]));
+        c->seen[s] = true;
+        c->section = s;
+    }
+    return 1;
+}
+
+static int on_close_array(void *context)
+{
+    coco *c = context;
+    if (c->depth-- == LIST_DEPTH)
+        c->section = NONE;
+    return 1;
+}
+
+static bool same(const unsigned char *text, size_t n, const char *word)
+{
+    return strlen(word) == n && memcmp(text, word, n) == 0;
+}
+
+static int on_key(void *context, const unsigned char *text, size_t n)
+{
+    static const char *const names[N_MEMBERS] = {"id", "image_id", "category_id", "name"};
+    coco *c = context;
+    if (c->depth == 1) {
+        n = n < sizeof c->key ? n : 0;
+        memcpy(c->key, text, n);
+        c->key[n] = 0;
+    } else if (c->depth == RECORD_DEPTH && wanted(c)) {
+        c->member = OTHER;
+        for (member m = 0; m < N_MEMBERS; m++)
+            if ((c->section == ANNOTATIONS) == (m == IMAGE_ID || m == CATEGORY_ID) &&
+                same(text, n, m == NAME && c->section == IMAGES ? "file_name" : names[m]))
+                c->member = m;
+    }
+    return 1;
+}
+
+static int on_number(void *context, const char *text, size_t n)
+{
+    coco *c = context;
+    char copy[24] = "", *end = copy;
+    if (c->depth != RECORD_DEPTH || !wanted(c) || c->member == OTHER || c->member == NAME)
+        return on_scalar(c);
+    if (n < sizeof copy)
+        memcpy(copy, text, n);
+    errno = 0;
+    c->value[c->member] = strtoll(copy, &end, 10);
+    if (end == copy || *end || errno)
+        return stop(c,
+                    ac_error(AC_ERR_DATA, "the id %.*s is no whole number of 64 bits", (int)(n < 40 ? n : 40), text));
+    c->has[c->member] = true;
+    return 1;
+}
+
+static int on_string(void *context, const unsigned char *text, size_t n)
+{
+    coco *c = context;
+    if (c->depth != RECORD_DEPTH || !wanted(c) || c->member != NAME)
+        return on_scalar(c);
+    if (n >= sizeof c->name || memchr(text, 0, n))
+        return stop(c, ac_error(AC_ERR_DATA, "a name of %zu bytes or with a zero byte", n));
+    memcpy(c->name, text, n);
+    c->name[n] = 0;
+    c->has[NAME] = true;
+    return 1;
+}
+
+/* Feed the file to a parser. */
+static ac_status parse(coco *c, const char *path, FILE *file, yajl_handle handle, unsigned char *piece)
+{
+    size_t n, before = 0;
+    do {
+        n = fread(piece, 1, PIECE_BYTES, file);
+        if (ferror(file))
+            return ac_error_errno("%s: read", path);
+        if ((n ? yajl_parse(handle, piece, n) : yajl_complete_parse(handle)) != yajl_status_ok) {
+            size_t at = before + yajl_get_bytes_consumed(handle);
+            if (c->status != AC_OK)
+                return ac_error_in(c->status, "%s, before byte %zu", path, at);
+            unsigned char *why = yajl_get_error(handle, 0, NULL, 0);
+            size_t length = why ? strcspn((char *)why, "\n") : 0;
+            ac_status status =
+                ac_error(AC_ERR_DATA, "%s, byte %zu: %.*s", path, at, (int)length, why ? (char *)why : "");
+            if (why)
+                yajl_free_error(handle, why);
+            return status;
+        }
+        before += n;
+    } while (n);
+    return AC_OK;
+}
+
+static ac_status read_pass(coco *c, const char *path, bool second, unsigned char *piece)
+{
+    static const yajl_callbacks callbacks = {
+        .yajl_null = on_null,
+        .yajl_boolean = on_boolean,
+        .yajl_number = on_number,
+        .yajl_string = on_string,
+        .yajl_start_map = on_open_object,
+        .yajl_map_key = on_key,
+        .yajl_end_map = on_close_object,
+        .yajl_start_array = on_open_array,
+        .yajl_end_array = on_close_array,
+    };
+    FILE *file = fopen(path, "rb");
+    if (!file)
+        return ac_error_errno("%s", path);
+    c->second = second;
+    c->section = NONE;
+    c->depth = 0;
+    memset(c->seen, 0, sizeof c->seen);
+    memset(c->n_records, 0, sizeof c->n_records);
+    yajl_handle handle = yajl_alloc(&callbacks, NULL, c);
+    ac_status status =
+        handle ? parse(c, path, file, handle, piece) : ac_error(AC_ERR_MEMORY, "%s: no memory for a parser", path);
+    if (handle)
+        yajl_free(handle);
+    fclose(file);
+    return status;
+}
+
+/* Images and categories are complete: classes, samples without labels, maps. */
 static ac_status build(coco *c)
 {
     ac_status status = AC_OK;
-    int64_t *class_of = NULL; /* category position -> class, -1 for "unlabeled" */
-    if (!c->seen[SECTION_IMAGES] || !c->seen[SECTION_ANNOTATIONS] || !c->seen[SECTION_CATEGORIES])
-        return ac_error(AC_ERR_DATA, "needs the lists images, annotations and categories");
-    AC_TRY(ac_malloc(c->n_names + 1, sizeof *class_of, &class_of));
-    for (size_t i = 0; i < c->n_names; i++) {
+    for (section s = 0; s < N_SECTIONS; s++)
+        if (!c->seen[s])
+            return ac_error(AC_ERR_DATA, "has no list '%s'", section_name[s]);
+    AC_TRY(ac_malloc(c->n_categories + 1, sizeof *c->class_of, &c->class_of));
+    for (size_t i = 0; i < c->n_categories; i++) {
         bool is_class = strcmp(c->category_name[i], "unlabeled") != 0;
-        class_of[i] = is_class ? (int64_t)c->out->n_classes : -1;
+        c->class_of[i] = is_class ? (int64_t)c->out->n_classes : -1;
         if (is_class)
             AC_TRY(ac_dataset_add_class(c->out, c->category_name[i]));
     }
-    if (c->out->n_classes == 0 || c->n_images == 0)
-        AC_TRY(ac_error(AC_ERR_DATA, "no %s", c->n_images ? "categories" : "images"));
+    if (c->out->n_classes == 0)
+        return ac_error(AC_ERR_DATA, "has no category that is a class");
     const char *name = c->file_names;
     for (size_t i = 0; i < c->n_images; i++, name += strlen(name) + 1)
         AC_TRY(ac_dataset_add_sample(c->out, name));
     AC_TRY(sort_ids(c->image, c->n_images, "image"));
     AC_TRY(sort_ids(c->category, c->n_categories, "category"));
-    for (size_t i = 0; i < c->n_pairs; i++) {
-        const id_index *image = find_id(c->image, c->n_images, c->pair[i].id);
-        const id_index *category = find_id(c->category, c->n_categories, c->pair[i].position);
-        if (!image || !category)
-            AC_TRY(ac_error(AC_ERR_DATA, "annotation %zu: unknown %s %" PRId64, i + 1, image ? "category_id" : "image_id",
-                            image ? c->pair[i].position : c->pair[i].id));
-        if (class_of[category->position] >= 0)
-            c->out->label[(size_t)image->position * c->out->n_classes + (size_t)class_of[category->position]] = 1;
-    }
 out:
-    ac_free(class_of);
     return status;
 }
 
-static ac_status parse_file(coco *c, const char *path, FILE *file, unsigned char *piece)
+static void release(coco *c)
 {
-    static const yajl_callbacks callbacks = {
-        .yajl_number = on_number, .yajl_string = on_string, .yajl_start_map = on_open_object, .yajl_map_key = on_key,
-        .yajl_end_map = on_close_object, .yajl_start_array = on_open_array, .yajl_end_array = on_close_array,
-    };
-    ac_status status = AC_OK;
-    size_t n, before = 0;
-    yajl_handle handle = yajl_alloc(&callbacks, NULL, c);
-    if (!handle)
-        return ac_error(AC_ERR_MEMORY, "%s: cannot allocate a parser", path);
-    do {
-        n = fread(piece, 1, PIECE_BYTES, file);
-        if (ferror(file))
-            AC_TRY(ac_error_errno("%s: read", path));
-        yajl_status parsed = n ? yajl_parse(handle, piece, n) : yajl_complete_parse(handle);
-        if (parsed != yajl_status_ok) {
-            unsigned char *why = yajl_get_error(handle, 0, piece, n);
-            size_t at = before + yajl_get_bytes_consumed(handle), length = why ? strcspn((char *)why, "\n") : 0;
-            status = c->status != AC_OK ? ac_error_in(c->status, "%s byte %zu", path, at)
-                                        : ac_error(AC_ERR_DATA, "%s byte %zu: %.*s", path, at, (int)length, why ? (char *)why : "");
-            if (why)
-                yajl_free_error(handle, why);
-            goto out;
-        }
-        before += n;
-    } while (n);
-out:
-    yajl_free(handle);
-    return status;
+    for (size_t i = 0; i < c->n_categories; i++)
+        ac_free(c->category_name[i]);
+    ac_free(c->category_name);
+    ac_free(c->category);
+    ac_free(c->class_of);
+    ac_free(c->image);
+    ac_free(c->file_names);
+    ac_free(c);
 }
 
-ac_status ac_dataset_read_coco(const ac_dataset_options *options, ac_dataset *out)
+ac_status ac_dataset_read_coco(const char *path, const ac_dataset_options *options, ac_dataset *out)
 {
-    static const char *const names[][2] = {{"instances_train.json", "instances_train2017.json"},
-                                           {"instances_val.json", "instances_val2017.json"},
-                                           {"instances_test.json", "instances_test2017.json"}};
     ac_status status = AC_OK;
-    char path[AC_PATH_BYTES];
     unsigned char *piece = NULL;
-    FILE *file = NULL;
     coco *c = NULL;
-    AC_TRY(ac_dataset_find_file(options, names[options->split], 2, path));
-    AC_TRY(ac_dataset_set_source(out, path));
-    ac_dataset_use_coco_constants(out);
+    (void)options;
     AC_TRY(ac_calloc(1, sizeof *c, &c));
     AC_TRY(ac_malloc(PIECE_BYTES, 1, &piece));
     c->out = out;
-    file = fopen(path, "rb");
-    if (!file)
-        AC_TRY(ac_error_errno("%s", path));
-    AC_TRY(parse_file(c, path, file, piece));
+    AC_TRY(read_pass(c, path, false, piece));
     status = build(c);
     if (status != AC_OK)
         AC_TRY(ac_error_in(status, "%s", path));
-    AC_TRY(ac_dataset_check_unique(out, path));
+    ac_free(c->file_names);
+    c->file_names = NULL;
+    AC_TRY(read_pass(c, path, true, piece));
 out:
-    if (file)
-        fclose(file);
-    if (c) {
-        for (size_t i = 0; i < c->n_names; i++)
-            ac_free(c->category_name[i]);
-        ac_free(c->category_name);
-        ac_free(c->image);
-        ac_free(c->category);
-        ac_free(c->pair);
-        ac_free(c->file_names);
-    }
-    ac_free(c);
+    if (c)
+        release(c);
     ac_free(piece);
     return status;
 }

@@ -21,14 +21,10 @@ static void write_numbers(ac_json *json, const char *key, const float *values)
     ac_json_end_array(json);
 }
 
-ac_status ac_manifest_save(const ac_manifest *m, const char *folder)
+/* Everything but the manifest's own hash, inside an open object. */
+static void write_members(ac_json *json, const ac_manifest *m)
 {
-    ac_status status = AC_OK;
-    char path[AC_PATH_BYTES], hash[AC_HASH_TEXT_BYTES];
-    ac_json *json = NULL;
-    AC_TRY(manifest_path(folder, m->split, path));
-    AC_TRY(ac_json_create(&json));
-    ac_json_begin_object(json, NULL);
+    char hash[AC_HASH_TEXT_BYTES];
     ac_json_int(json, "format", AC_SHARD_FORMAT);
     ac_json_string(json, "split", m->split);
     ac_json_string(json, "source", m->source);
@@ -57,6 +53,37 @@ ac_status ac_manifest_save(const ac_manifest *m, const char *folder)
         ac_json_end_object(json);
     }
     ac_json_end_array(json);
+}
+
+/* Hash of the members' text: what is read back must give the same text again. */
+static ac_status hash_members(const ac_manifest *m, char hash[AC_HASH_TEXT_BYTES])
+{
+    ac_status status = AC_OK;
+    const char *text;
+    size_t n;
+    ac_json *json = NULL;
+    AC_TRY(ac_json_create(&json));
+    ac_json_begin_object(json, NULL);
+    write_members(json, m);
+    ac_json_end_object(json);
+    AC_TRY(ac_json_text(json, &text, &n));
+    ac_hash_format(ac_hash_bytes(text, n), hash);
+out:
+    ac_json_destroy(json);
+    return status;
+}
+
+ac_status ac_manifest_save(const ac_manifest *m, const char *folder)
+{
+    ac_status status = AC_OK;
+    char path[AC_PATH_BYTES], hash[AC_HASH_TEXT_BYTES];
+    ac_json *json = NULL;
+    AC_TRY(manifest_path(folder, m->split, path));
+    AC_TRY(hash_members(m, hash));
+    AC_TRY(ac_json_create(&json));
+    ac_json_begin_object(json, NULL);
+    write_members(json, m);
+    ac_json_string(json, "hash", hash);
     ac_json_end_object(json);
     AC_TRY(ac_json_save(json, path));
 out:
@@ -131,9 +158,12 @@ static ac_status read_manifest(const ac_json_value *d, ac_manifest *m)
 {
     ac_status status = AC_OK;
     int64_t format, size, n_samples, n_rejected;
+    char hash[AC_HASH_TEXT_BYTES];
+    const char *stored;
     AC_TRY(read_size(d, "format", &format));
     if (format != AC_SHARD_FORMAT)
-        return ac_error(AC_ERR_DATA, "format %lld, this program reads %d", (long long)format, AC_SHARD_FORMAT);
+        return ac_error(AC_ERR_DATA, "format %lld, this program reads %d: run anyclass-preprocess again",
+                        (long long)format, AC_SHARD_FORMAT);
     AC_TRY(read_text(d, "split", &m->split));
     AC_TRY(read_text(d, "source", &m->source));
     AC_TRY(read_text(d, "options", &m->options));
@@ -148,8 +178,12 @@ static ac_status read_manifest(const ac_json_value *d, ac_manifest *m)
     AC_TRY(read_numbers(d, "std", m->std));
     AC_TRY(read_classes(ac_json_get(d, "classes"), m));
     AC_TRY(read_shards(ac_json_get(d, "shards"), m));
-    if (m->n_classes == 0)
-        return ac_error(AC_ERR_DATA, "no classes");
+    if (m->n_classes == 0 || size < 1 || size > 4096)
+        return ac_error(AC_ERR_DATA, "no classes, or an image size of %lld", (long long)size);
+    AC_TRY(ac_json_read_string(ac_json_get(d, "hash"), "hash", &stored));
+    AC_TRY(hash_members(m, hash));
+    if (strcmp(stored, hash) != 0)
+        return ac_error(AC_ERR_DATA, "is damaged or was edited: its hash differs");
 out:
     return status;
 }

@@ -34,7 +34,9 @@ static ac_status write_split(void)
         size_t first = k * 20;
         ac_shard_file_name(shards[k].file, sizeof shards[k].file, "train", k, 2);
         AC_TRY(ac_path_join(path, folder, shards[k].file));
-        AC_TRY(ac_shard_write(path, &meta, k, 2, shards[k].n_samples, names + first, labels + first * M, images + first * BYTES, &shards[k].hash));
+        ac_shard_content content = {
+            .n = shards[k].n_samples, .names = names + first, .labels = labels + first * M, .images = images + first * BYTES};
+        AC_TRY(ac_shard_write(path, &meta, k, 2, &content, &shards[k].hash));
     }
     AC_TRY(ac_manifest_save(&manifest, folder));
 out:

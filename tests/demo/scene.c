@@ -79,12 +79,15 @@ static bool inside_mark(int kind, double u, double v, double turn)
     }
 }
 
+/* Each kind has a colour of its own besides its shape, as rust, roots or water have in a sewer. */
+static const double kind_colour[SCENE_N_KINDS][3] = {{210, 60, 50}, {60, 90, 215}, {225, 185, 40}, {60, 175, 80}, {25, 20, 20}, {240, 240, 240}};
+
 static void draw_mark(scene *p, dice *d, int kind)
 {
     double radius = draw(d, .18, .28) * p->size_px, cx = draw(d, radius, p->size_px - radius), cy = draw(d, radius, p->size_px - radius);
     double turn = draw(d, -0.25, 0.25), tone = draw(d, 225, 255), colour[3];
-    for (int c = 0; c < 3; c++)
-        colour[c] = p->grey ? tone : fmin(255, fmax(0, tone + draw(d, -20, 20)));
+    for (int c = 0; c < 3; c++) /* grey pictures tell the kinds by shape alone */
+        colour[c] = p->grey ? tone : fmin(255, fmax(0, kind_colour[kind][c] + draw(d, -25, 25)));
     scene_box *box = &p->box[p->n_boxes++];
     box->kind = kind;
     box->x = (int)(cx - radius);

@@ -31,8 +31,9 @@ static ac_status write_shard(const ac_dataset *dataset, const char *folder, size
     for (size_t i = 0; i < n; i++)
         names[i] = ac_dataset_name(dataset, first + i);
     entry->n_samples = n;
-    AC_TRY(ac_shard_write(path, &meta, shard, n_shards, n, names, dataset->label + first * dataset->n_classes, images,
-                          &entry->hash));
+    ac_shard_content content = {
+        .n = n, .names = names, .labels = dataset->label + first * dataset->n_classes, .images = images};
+    AC_TRY(ac_shard_write(path, &meta, shard, n_shards, &content, &entry->hash));
 out:
     ac_free(names);
     ac_free(images);

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { N_BLOCKS = 32, LANES = 64, GROUP_ROWS = 16 };
+enum { N_BLOCKS = 32, LANES = 32, GROUP_ROWS = 16 };
 
 static ac_status plan(ac_device *device, const ac_graph *graph, const ac_node *node, bool training, unsigned wants, ac_kernel_plan *out)
 {
@@ -18,27 +18,32 @@ static ac_status plan(ac_device *device, const ac_graph *graph, const ac_node *n
     return AC_OK;
 }
 
-/* Sums of (x - shift) and its square over rows, in float over a few rows, in double beyond. */
-AC_SIMD static void sum_block(const float *restrict x, const float *restrict shift, int64_t rows, int64_t channels, double *restrict sum)
+/* Sums of (x - shift) and its square over `rows` rows of n <= LANES channels. */
+static inline __attribute__((always_inline)) void sum_tile(const float *restrict x, const float *restrict shift, int64_t rows, int64_t channels,
+                                                           int n, double *restrict sum, double *restrict sum_squares)
 {
-    for (int64_t c0 = 0; c0 < channels; c0 += LANES) {
-        int n = (int)(channels - c0 < LANES ? channels - c0 : LANES);
-        for (int64_t r0 = 0; r0 < rows; r0 += GROUP_ROWS) {
-            float s[LANES] = {0}, q[LANES] = {0};
-            int64_t r1 = r0 + GROUP_ROWS < rows ? r0 + GROUP_ROWS : rows;
-            for (int64_t r = r0; r < r1; r++) {
-                const float *restrict row = x + r * channels + c0;
-                for (int c = 0; c < n; c++) {
-                    float v = row[c] - shift[c0 + c];
-                    s[c] += v;
-                    q[c] += v * v;
-                }
-            }
-            for (int c = 0; c < n; c++) {
-                sum[c0 + c] += (double)s[c];
-                sum[channels + c0 + c] += (double)q[c];
-            }
+    float s[LANES] = {0}, q[LANES] = {0};
+    for (int64_t r = 0; r < rows; r++, x += channels)
+        for (int c = 0; c < n; c++) {
+            float v = x[c] - shift[c];
+            s[c] += v;
+            q[c] += v * v;
         }
+    for (int c = 0; c < n; c++) {
+        sum[c] += (double)s[c];
+        sum_squares[c] += (double)q[c];
+    }
+}
+
+/* The same over a block, in float over a few rows, in double beyond; a few whole rows at a time, so that memory is read in order. */
+AC_SIMD static void sum_block(const float *x, const float *shift, int64_t rows, int64_t channels, double *sum)
+{
+    for (int64_t r0 = 0; r0 < rows; r0 += GROUP_ROWS, x += GROUP_ROWS * channels) {
+        int64_t n_rows = r0 + GROUP_ROWS < rows ? GROUP_ROWS : rows - r0, c = 0;
+        for (; c + LANES <= channels; c += LANES)
+            sum_tile(x + c, shift + c, n_rows, channels, LANES, sum + c, sum + channels + c);
+        if (c < channels)
+            sum_tile(x + c, shift + c, n_rows, channels, (int)(channels - c), sum + c, sum + channels + c);
     }
 }
 
@@ -154,65 +159,112 @@ out:
 
 typedef struct gradient { /* what a row of the output's gradient is made of */
     const float *part[AC_MAX_DOUT];
+    int n_parts;
     const float *x, *y; /* y NULL: no activation */
     const float *mean, *scale;
     float slope;
 } gradient;
 
-/* g[c] = sum of parts, through the activation, for n channels at element i. */
-static inline void gather(const gradient *d, int64_t i, int n, float *restrict g)
+/* Gradient of the affine output at element i: the sum of its parts, through the activation. `n_parts` and `masked` are
+ * constants wherever this is inlined, so that the loops around it become plain vector code. */
+static inline __attribute__((always_inline)) float gradient_at(const gradient *d, int64_t i, int n_parts, bool masked)
 {
-    for (int c = 0; c < n; c++)
-        g[c] = d->part[0][i + c];
-    for (int k = 1; k < AC_MAX_DOUT; k++)
-        if (d->part[k])
-            for (int c = 0; c < n; c++)
-                g[c] += d->part[k][i + c];
-    if (d->y)
-        for (int c = 0; c < n; c++)
-            g[c] = d->y[i + c] > 0 ? g[c] : d->slope * g[c];
+    float g = d->part[0][i];
+    if (n_parts > 1)
+        g += d->part[1][i];
+    if (n_parts > 2)
+        g += d->part[2][i];
+    return masked && !(d->y[i] > 0) ? d->slope * g : g;
 }
 
-AC_SIMD static void reduce_block(const gradient *d, int64_t first, int64_t rows, int64_t channels, double *restrict sum)
+/* Sums of g and g xhat over `rows` rows of n <= LANES channels, from element i on. */
+static inline __attribute__((always_inline)) void reduce_tile(const gradient *d, int64_t i, int64_t rows, int64_t channels, int n,
+                                                              int n_parts, bool masked, const float *restrict mean,
+                                                              const float *restrict scale, double *restrict sum, double *restrict sum_x)
 {
-    for (int64_t c0 = 0; c0 < channels; c0 += LANES) {
-        int n = (int)(channels - c0 < LANES ? channels - c0 : LANES);
-        for (int64_t r0 = 0; r0 < rows; r0 += GROUP_ROWS) {
-            float s[LANES] = {0}, q[LANES] = {0}, g[LANES];
-            int64_t r1 = r0 + GROUP_ROWS < rows ? r0 + GROUP_ROWS : rows;
-            for (int64_t r = r0; r < r1; r++) {
-                int64_t i = (first + r) * channels + c0;
-                gather(d, i, n, g);
-                for (int c = 0; c < n; c++) {
-                    s[c] += g[c];
-                    q[c] += g[c] * ((d->x[i + c] - d->mean[c0 + c]) * d->scale[c0 + c]);
-                }
+    float s[LANES] = {0}, q[LANES] = {0};
+    for (int64_t r = 0; r < rows; r++, i += channels)
+        for (int c = 0; c < n; c++) {
+            float g = gradient_at(d, i + c, n_parts, masked);
+            s[c] += g;
+            q[c] += g * ((d->x[i + c] - mean[c]) * scale[c]);
+        }
+    for (int c = 0; c < n; c++) {
+        sum[c] += (double)s[c];
+        sum_x[c] += (double)q[c];
+    }
+}
+
+static inline __attribute__((always_inline)) void reduce_rows(const gradient *d, int64_t first, int64_t rows, int64_t channels,
+                                                              double *sum, int n_parts, bool masked)
+{
+    const gradient local = *d; /* its pointers then stay in registers */
+    for (int64_t r0 = 0; r0 < rows; r0 += GROUP_ROWS) { /* a few whole rows at a time: memory is read in order */
+        int64_t n_rows = r0 + GROUP_ROWS < rows ? GROUP_ROWS : rows - r0, c = 0;
+        for (; c + LANES <= channels; c += LANES)
+            reduce_tile(&local, (first + r0) * channels + c, n_rows, channels, LANES, n_parts, masked, local.mean + c, local.scale + c,
+                        sum + c, sum + channels + c);
+        if (c < channels)
+            reduce_tile(&local, (first + r0) * channels + c, n_rows, channels, (int)(channels - c), n_parts, masked, local.mean + c,
+                        local.scale + c, sum + c, sum + channels + c);
+    }
+}
+
+/* One of the loops below for each number of parts, with and without an activation. */
+#define FOR_EACH_KIND(call)                                                                                                              \
+    switch (2 * d->n_parts + (d->y != NULL)) {                                                                                           \
+    case 2: call(1, false); break;                                                                                                       \
+    case 3: call(1, true); break;                                                                                                        \
+    case 4: call(2, false); break;                                                                                                       \
+    case 5: call(2, true); break;                                                                                                        \
+    case 6: call(3, false); break;                                                                                                       \
+    default: call(3, true); break;                                                                                                       \
+    }
+
+AC_SIMD static void reduce_block(const gradient *d, int64_t first, int64_t rows, int64_t channels, double *sum)
+{
+#define REDUCE(n_parts, masked) reduce_rows(d, first, rows, channels, sum, n_parts, masked)
+    FOR_EACH_KIND(REDUCE)
+}
+
+typedef struct coefficients { /* dx = k g + p (x - mean) + q, per channel */
+    const float *k, *p, *q;
+} coefficients;
+
+/* dx = k (g - mean_g - xhat mean_gx), and the residual's gradient g. dx may be the memory of a part. */
+static inline __attribute__((always_inline)) void write_rows(const gradient *d, int64_t first, int64_t rows, int64_t channels,
+                                                             const coefficients *f, float *dx, float *dresidual, int n_parts, bool masked)
+{
+    const gradient local = *d;
+    const float *k = f->k, *p = f->p, *q = f->q;
+    for (int64_t r = first; r < first + rows; r++) {
+        int64_t i = r * channels;
+        if (dx && dresidual) {
+#pragma omp simd
+            for (int64_t c = 0; c < channels; c++) {
+                float g = gradient_at(&local, i + c, n_parts, masked);
+                dresidual[i + c] = g;
+                dx[i + c] = k[c] * g + p[c] * (local.x[i + c] - local.mean[c]) + q[c];
             }
-            for (int c = 0; c < n; c++) {
-                sum[c0 + c] += (double)s[c];
-                sum[channels + c0 + c] += (double)q[c];
+        } else if (dx) {
+#pragma omp simd
+            for (int64_t c = 0; c < channels; c++) {
+                float g = gradient_at(&local, i + c, n_parts, masked);
+                dx[i + c] = k[c] * g + p[c] * (local.x[i + c] - local.mean[c]) + q[c];
             }
+        } else if (dresidual) {
+#pragma omp simd
+            for (int64_t c = 0; c < channels; c++)
+                dresidual[i + c] = gradient_at(&local, i + c, n_parts, masked);
         }
     }
 }
 
-/* dx = k (g - mean_g - xhat mean_gx) as k g + p (x - mean) + q, and the residual's gradient g. */
-AC_SIMD static void write_block(const gradient *d, int64_t first, int64_t rows, int64_t channels, const float *k, const float *p,
-                                const float *q, float *dx, float *dresidual)
+AC_SIMD static void write_block(const gradient *d, int64_t first, int64_t rows, int64_t channels, const coefficients *f, float *dx,
+                                float *dresidual)
 {
-    float g[LANES];
-    for (int64_t r = 0; r < rows; r++)
-        for (int64_t c0 = 0; c0 < channels; c0 += LANES) {
-            int n = (int)(channels - c0 < LANES ? channels - c0 : LANES);
-            int64_t i = (first + r) * channels + c0;
-            gather(d, i, n, g);
-            if (dresidual)
-                memcpy(dresidual + i, g, (size_t)n * sizeof *g);
-            if (dx)
-#pragma omp simd
-                for (int c = 0; c < n; c++)
-                    dx[i + c] = k[c0 + c] * g[c] + p[c0 + c] * (d->x[i + c] - d->mean[c0 + c]) + q[c0 + c];
-        }
+#define WRITE(n_parts, masked) write_rows(d, first, rows, channels, f, dx, dresidual, n_parts, masked)
+    FOR_EACH_KIND(WRITE)
 }
 
 static ac_status backward(const ac_call *call)
@@ -225,7 +277,7 @@ static ac_status backward(const ac_call *call)
     float *k = (float *)(partial + (N_BLOCKS + 1) * 2 * channels + 8), *p = k + channels, *q = p + channels;
     const float *weight = call->param[0];
     gradient d = {.x = call->input[0], .y = a->activation == AC_ACTIVATION_NONE ? NULL : call->output[0], .mean = call->saved[0],
-                  .scale = call->saved[1], .slope = negative_slope(a)};
+                  .scale = call->saved[1], .slope = negative_slope(a), .n_parts = call->n_doutput};
     for (int i = 0; i < call->n_doutput; i++)
         d.part[i] = call->doutput[i];
     memset(partial, 0, sizeof(double) * (size_t)(N_BLOCKS * 2 * channels));
@@ -254,7 +306,7 @@ static ac_status backward(const ac_call *call)
     for (int b = 0; b < N_BLOCKS; b++) {
         int64_t first, n;
         block_rows(rows, b, &first, &n);
-        write_block(&d, first, n, channels, k, p, q, call->dinput[0], call->node->n_inputs > 1 ? call->dinput[1] : NULL);
+        write_block(&d, first, n, channels, &(coefficients){k, p, q}, call->dinput[0], call->node->n_inputs > 1 ? call->dinput[1] : NULL);
     }
 out:
     return status;
