@@ -1,6 +1,7 @@
 # source this in a *.t script: TAP in shell. Scripts run from the project's top folder.
 # tap_ok NAME COMMAND...     passes when the command succeeds; its output is shown when it does not
 # tap_exit CODE NAME COMMAND...   passes when the command ends with CODE
+# tap_says TEXT NAME               passes when the output of the command before holds TEXT
 # tap_done                   the plan; call it last
 set -uo pipefail
 export BUILD=${BUILD:-build/release} BIN=${BIN:-bin}
@@ -16,6 +17,13 @@ tap_exit() {
     if [ "$got" -eq "$want" ]; then echo "ok $tap_n - $name"; return 0; fi
     echo "not ok $tap_n - $name"; tap_failed=1
     echo "# exit $got, wanted $want: $*"; tail -20 "$TMP/.tap_out" | sed 's/^/# /'
+    return 0
+}
+tap_says() {
+    tap_n=$((tap_n + 1))
+    if grep -q -- "$1" "$TMP/.tap_out"; then echo "ok $tap_n - $2"; return 0; fi
+    echo "not ok $tap_n - $2"; tap_failed=1
+    echo "# '$1' is not in:"; tail -20 "$TMP/.tap_out" | sed 's/^/# /'
     return 0
 }
 tap_ok() { tap_exit 0 "$@"; }

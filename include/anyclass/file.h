@@ -26,7 +26,8 @@ AC_NODISCARD ac_status ac_file_write(ac_file *file, const void *bytes, size_t n)
 /** Append formatted text. */
 AC_NODISCARD ac_status ac_file_printf(ac_file *file, const char *format, ...) AC_PRINTF(2, 3);
 /** Flush, fsync, close (each checked), rename to the final name, fsync the folder. On failure the temporary file is
- * removed and a file that had the final name before is untouched. */
+ * removed and a file that had the final name before is untouched; unless the folder's sync was what failed: then the
+ * new file is there, whole, but a power failure may still undo the rename. */
 AC_NODISCARD ac_status ac_file_commit(ac_file *file);
 /** Close and remove the temporary file. Safe on a zeroed, committed or failed file. */
 void ac_file_discard(ac_file *file);

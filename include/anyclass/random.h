@@ -8,6 +8,8 @@
 
 #ifdef __CUDACC__
 #define AC_INLINE static __host__ __device__ __forceinline__
+#elif defined(__GNUC__) /* always: a caller with target or optimize attributes of its own would else make calls of them */
+#define AC_INLINE static inline __attribute__((always_inline))
 #else
 #define AC_INLINE static inline
 #endif

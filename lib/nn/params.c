@@ -80,14 +80,21 @@ int ac_params_find(const ac_params *params, const char *name)
     return -1;
 }
 
-/* Position of PyTorch's element e in the stored layout. */
-static size_t stored_index(const ac_param_info *info, size_t e)
+/* PyTorch's [O, I, H, W] to the stored [O, H, W, I], or back. */
+static void swap_layout(const ac_param_info *info, const float *restrict from, float *restrict to, bool to_stored)
 {
-    if (info->layout == AC_LAYOUT_PLAIN)
-        return e;
-    size_t in = (size_t)info->shape.dim[1], height = (size_t)info->shape.dim[2], width = (size_t)info->shape.dim[3];
-    size_t x = e % width, y = e / width % height, i = e / (width * height) % in, o = e / (width * height * in);
-    return ((o * height + y) * width + x) * in + i;
+    size_t n_out = (size_t)info->shape.dim[0], n_in = (size_t)info->shape.dim[1];
+    size_t n_taps = (size_t)(info->shape.dim[2] * info->shape.dim[3]);
+#pragma omp parallel for schedule(static)
+    for (size_t o = 0; o < n_out; o++)
+        for (size_t i = 0; i < n_in; i++)
+            for (size_t k = 0; k < n_taps; k++) {
+                size_t torch = (o * n_in + i) * n_taps + k, stored = (o * n_taps + k) * n_in + i;
+                if (to_stored)
+                    to[stored] = from[torch];
+                else
+                    to[torch] = from[stored];
+            }
 }
 
 static float *arena_of(const ac_params *params, int p, float *arena)
@@ -114,8 +121,7 @@ ac_status ac_params_get(const ac_params *params, int p, const float *arena, floa
         return params->device->backend->download(params->device, host, from, n * sizeof(float));
     AC_TRY(ac_malloc(n, sizeof(float), &stored));
     AC_TRY(params->device->backend->download(params->device, stored, from, n * sizeof(float)));
-    for (size_t e = 0; e < n; e++)
-        host[e] = stored[stored_index(info, e)];
+    swap_layout(info, stored, host, false);
 out:
     ac_free(stored);
     return status;
@@ -132,8 +138,7 @@ ac_status ac_params_set(ac_params *params, int p, float *arena, const float *hos
     if (info->layout == AC_LAYOUT_PLAIN)
         return params->device->backend->upload(params->device, to, host, n * sizeof(float));
     AC_TRY(ac_malloc(n, sizeof(float), &stored));
-    for (size_t e = 0; e < n; e++)
-        stored[stored_index(info, e)] = host[e];
+    swap_layout(info, host, stored, true);
     AC_TRY(params->device->backend->upload(params->device, to, stored, n * sizeof(float)));
 out:
     ac_free(stored);

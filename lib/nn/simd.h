@@ -3,7 +3,7 @@
 #define ANYCLASS_LIB_NN_SIMD_H
 
 #if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && !defined(AC_NO_TARGET_CLONES)
-#define AC_SIMD __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default"), optimize("no-math-errno")))
+#define AC_SIMD __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
 #define AC_SIMD
 #endif
