@@ -188,8 +188,9 @@ static ac_status choose_splits(const preprocess_config *c, bool named, ac_split 
         return ac_error(AC_ERR_USAGE, "--ann_root %s is one file: name the one split it is for with --splits",
                         c->ann_root);
     if (*n == 0)
-        return ac_error(AC_ERR_IO, "%s: nothing of Train, Val, Test is there%s", c->verify ? c->output : c->ann_root,
-                        c->verify ? "" : " that --dataset knows");
+        return c->verify ? ac_error(AC_ERR_IO, "%s: no manifest of Train, Val or Test in it: run anyclass-preprocess first", c->output)
+                         : ac_error(AC_ERR_IO, "--ann_root %s: no annotation file of --dataset %s in it, for Train, Val or Test", c->ann_root,
+                                    ac_dataset_kind((size_t)c->dataset));
 out:
     return status;
 }

@@ -2,6 +2,7 @@
 # tap_ok NAME COMMAND...     passes when the command succeeds; its output is shown when it does not
 # tap_exit CODE NAME COMMAND...   passes when the command ends with CODE
 # tap_says TEXT NAME               passes when the output of the command before holds TEXT
+# tap_refused CODE TEXT NAME COMMAND...   passes when the command ends with CODE and says one line of error, with TEXT in it
 # tap_done                   the plan; call it last
 set -uo pipefail
 export BUILD=${BUILD:-build/release} BIN=${BIN:-bin}
@@ -24,6 +25,18 @@ tap_says() {
     if grep -q -- "$1" "$TMP/.tap_out"; then echo "ok $tap_n - $2"; return 0; fi
     echo "not ok $tap_n - $2"; tap_failed=1
     echo "# '$1' is not in:"; tail -20 "$TMP/.tap_out" | sed 's/^/# /'
+    return 0
+}
+tap_refused() {
+    local want=$1 text=$2 name=$3 got=0 lines; shift 3
+    tap_n=$((tap_n + 1))
+    "$@" >"$TMP/.tap_out" 2>&1 || got=$?
+    lines=$(grep -c '^anyclass-[a-z]*: error: ' "$TMP/.tap_out")
+    if [ "$got" -eq "$want" ] && [ "$lines" -eq 1 ] && grep '^anyclass-[a-z]*: error: ' "$TMP/.tap_out" | grep -q -- "$text"; then
+        echo "ok $tap_n - refused: $name"; return 0
+    fi
+    echo "not ok $tap_n - refused: $name"; tap_failed=1
+    echo "# exit $got, wanted $want; $lines lines of error, wanted one with '$text': $*"; tail -20 "$TMP/.tap_out" | sed 's/^/# /'
     return 0
 }
 tap_ok() { tap_exit 0 "$@"; }

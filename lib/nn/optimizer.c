@@ -84,9 +84,10 @@ AC_SIMD void ac_optimizer_update_range(const ac_optimizer_update *u, size_t firs
         return;
     }
     float *restrict v = u->moment[1] + first;
-    float decay = (float)(1 - u->learning_rate * u->weight_decay), beta1 = (float)u->beta1, beta2 = (float)u->beta2;
+    float decay = (float)(1 - u->learning_rate * u->weight_decay), rest1 = (float)(1 - u->beta1);
+    float beta2 = (float)u->beta2, rest2 = (float)(1 - u->beta2);
     float rate_1 = (float)(u->learning_rate / (1 - pow(u->beta1, (double)u->step)));
     float root_2 = (float)sqrt(1 - pow(u->beta2, (double)u->step)), epsilon = (float)u->epsilon;
     for (size_t i = 0; i < n; i++)
-        value[i] = ac_adamw_update(value[i], scale * gradient[i], &m[i], &v[i], decay, beta1, beta2, rate_1, root_2, epsilon);
+        value[i] = ac_adamw_update(value[i], scale * gradient[i], &m[i], &v[i], decay, rest1, beta2, rest2, rate_1, root_2, epsilon);
 }

@@ -3,49 +3,12 @@
 #include "anyclass/model.h"
 #include "anyclass/plan.h"
 #include "hdf5/hdf5_util.h"
+#include "tests/model/drawn.h"
 #include "tests/tap.h"
 #include <math.h>
 #include <string.h>
 
 enum { N = 2, SIDE = 224, M = 17 };
-
-/* The value of element i of the tensor called `name` (golden/README.md). */
-static double drawn(const char *name, uint64_t i)
-{
-    uint64_t h = 0xcbf29ce484222325u;
-    for (; *name; name++)
-        h = (h ^ (unsigned char)*name) * 0x100000001b3u;
-    uint64_t z = h + (i + 1) * 0x9e3779b97f4a7c15u;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-    return (double)((z ^ z >> 31) >> 11) * 0x1p-53;
-}
-
-static ac_status fill(ac_params *params)
-{
-    ac_status status = AC_OK;
-    float *host = NULL;
-    for (size_t p = 0; p < params->n_params; p++) {
-        const ac_param_info *info = &params->info[p];
-        size_t n = (size_t)ac_shape_elements(&info->shape), fan_in = n / (size_t)info->shape.dim[0], length = strlen(info->name);
-        AC_TRY(ac_realloc(&host, n, sizeof *host));
-        for (size_t i = 0; i < n; i++) {
-            double u = drawn(info->name, i);
-            if (length > 11 && strcmp(info->name + length - 11, "running_var") == 0)
-                host[i] = (float)(.5 + u);
-            else if (info->shape.n_dims == 1 && length > 6 && strcmp(info->name + length - 6, "weight") == 0)
-                host[i] = (float)(.75 + .5 * u);
-            else if (info->shape.n_dims == 1)
-                host[i] = (float)(.2 * (u - .5));
-            else
-                host[i] = (float)((2 * u - 1) * sqrt(3.0 / (double)fan_in));
-        }
-        AC_TRY(ac_params_set(params, (int)p, NULL, host));
-    }
-out:
-    ac_free(host);
-    return status;
-}
 
 typedef struct net {
     ac_graph *graph;
@@ -163,7 +126,7 @@ static ac_status run(hid_t file, const char *model)
     AC_TRY(build(&train, model, true));
     AC_TRY(ac_backend_find("cpu")->open(0, &device));
     AC_TRY(ac_params_create(device, train.graph, true, &params));
-    AC_TRY(fill(params));
+    AC_TRY(drawn_fill(params));
     AC_TRY(ac_plan_create(eval.graph, params, false, &eval_plan));
     AC_TRY(ac_plan_bind(eval_plan, NULL));
     AC_TRY(write_inputs(eval_plan, &eval, false));

@@ -23,32 +23,42 @@ tap_ok "infer on 2 ranks" infer 2 "$TMP/r2"
 tap_ok "infer on 1 rank" infer 1 "$TMP/r1"
 tap_ok "each image once" bash -c "[ \$(cat $TMP/r2/version_whole/resnet18_val_f1_Val_sigmoid.rank*.csv | grep -v Filename | cut -d, -f1 | sort -u | wc -l) = 12 ]"
 tap_ok "evaluate" ranks 2 "$BIN/anyclass-evaluate" --results_output "$TMP/r2" --versions whole --split Val --data_root "$TMP/s1"
-refuse() { local code=$1 name=$2; shift 2; tap_exit "$code" "refused: $name" "$@"; }
 T="$BIN/anyclass-train --data_root $TMP/s1 --log_save_dir $TMP/x --model resnet18"
-refuse 2 "unknown option" $T --lerning_rate 1
-refuse 2 "value missing" $T --batch_size
-refuse 2 "no number" $T --batch_size many
-refuse 2 "out of range" $T --batch_size 0
-refuse 2 "unknown choice" $T --optimizer adamx
-refuse 2 "option given twice" $T --seed 1 --seed 2
-refuse 2 "required option missing" "$BIN/anyclass-train"
-refuse 2 "unknown model" "$BIN/anyclass-train" --data_root "$TMP/s1" --model resnet19
-refuse 2 "unknown device" $T --device tpu
-refuse 2 "batch smaller than ranks" mpirun -n 3 $T --batch_size 2
-refuse 2 "batch larger than the split" $T --batch_size 41
-refuse 2 "a stray word" $T extra
-refuse 4 "no shards there" "$BIN/anyclass-train" --data_root "$TMP/none" --model resnet18
-refuse 4 "checkpoint file missing" $T --batch_size 8 --checkpoint "$TMP/none.h5"
-refuse 3 "checkpoint that is none" $T --batch_size 8 --checkpoint "$TMP/s1/train-manifest.json"
-refuse 3 "checkpoint of another model" "$BIN/anyclass-train" --data_root "$TMP/s1" --log_save_dir "$TMP/x" --model resnet34 --batch_size 8 --checkpoint "$TMP/logs/version_whole/last.h5"
-refuse 2 "preprocess: unknown data set kind" "$BIN/anyclass-preprocess" --dataset imagenet --ann_root "$data/annotations" --data_root "$data/images" --output "$TMP/y"
-refuse 2 "preprocess: unknown split" pre 1 "$TMP/y" --splits Trian
-refuse 4 "preprocess: no annotations" "$BIN/anyclass-preprocess" --dataset coco --ann_root "$TMP" --data_root "$data/images" --output "$TMP/y"
-refuse 4 "preprocess: no image folder" "$BIN/anyclass-preprocess" --dataset coco --ann_root "$data/annotations" --data_root "$TMP/none" --output "$TMP/y"
-refuse 4 "infer: unknown version" "$BIN/anyclass-infer" --log_dir "$TMP/logs" --versions nope --data_root "$TMP/s1" --results_output "$TMP/y"
-refuse 2 "infer: unknown split" "$BIN/anyclass-infer" --log_dir "$TMP/logs" --versions whole --data_root "$TMP/s1" --split Vla --results_output "$TMP/y"
+tap_refused 2 'lerning_rate.*learning_rate' "unknown option" $T --lerning_rate 1
+tap_refused 2 'batch_size' "value missing" $T --batch_size
+tap_refused 2 'many' "no number" $T --batch_size many
+tap_refused 2 '1 ..' "out of range" $T --batch_size 0
+tap_refused 2 'sgd|adamW' "unknown choice" $T --optimizer adamx
+tap_refused 2 'seed' "option given twice" $T --seed 1 --seed 2
+tap_refused 2 'data_root' "required option missing" "$BIN/anyclass-train"
+tap_refused 2 'resnet18' "unknown model" "$BIN/anyclass-train" --data_root "$TMP/s1" --batch_size 8 --model resnet19
+tap_refused 2 'cpu' "unknown device" $T --batch_size 8 --device tpu
+tap_refused 2 'number of ranks, 3' "batch smaller than ranks" mpirun -n 3 $T --batch_size 2
+tap_refused 2 '40 images' "batch larger than the split" $T --batch_size 41
+tap_refused 2 'extra' "a stray word" $T extra
+tap_refused 4 'anyclass-preprocess' "no shards there" "$BIN/anyclass-train" --data_root "$TMP/none" --model resnet18
+tap_refused 4 'none.h5' "checkpoint file missing" $T --batch_size 8 --checkpoint "$TMP/none.h5"
+tap_refused 3 'train-manifest.json' "checkpoint that is none" $T --batch_size 8 --checkpoint "$TMP/s1/train-manifest.json"
+tap_refused 3 'resnet18' "checkpoint of another model" "$BIN/anyclass-train" --data_root "$TMP/s1" --log_save_dir "$TMP/x" --model resnet34 --batch_size 8 --checkpoint "$TMP/logs/version_whole/last.h5"
+tap_refused 2 'csv|coco' "preprocess: unknown data set kind" "$BIN/anyclass-preprocess" --dataset imagenet --ann_root "$data/annotations" --data_root "$data/images" --output "$TMP/y"
+tap_refused 2 'Trian' "preprocess: unknown split" pre 1 "$TMP/y" --splits Trian
+tap_refused 4 'no annotation file of --dataset coco' "preprocess: no annotations" "$BIN/anyclass-preprocess" --dataset coco --ann_root "$TMP" --data_root "$data/images" --output "$TMP/y"
+tap_refused 4 'none' "preprocess: no image folder" "$BIN/anyclass-preprocess" --dataset coco --ann_root "$data/annotations" --data_root "$TMP/none" --output "$TMP/y"
+tap_refused 4 'nope' "infer: unknown version" "$BIN/anyclass-infer" --log_dir "$TMP/logs" --versions nope --data_root "$TMP/s1" --results_output "$TMP/y"
+tap_refused 2 'Vla' "infer: unknown split" "$BIN/anyclass-infer" --log_dir "$TMP/logs" --versions whole --data_root "$TMP/s1" --split Vla --results_output "$TMP/y"
+# labels of another data set
+for s in train val; do
+    { echo Filename,a,b; ls "$data/images" | head -12 | sed 's/$/,1,0/'; } >"$TMP/$s.csv"
+done
+tap_ok "a data set of two other classes" "$BIN/anyclass-preprocess" --dataset csv --ann_root "$TMP" --data_root "$data/images" --output "$TMP/two" --image_size 32
+cp -r "$TMP/two" "$TMP/mixed"; rm "$TMP"/mixed/val-*; cp "$TMP"/s1/val-* "$TMP/mixed"
+tap_refused 3 'different classes' "train: splits of different classes" "$BIN/anyclass-train" --data_root "$TMP/mixed" --log_save_dir "$TMP/x" --model resnet18 --batch_size 8
+tap_refused 3 'class' "train: a checkpoint of other classes" "$BIN/anyclass-train" --data_root "$TMP/two" --log_save_dir "$TMP/x" --model resnet18 --batch_size 8 --checkpoint "$TMP/logs/version_whole/last.h5"
+tap_refused 3 'class' "infer: shards of other classes" "$BIN/anyclass-infer" --log_dir "$TMP/logs" --versions whole --data_root "$TMP/two" --split Val --results_output "$TMP/y"
+tap_refused 3 'class\|column' "evaluate: labels of other classes" "$BIN/anyclass-evaluate" --results_output "$TMP/r2" --versions whole --split Val --data_root "$TMP/two"
+tap_ok "nothing was written by what was refused" bash -c "[ ! -e $TMP/x ] && [ ! -e $TMP/y ]"
 head -c 300 "$data/images/000000000003.jpg" >"$TMP/cut.jpg" && cp "$TMP/cut.jpg" "$data/images/000000000003.jpg"
-refuse 3 "preprocess: a truncated image" pre 2 "$TMP/bad" --splits Train
+tap_refused 3 'train-rejected.csv' "preprocess: a truncated image" pre 2 "$TMP/bad" --splits Train
 tap_ok "it is named in rejected.csv" grep -q '^000000000003.jpg,' "$TMP/bad/train-rejected.csv"
 tap_ok "no manifest then" test ! -e "$TMP/bad/train-manifest.json"
 tap_ok "tolerated when asked" pre 2 "$TMP/bad" --splits Train --max_bad 1

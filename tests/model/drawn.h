@@ -1,0 +1,56 @@
+/* Numbers drawn from names, the same in C and in the scripts that make reference values (splitmix64 over an FNV-1a hash
+ * of the name), and a network's weights made of them. */
+#ifndef ANYCLASS_TESTS_MODEL_DRAWN_H
+#define ANYCLASS_TESTS_MODEL_DRAWN_H
+
+#include "anyclass/alloc.h"
+#include "anyclass/params.h"
+#include <math.h>
+#include <string.h>
+
+/* Uniform in [0, 1): element i of the tensor called `name`. */
+static inline double drawn(const char *name, uint64_t i)
+{
+    uint64_t h = 0xcbf29ce484222325u;
+    for (; *name; name++)
+        h = (h ^ (unsigned char)*name) * 0x100000001b3u;
+    uint64_t z = h + (i + 1) * 0x9e3779b97f4a7c15u;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return (double)((z ^ z >> 31) >> 11) * 0x1p-53;
+}
+
+static inline bool drawn_ends_with(const char *name, const char *end)
+{
+    size_t n = strlen(name), m = strlen(end);
+    return n > m && strcmp(name + n - m, end) == 0;
+}
+
+/* Every parameter and running statistic. */
+static inline ac_status drawn_fill(ac_params *params)
+{
+    ac_status status = AC_OK;
+    float *host = NULL;
+    for (size_t p = 0; p < params->n_params; p++) {
+        const ac_param_info *info = &params->info[p];
+        size_t n = (size_t)ac_shape_elements(&info->shape), fan_in = n / (size_t)info->shape.dim[0];
+        AC_TRY(ac_realloc(&host, n, sizeof *host));
+        for (size_t i = 0; i < n; i++) {
+            double u = drawn(info->name, i);
+            if (drawn_ends_with(info->name, "running_var"))
+                host[i] = (float)(.5 + u);
+            else if (info->shape.n_dims == 1 && drawn_ends_with(info->name, "weight"))
+                host[i] = (float)(.75 + .5 * u);
+            else if (info->shape.n_dims == 1)
+                host[i] = (float)(.2 * (u - .5));
+            else
+                host[i] = (float)((2 * u - 1) * sqrt(3.0 / (double)fan_in));
+        }
+        AC_TRY(ac_params_set(params, (int)p, NULL, host));
+    }
+out:
+    ac_free(host);
+    return status;
+}
+
+#endif
