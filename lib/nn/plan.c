@@ -195,19 +195,26 @@ out:
     return status;
 }
 
-static ac_status check_access(const ac_plan *plan, ac_value value, bool allowed, size_t n_bytes)
+/* What the host may reach: inputs to be written, results and their gradients to be read. */
+typedef enum access { ACCESS_INPUT, ACCESS_RESULT, ACCESS_GRADIENT } access;
+
+static ac_status check_access(const ac_plan *plan, ac_value value, access kind, size_t n_bytes)
 {
     if (!plan->arena)
         return ac_error(AC_ERR_RANGE, "the plan has no arena yet");
-    if (value < 0 || (size_t)value >= plan->graph->n_values || !allowed || n_bytes != ac_shape_bytes(&plan->graph->value[value].shape))
-        return ac_error(AC_ERR_RANGE, "value %d cannot be reached from the host with %zu bytes", value, n_bytes);
+    if (value < 0 || (size_t)value >= plan->graph->n_values)
+        return ac_error(AC_ERR_RANGE, "%d is no value of this graph", value);
+    const ac_value_info *info = &plan->graph->value[value];
+    bool allowed = kind == ACCESS_INPUT ? info->producer < 0 : info->is_result && (kind == ACCESS_RESULT || plan->value[value].n_parts > 0);
+    if (!allowed || n_bytes != ac_shape_bytes(&info->shape))
+        return ac_error(AC_ERR_RANGE, "value %s cannot be reached from the host with %zu bytes", info->name, n_bytes);
     return AC_OK;
 }
 
 ac_status ac_plan_write(ac_plan *plan, ac_value value, const void *host, size_t n_bytes)
 {
     ac_status status = AC_OK;
-    AC_TRY(check_access(plan, value, value >= 0 && plan->graph->value[value].producer < 0, n_bytes));
+    AC_TRY(check_access(plan, value, ACCESS_INPUT, n_bytes));
     AC_TRY(plan->device->backend->upload(plan->device, address(plan, plan->value[value].buffer), host, n_bytes));
 out:
     return status;
@@ -216,7 +223,7 @@ out:
 ac_status ac_plan_read(ac_plan *plan, ac_value value, void *host, size_t n_bytes)
 {
     ac_status status = AC_OK;
-    AC_TRY(check_access(plan, value, value >= 0 && plan->graph->value[value].is_result, n_bytes));
+    AC_TRY(check_access(plan, value, ACCESS_RESULT, n_bytes));
     AC_TRY(plan->device->backend->download(plan->device, host, address(plan, plan->value[value].buffer), n_bytes));
 out:
     return status;
@@ -225,7 +232,7 @@ out:
 ac_status ac_plan_read_gradient(ac_plan *plan, ac_value value, void *host, size_t n_bytes)
 {
     ac_status status = AC_OK;
-    AC_TRY(check_access(plan, value, value >= 0 && plan->graph->value[value].is_result && plan->value[value].n_parts > 0, n_bytes));
+    AC_TRY(check_access(plan, value, ACCESS_GRADIENT, n_bytes));
     if (plan->value[value].n_parts > 1)
         return ac_error(AC_ERR_RANGE, "the gradient of %s lies in several parts", plan->graph->value[value].name);
     AC_TRY(plan->device->backend->download(plan->device, host, address(plan, plan->value[value].part[0]), n_bytes));

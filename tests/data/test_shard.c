@@ -15,7 +15,7 @@ static char folder[] = "/tmp/anyclass-test-XXXXXX";
 static ac_status write_split(void)
 {
     ac_status status = AC_OK;
-    static char text[N][16];
+    static char text[N][24];
     static char *classes[M] = {"a", "b,\"c", "d"};
     const char *names[N];
     char path[AC_PATH_BYTES];
@@ -48,7 +48,7 @@ static void test_read(ac_store *store)
     uint8_t pixels[BYTES];
     bool good = store->n_samples == N && memcmp(store->label, labels, sizeof labels) == 0;
     for (int i = 0; good && i < N; i++) {
-        char name[16];
+        char name[24];
         snprintf(name, sizeof name, "image%02d.jpg", i);
         good = ac_store_read_image(store, i, pixels) == AC_OK && memcmp(pixels, images + i * BYTES, BYTES) == 0 && strcmp(ac_store_name(store, i), name) == 0;
     }

@@ -57,7 +57,8 @@ static ac_status open_device(int n_threads, ac_device **out)
     *out = &cpu->base;
     return AC_OK;
 out:
-    close_device(&cpu->base);
+    if (cpu)
+        close_device(&cpu->base);
     return status;
 }
 
