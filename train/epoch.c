@@ -59,19 +59,33 @@ out:
     return status;
 }
 
+static ac_status local_gradients(trainer *t)
+{
+    ac_status status = AC_OK;
+    AC_TRY(ac_plan_forward(t->plan));
+    AC_TRY(ac_plan_backward(t->plan, false));
+out:
+    return status;
+}
+
 static ac_status step(trainer *t, const ac_order *order, double rate, double *loss)
 {
     ac_status status = AC_OK;
     const ac_batch *batch;
-    double share, exposed;
+    double exposed, sums[2] = {0, 0}; /* J, ranks that failed */
     AC_TRY(ac_comm_agree(t->run->comm, local_step(t, order, &batch)));
     ac_reducer_begin(t->reducer);
-    AC_TRY(ac_plan_forward(t->plan));
-    AC_TRY(ac_plan_backward(t->plan, false));
+    /* a rank that failed still takes part in every bucket, so that the others reach the agreement below */
+    ac_status mine = local_gradients(t);
     AC_TRY(ac_reducer_finish(t->reducer, &exposed));
     t->exposed_s += exposed;
-    AC_TRY(ac_plan_read(t->plan, t->network.loss, &share, sizeof share));
-    AC_TRY(ac_comm_check(MPI_Allreduce(&share, loss, 1, MPI_DOUBLE, MPI_SUM, t->run->comm), "MPI_Allreduce"));
+    if (mine == AC_OK)
+        mine = ac_plan_read(t->plan, t->network.loss, &sums[0], sizeof sums[0]);
+    sums[1] = mine != AC_OK;
+    AC_TRY(ac_comm_check(MPI_Allreduce(MPI_IN_PLACE, sums, 2, MPI_DOUBLE, MPI_SUM, t->run->comm), "MPI_Allreduce"));
+    if (sums[1] > 0)
+        AC_TRY(ac_comm_agree(t->run->comm, mine));
+    *loss = sums[0];
     if (!isfinite(*loss))
         return ac_error(AC_ERR_NUMERIC, "the loss is not a number in step %lld: try a smaller --learning_rate", (long long)t->optimizer->step + 1);
     AC_TRY(ac_optimizer_step(t->optimizer, rate, NULL));

@@ -34,6 +34,12 @@ ac_plan_memory ac_plan_get_memory(const ac_plan *plan);
 /** Give the plan its arena: device memory of at least arena_bytes, borrowed. Several plans may share one, if the steps
  * of one are over before those of the other begin. NULL: the plan allocates and owns one. Must come before the first step. */
 AC_NODISCARD ac_status ac_plan_bind(ac_plan *plan, void *arena);
+/** For tests: bind the plan to an arena of its own in which no two buffers share bytes over time (kernels that work in
+ * place still do), all of it filled with 0xFF: a NaN for whoever reads before writing, guard words behind each buffer. */
+AC_NODISCARD ac_status ac_plan_bind_guarded(ac_plan *plan);
+/** AC_ERR_RANGE naming the buffer behind whose end something was written; AC_OK when all guard words are whole. Needs
+ * ac_plan_bind_guarded(). */
+AC_NODISCARD ac_status ac_plan_check_guards(ac_plan *plan);
 void ac_plan_set_hooks(ac_plan *plan, const ac_plan_hooks *hooks);
 
 /** Copy host bytes into a graph input / a result (or a value kept by the step) back to the host. */

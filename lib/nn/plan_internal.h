@@ -1,4 +1,4 @@
-/* Inside of the plan, shared by plan.c (build and run) and plan_memory.c (lifetimes and places). */
+/* Inside of the plan, shared by plan.c (build and run), plan_memory.c (lifetimes and places) and plan_guard.c. */
 #ifndef ANYCLASS_LIB_NN_PLAN_INTERNAL_H
 #define ANYCLASS_LIB_NN_PLAN_INTERNAL_H
 
@@ -8,7 +8,8 @@ enum { AC_NO_BUFFER = -1, AC_MAX_PARTS = 8 };
 
 /* A piece of the arena with a lifetime. Times: forward of node i is i, its backward 2 n - 1 - i. */
 typedef struct plan_buffer {
-    size_t bytes;
+    size_t bytes;    /* a multiple of AC_ALIGN_BYTES */
+    size_t used;     /* what its owner asked for */
     int first, last; /* times of first write and last use, both included */
     int same_as;     /* shares the memory of that buffer; AC_NO_BUFFER: has its own */
     size_t offset;   /* in the arena, once placed */
@@ -43,6 +44,7 @@ struct ac_plan {
     ac_plan_memory memory;
     unsigned char *arena;
     bool owns_arena;
+    size_t guarded_bytes; /* size of a guarded arena; 0: not guarded */
     ac_plan_hooks hooks;
     bool profiling;
     double *forward_s, *backward_s;
@@ -50,6 +52,9 @@ struct ac_plan {
 
 /** Lifetimes of everything, then a place for each; fills plan->value, plan->buffer and plan->memory. */
 AC_NODISCARD ac_status plan_place_all(ac_plan *plan);
+
+/** A place of its own for every root buffer, with guard words behind it. @return bytes of the whole arena. */
+size_t plan_place_apart(ac_plan *plan);
 
 /** Buffer that really holds the memory of `buffer`. */
 int plan_root(const ac_plan *plan, int buffer);

@@ -20,7 +20,7 @@ static ac_status add_buffer(ac_plan *plan, size_t bytes, int first, int last, in
     ac_status status = ac_reserve(&plan->buffer, &plan->buffer_capacity, plan->n_buffers + 1, sizeof *plan->buffer);
     if (status != AC_OK)
         return status;
-    plan->buffer[plan->n_buffers] = (plan_buffer){aligned(bytes), first, last, AC_NO_BUFFER, 0};
+    plan->buffer[plan->n_buffers] = (plan_buffer){aligned(bytes), bytes, first, last, AC_NO_BUFFER, 0};
     *out = (int)plan->n_buffers++;
     return AC_OK;
 }
@@ -115,6 +115,7 @@ static void share(ac_plan *plan, int earlier, int later, int time)
     if (old->last != time || old->first < 0 || new->first != time || old->bytes != new->bytes || new->same_as != AC_NO_BUFFER)
         return;
     new->same_as = root;
+    old->used = old->used > new->used ? old->used : new->used;
     extend(old, new->last);
 }
 
@@ -203,6 +204,19 @@ out:
     ac_free(order);
     ac_free(done);
     return status;
+}
+
+size_t plan_place_apart(ac_plan *plan)
+{
+    size_t at = 0;
+    for (size_t b = 0; b < plan->n_buffers; b++)
+        if (plan->buffer[b].same_as == AC_NO_BUFFER) {
+            plan->buffer[b].offset = at;
+            at += plan->buffer[b].bytes + AC_ALIGN_BYTES;
+        }
+    for (size_t b = 0; b < plan->n_buffers; b++)
+        plan->buffer[b].offset = plan->buffer[plan_root(plan, (int)b)].offset;
+    return at;
 }
 
 ac_status plan_place_all(ac_plan *plan)

@@ -51,6 +51,7 @@ static void test_csv(void)
         {" a , b\n", " a | b|/"},
         {"a\n\"b\n", "a|/!list.csv line 2: a quote is never closed"},
         {"a\n\"b\"c\n", "a|/!list.csv line 2: text behind a closing quote"},
+        {"\"a\n\nb\",c\nd\n\"e\n\"f", "a\n\nb|c|/d|/!list.csv line 6: text behind a closing quote"},
         {"a\n\n\n\"b\n\n\"\"c", "a|/!list.csv line 4: a quote is never closed"},
         {"\"x\"", "x|/"},
     };

@@ -3,6 +3,7 @@
 #include "anyclass/alloc.h"
 #include "anyclass/file.h"
 #include "anyclass/store.h"
+#include "hdf5/hdf5_util.h"
 #include "tests/tap.h"
 #include <stdlib.h>
 #include <string.h>
@@ -141,6 +142,37 @@ static void test_damage(void)
     ac_free(bytes);
 }
 
+/* One bit of each data set beside the pixels: labels stay 0 or 1, names stay text, so nothing but the hash can tell. */
+static void test_damaged_tables(void)
+{
+    static const char *const tables[] = {"labels", "name_offsets", "name_bytes", "image_hash"};
+    char path[AC_PATH_BYTES];
+    for (size_t k = 0; k < sizeof tables / sizeof *tables; k++) {
+        hid_t file;
+        unsigned long long at = 0;
+        ac_shard shard;
+        if (!TAP_CALL(ac_path_join(path, folder, "train-00000-of-00002.h5")) || !TAP_CALL(ac_hdf5_open(path, &file)))
+            return;
+        ac_status status = ac_hdf5_offset(file, tables[k], &at);
+        H5Fclose(file);
+        FILE *raw = fopen(path, "r+b");
+        fseek(raw, (long)at, SEEK_SET);
+        int byte = fgetc(raw);
+        fseek(raw, (long)at, SEEK_SET);
+        fputc(byte ^ 1, raw);
+        fclose(raw);
+        status = status == AC_OK ? ac_shard_open(path, &shard) : status;
+        TAP_OK(status == AC_ERR_DATA && strstr(ac_error_text(), tables[k]) && strstr(ac_error_text(), "train-00000-of-00002.h5"),
+               "a flipped bit in %s is found: %s", tables[k], ac_error_text());
+        if (status == AC_OK)
+            ac_shard_close(&shard);
+        raw = fopen(path, "r+b");
+        fseek(raw, (long)at, SEEK_SET);
+        fputc(byte, raw);
+        fclose(raw);
+    }
+}
+
 static void test_coco(const char *shared)
 {
     char root[512], path[600], line[1024];
@@ -178,6 +210,7 @@ int main(void)
         test_loader(&store);
         ac_store_close(&store);
     }
+    test_damaged_tables();
     test_damage();
     const char *shared = tap_shared();
     if (shared)

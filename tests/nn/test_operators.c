@@ -83,7 +83,7 @@ static void close_trial(trial *t)
     memset(t, 0, sizeof *t);
 }
 
-static ac_status open_trial(trial *t, const op_case *c, const char *backend)
+static ac_status open_trial(trial *t, const op_case *c, const char *backend, bool training)
 {
     ac_status status = AC_OK;
     const ac_loss_config loss = {AC_LOSS_FOCAL, 2, 1, 0.3};
@@ -108,8 +108,8 @@ static ac_status open_trial(trial *t, const op_case *c, const char *backend)
     AC_TRY(ac_backend_find(backend)->open(2, &t->device));
     AC_TRY(ac_params_create(t->device, g, true, &t->params));
     AC_TRY(ac_params_init(t->params, 11));
-    AC_TRY(ac_plan_create(g, t->params, true, &t->plan));
-    AC_TRY(ac_plan_bind(t->plan, NULL));
+    AC_TRY(ac_plan_create(g, t->params, training, &t->plan));
+    AC_TRY(training ? ac_plan_bind_guarded(t->plan) : ac_plan_bind(t->plan, NULL));
 out:
     return status;
 }
@@ -138,6 +138,20 @@ out:
     return status;
 }
 
+/* What lies between two parameters belongs to nobody and stays zero. */
+static bool gaps_are_zero(const ac_params *p)
+{
+    for (size_t k = 0; k < p->n_params; k++) {
+        if (p->info[k].role == AC_PARAM_BUFFER)
+            continue;
+        size_t at = p->offset[k] + (size_t)ac_shape_elements(&p->info[k].shape);
+        for (; at % AC_PARAM_ALIGN != 0 && at < p->n_values; at++)
+            if (p->gradient[at] != 0 || p->value[at] != 0)
+                return false;
+    }
+    return true;
+}
+
 /* Gradients and running statistics of two runs over the same graph. */
 static double compare(const trial *a, const trial *b)
 {
@@ -164,7 +178,7 @@ static void against_ref(const op_case *c, const char *backend)
 {
     trial a, b;
     double loss_a = 0, loss_b = 1;
-    bool ran = open_trial(&a, c, "ref") == AC_OK && open_trial(&b, c, backend) == AC_OK && run_trial(&a, c, &loss_a) == AC_OK &&
+    bool ran = open_trial(&a, c, "ref", true) == AC_OK && open_trial(&b, c, backend, true) == AC_OK && run_trial(&a, c, &loss_a) == AC_OK &&
                run_trial(&b, c, &loss_b) == AC_OK && ac_plan_backward(a.plan, false) == AC_OK && ac_plan_backward(b.plan, false) == AC_OK;
     TAP_OK(ran, "%s: %s runs", backend, c->name);
     if (ran) {
@@ -174,7 +188,21 @@ static void against_ref(const op_case *c, const char *backend)
         TAP_OK(once < 3e-5, "%s: %s, gradients and statistics differ by %.2g", backend, c->name, once);
         ran = run_trial(&a, c, &loss_a) == AC_OK && run_trial(&b, c, &loss_b) == AC_OK && ac_plan_backward(a.plan, true) == AC_OK && ac_plan_backward(b.plan, true) == AC_OK;
         TAP_OK(ran && compare(&a, &b) < 3e-5, "%s: %s, accumulated a second time", backend, c->name);
+        TAP_OK(ac_plan_check_guards(a.plan) == AC_OK && gaps_are_zero(a.params), "ref: %s, nothing written past an end", c->name);
+        TAP_OK(ac_plan_check_guards(b.plan) == AC_OK && gaps_are_zero(b.params), "%s: %s, nothing written past an end", backend, c->name);
     }
+    close_trial(&a);
+    close_trial(&b);
+}
+
+/* Running statistics, and a plan in which kernels may work in place. */
+static void inference_against_ref(const op_case *c, const char *backend)
+{
+    trial a, b;
+    double loss_a = 0, loss_b = 1;
+    bool ran = open_trial(&a, c, "ref", false) == AC_OK && open_trial(&b, c, backend, false) == AC_OK && run_trial(&a, c, &loss_a) == AC_OK &&
+               run_trial(&b, c, &loss_b) == AC_OK;
+    TAP_OK(ran && fabs(loss_a - loss_b) < 1e-5 * loss_a, "%s: %s, inference differs by %.2g", backend, c->name, fabs(loss_a - loss_b));
     close_trial(&a);
     close_trial(&b);
 }
@@ -184,7 +212,7 @@ static void differences(const op_case *c)
 {
     trial t;
     double up, down, loss, worst = 0;
-    if (!TAP_CALL(open_trial(&t, c, "ref")) || !TAP_CALL(run_trial(&t, c, &loss)) || !TAP_CALL(ac_plan_backward(t.plan, false)))
+    if (!TAP_CALL(open_trial(&t, c, "ref", true)) || !TAP_CALL(run_trial(&t, c, &loss)) || !TAP_CALL(ac_plan_backward(t.plan, false)))
         return;
     for (size_t p = 0; p < t.params->n_params; p++) {
         if (t.params->info[p].role == AC_PARAM_BUFFER)
@@ -214,6 +242,7 @@ int main(void)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         differences(&cases[i]);
         against_ref(&cases[i], "cpu");
+        inference_against_ref(&cases[i], "cpu");
     }
     return tap_done();
 }

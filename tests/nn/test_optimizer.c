@@ -90,6 +90,47 @@ static void test_golden(hid_t file, const char *group, const ac_optimizer_config
     close_holder(&h);
 }
 
+/* Settings in which each term weighs enough to be seen, against the update written out in double. */
+static void test_own(const char *backend, int kind)
+{
+    const ac_optimizer_config config = {kind, .2, .8, .7, .9, 1e-6, 0};
+    const double rate = .05;
+    holder h;
+    float value[N], gradient[N];
+    double w[N], m[N] = {0}, v[N] = {0}, error = 0, norm;
+    if (!TAP_CALL(open_holder(&h, backend, &config)))
+        return;
+    for (int i = 0; i < N; i++) {
+        w[i] = (double)(i - N / 2) / 7;
+        value[i] = (float)w[i];
+        w[i] = (double)value[i];
+    }
+    TAP_CALL(ac_params_set(h.params, 0, NULL, value));
+    for (int s = 1; s <= STEPS; s++) {
+        for (int i = 0; i < N; i++) {
+            gradient[i] = (float)sin(i * s);
+            double g = (double)gradient[i];
+            if (kind == AC_OPTIMIZER_SGD) {
+                g += .2 * w[i];
+                m[i] = s == 1 ? g : .8 * m[i] + g;
+                w[i] -= rate * m[i];
+            } else {
+                w[i] *= 1 - rate * .2;
+                m[i] = .7 * m[i] + .3 * g;
+                v[i] = .9 * v[i] + .1 * g * g;
+                w[i] -= rate * (m[i] / (1 - pow(.7, s))) / (sqrt(v[i] / (1 - pow(.9, s))) + 1e-6);
+            }
+        }
+        if (ac_params_set(h.params, 0, h.params->gradient, gradient) != AC_OK || ac_optimizer_step(h.optimizer, rate, &norm) != AC_OK ||
+            ac_params_get(h.params, 0, NULL, value) != AC_OK)
+            error = INFINITY;
+        for (int i = 0; i < N; i++)
+            error = fmax(error, fabs((double)value[i] - w[i]));
+    }
+    TAP_OK(error < 3e-6, "%s, %s: ten steps without clipping within %.2g", backend, kind == AC_OPTIMIZER_SGD ? "sgd" : "adamw", error);
+    close_holder(&h);
+}
+
 static void test_refusals(void)
 {
     const ac_optimizer_config config = {AC_OPTIMIZER_ADAMW, .01, .9, .9, .999, 1e-8, 1};
@@ -132,6 +173,11 @@ int main(void)
     char path[512];
     hid_t file;
     const char *shared = tap_shared();
+    static const char *const backends[] = {"ref", "cpu"};
+    for (int b = 0; b < 2; b++) {
+        test_own(backends[b], AC_OPTIMIZER_SGD);
+        test_own(backends[b], AC_OPTIMIZER_ADAMW);
+    }
     test_refusals();
     if (!shared) {
         TAP_SKIP("shared inputs are absent");
@@ -140,7 +186,6 @@ int main(void)
     snprintf(path, sizeof path, "%s/golden/optimizers.h5", shared);
     if (TAP_CALL(ac_hdf5_open(path, &file))) {
         const ac_optimizer_config sgd = {AC_OPTIMIZER_SGD, 1e-4, .9, 0, 0, 0, 1}, adamw = {AC_OPTIMIZER_ADAMW, .05, 0, .9, .999, 1e-8, 1};
-        static const char *const backends[] = {"ref", "cpu"};
         for (int b = 0; b < 2; b++) {
             test_golden(file, "sgd", &sgd, .1, backends[b]);
             test_golden(file, "adamw", &adamw, .01, backends[b]);

@@ -24,6 +24,8 @@ SIZE=33 tap_exit 2 "another image size is refused" pre "$TMP/a"
 tap_says 'overwrite' "with the advice"
 SHARD=8 tap_exit 2 "another shard size is refused" pre "$TMP/a"
 tap_exit 2 "another mean is refused" pre "$TMP/a" --mean .1 .2 .3
+tap_exit 2 "other decoding is refused" pre "$TMP/a" --apply_exif
+tap_says 'other options' "the options are named"
 tap_ok "nothing was changed" diff -r "$TMP/a" "$TMP/good"
 cp -r "$TMP/a" "$TMP/b"
 SHARD=8 tap_ok "--overwrite makes all anew" pre "$TMP/b" --overwrite
@@ -57,6 +59,7 @@ tap_says 'train-00002-of-00008.h5' "by name"
 pre "$TMP/b" >/dev/null 2>&1
 sed -i 's/"n_samples": 8/"n_samples": 9/' "$TMP/b/train-manifest.json"
 tap_exit 3 "an edited manifest is refused" pre "$TMP/b" --verify
+tap_says 'train-manifest.json: is damaged or was edited' "by its own hash"
 
 unset SHARD
 

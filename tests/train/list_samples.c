@@ -1,0 +1,53 @@
+/* The trainer as anyclass-train opens it, but instead of training it lists which samples each global step holds, in the
+ * order of the batch: "epoch step: id id ...". Same options; run by samples.t on several ranks. */
+#include "anyclass/alloc.h"
+#include "train/train_internal.h"
+#include <stdio.h>
+
+static ac_status list_epoch(trainer *t, int64_t epoch, int64_t first_step)
+{
+    ac_status status = AC_OK;
+    const ac_batch *batch;
+    int64_t *all = NULL;
+    size_t n_bytes;
+    AC_TRY(ac_loader_begin(t->loader, epoch, first_step));
+    for (;;) {
+        AC_TRY(ac_loader_next(t->loader, &batch, NULL));
+        if (!batch)
+            break;
+        AC_TRY(ac_comm_gather_all(t->run->comm, batch->sample, (size_t)batch->n * sizeof *batch->sample, (void **)&all, &n_bytes, NULL));
+        if (t->run->rank == 0) {
+            printf("%lld %lld:", (long long)epoch, (long long)batch->step);
+            for (size_t i = 0; i < n_bytes / sizeof *all; i++)
+                printf(" %lld", (long long)all[i]);
+            printf("\n");
+        }
+        ac_free(all);
+        all = NULL;
+    }
+out:
+    ac_free(all);
+    return status;
+}
+
+static int run_list(MPI_Comm comm, int argc, char **argv)
+{
+    ac_run run;
+    train_config config;
+    trainer t = {0};
+    ac_status status = ac_run_begin(&run, comm, &train_program, argc, argv, &config, NULL);
+    if (status != AC_OK || !run.go)
+        return ac_run_end(&run, &train_program, status);
+    AC_TRY(trainer_open(&t, &run, &config));
+    AC_TRY(list_epoch(&t, 0, 0));
+    AC_TRY(list_epoch(&t, 1, 0));
+    AC_TRY(list_epoch(&t, 1, 2)); /* entered in the middle */
+out:
+    trainer_close(&t);
+    return ac_run_end(&run, &train_program, status);
+}
+
+int main(int argc, char **argv)
+{
+    return ac_main(argc, argv, run_list);
+}

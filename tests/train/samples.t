@@ -1,0 +1,21 @@
+# Which samples make up each global step: the same list, in the same order, on 1, 2, 3 and 5 ranks.
+. tests/tap.sh
+export OMP_NUM_THREADS=1
+data=$TMP/data
+tap_ok "demo data" "$BUILD/tests/demo/make_demo_data" --output "$data" --n_train 53 --n_val 7 --n_test 5 --size 40
+tap_ok "shards" "$BIN/anyclass-preprocess" --dataset coco --ann_root "$data/annotations" --data_root "$data/images" --output "$TMP/s" --image_size 32 --shard_size 9
+list() { # RANKS BATCH SEED: the lines on stdout, into a file of that name
+    ranks "$1" "$BUILD/tests/train/list_samples" --data_root "$TMP/s" --model resnet18 --batch_size "$2" --seed "$3" --log_save_dir "$TMP/none" >"$TMP/$1-$2-$3"
+}
+for batch in 5 8; do
+    for n in 1 2 3 5; do tap_ok "$n ranks, batch $batch" list $n $batch 1; done
+    for n in 2 3 5; do tap_ok "$n ranks, batch $batch: the samples of 1 rank" cmp "$TMP/1-$batch-1" "$TMP/$n-$batch-1"; done
+done
+epoch() { grep "^$1 " "$2" | sed 's/^[^:]*://' | tr ' ' '\n' | grep . ; }
+tap_ok "6 whole steps of 8 in an epoch" test "$(grep -c '^0 ' "$TMP/1-8-1")" = 6
+tap_ok "no sample twice in an epoch" test "$(epoch 0 "$TMP/1-8-1" | sort -u | wc -l)" = 48
+tap_ok "entered at step 2: the same steps" test "$(grep -c '^1 2:' "$TMP/1-8-1")/$(grep '^1 ' "$TMP/1-8-1" | sort -u | wc -l)" = 2/6
+tap_ok "epochs differ" bash -c "! diff -q <(grep '^0 ' $TMP/1-8-1 | cut -d: -f2) <(grep '^1 ' $TMP/1-8-1 | head -6 | cut -d: -f2) >$TMP/null"
+tap_ok "another seed" list 2 8 2
+tap_ok "gives another order" bash -c "! cmp -s $TMP/1-8-1 $TMP/2-8-2"
+tap_done
