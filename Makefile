@@ -107,10 +107,12 @@ bench: need-deps ## speed against peers (needs Python with torch: bench/README.m
 
 lint: ## static analysis and script checks
 	@bash -n $$(git ls-files '*.sh' '*.t' tests/run tests/exec .ci/run)
+	@command -v cppcheck >/dev/null || { echo "make lint needs cppcheck (apt-get install cppcheck)" >&2; exit 1; }
 	cppcheck --quiet --std=c11 --enable=warning,portability --inline-suppr --error-exitcode=1 \
 	  --suppress=internalAstError -Iinclude -Ilib lib $(PROGRAMS)
 
 format: ## clang-format in place
+	@command -v clang-format >/dev/null || { echo "make format needs clang-format (apt-get install clang-format)" >&2; exit 1; }
 	clang-format -i $$(git ls-files '*.c' '*.h' '*.cu' '*.cuh')
 
 install: programs ## into DESTDIR/PREFIX

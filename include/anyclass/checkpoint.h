@@ -24,6 +24,7 @@ typedef struct ac_checkpoint_info {
     double best[AC_N_TRACKED]; /* NaN: none yet */
 } ac_checkpoint_info;
 
+/** Safe on a zeroed struct, which is what it leaves. */
 void ac_checkpoint_info_release(ac_checkpoint_info *info);
 
 /** Write `path`: to a temporary name, synced, re-read and checked, renamed. @param optimizer NULL: weights only.

@@ -47,6 +47,7 @@ typedef struct ac_reducer ac_reducer;
 /** @param values        host memory [n], summed in place; borrowed until destroyed
  *  @param bucket_bytes  0 = 25 MiB. */
 AC_NODISCARD ac_status ac_reducer_create(MPI_Comm comm, float *values, size_t n, size_t bucket_bytes, ac_reducer **out);
+/** NULL is allowed. Not collective; no bucket may be under way. */
 void ac_reducer_destroy(ac_reducer *reducer);
 /** A new step begins: nothing is ready. */
 void ac_reducer_begin(ac_reducer *reducer);

@@ -30,6 +30,7 @@ AC_NODISCARD ac_status ac_csv_open_text(ac_csv *csv, const char *name, char *tex
 AC_NODISCARD ac_status ac_csv_next(ac_csv *csv, bool *have_row);
 /** Index of the field equal to `name` in the current row (the header), or -1. Surrounding blanks count. */
 int ac_csv_find(const ac_csv *csv, const char *name);
+/** Safe on a zeroed struct, which is what it leaves. Frees the text and all fields in it. */
 void ac_csv_close(ac_csv *csv);
 
 /** Write `text` to out[capacity] as one CSV field with a final zero, quoted only where it must be; returns the bytes

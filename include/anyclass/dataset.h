@@ -47,6 +47,7 @@ bool ac_dataset_available(const ac_dataset_options *options);
  * `out` is zeroed by the callee; release it with ac_dataset_release() after success. AC_ERR_IO when the file is missing
  * or cannot be read, AC_ERR_USAGE for an unknown kind. */
 AC_NODISCARD ac_status ac_dataset_read(const ac_dataset_options *options, ac_dataset *out);
+/** Safe on a zeroed struct, which is what it leaves. */
 void ac_dataset_release(ac_dataset *dataset);
 
 /** File name of sample i, borrowed. */

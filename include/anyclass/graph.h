@@ -127,6 +127,7 @@ typedef struct ac_graph { /* read freely, change through the functions below */
 } ac_graph;
 
 AC_NODISCARD ac_status ac_graph_create(ac_dtype activation_dtype, ac_graph **out);
+/** NULL is allowed. After every plan made from it. */
 void ac_graph_destroy(ac_graph *graph);
 
 /** A value the caller fills before each step. */

@@ -37,12 +37,14 @@ AC_NODISCARD ac_status ac_image_decode(const uint8_t *bytes, size_t n_bytes, con
 AC_NODISCARD ac_status ac_image_load(const char *path, const ac_decode_options *options, ac_image *image,
                                      uint8_t **scratch, size_t *scratch_bytes);
 
+/** Safe on a zeroed struct, which is what it leaves. */
 void ac_image_release(ac_image *image);
 
 typedef struct ac_resizer ac_resizer; /* filter tables and row buffers, used again from image to image; one per thread */
 
 /** @param size_px  side of the square result, 1 .. 4096 */
 AC_NODISCARD ac_status ac_resizer_create(int size_px, ac_resizer **out);
+/** NULL is allowed. */
 void ac_resizer_destroy(ac_resizer *resizer);
 /** Resize without keeping the aspect ratio: Pillow's Image.resize((S, S), BILINEAR) with antialiasing, the same bytes.
  * @param[out] out  uint8 [S, S, 3], owned by the caller. */

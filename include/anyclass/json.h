@@ -12,6 +12,7 @@
 typedef struct ac_json ac_json; /* a document being written, in memory */
 
 AC_NODISCARD ac_status ac_json_create(ac_json **out);
+/** NULL is allowed. */
 void ac_json_destroy(ac_json *json);
 /* Inside an object give a key, inside an array and at the top NULL. Errors are kept and reported by ac_json_text(). */
 void ac_json_begin_object(ac_json *json, const char *key);
@@ -32,6 +33,7 @@ typedef struct ac_json_value ac_json_value; /* a parsed document or a part of it
 /** Parse; AC_ERR_DATA names `name` and what is wrong. Depth is limited to 64. Release with ac_json_release(). */
 AC_NODISCARD ac_status ac_json_parse(const char *name, const char *text, size_t n_bytes, ac_json_value **out);
 AC_NODISCARD ac_status ac_json_load(const char *path, ac_json_value **out);
+/** NULL is allowed. Frees the document and every value in it. */
 void ac_json_release(ac_json_value *document);
 /** Member of an object, NULL if there is none or `object` is none. */
 const ac_json_value *ac_json_get(const ac_json_value *object, const char *key);

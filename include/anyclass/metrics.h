@@ -64,6 +64,7 @@ typedef struct ac_metrics {
  * with ac_metrics_release(). */
 AC_NODISCARD ac_status ac_metrics_summarise(const ac_class_count *class_count, const ac_image_count *image_count, size_t n_classes,
                                             double threshold, const double *ap, const double *auc, ac_metrics *out);
+/** Safe on a zeroed struct, which is what it leaves. */
 void ac_metrics_release(ac_metrics *metrics);
 
 typedef struct ac_ratios {

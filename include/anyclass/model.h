@@ -51,6 +51,7 @@ typedef struct ac_network {    /* a graph and its ends */
 /** Build the network; AC_ERR_USAGE when the image size does not suit the model, AC_ERR_RANGE naming layer and reason.
  * Release with ac_network_release() after success. */
 AC_NODISCARD ac_status ac_network_build(const ac_network_options *options, ac_network *out);
+/** Safe on a zeroed struct, which is what it leaves. */
 void ac_network_release(ac_network *network);
 
 #endif

@@ -24,6 +24,7 @@ typedef struct ac_optimizer {
 
 /** Moments start at zero. */
 AC_NODISCARD ac_status ac_optimizer_create(const ac_optimizer_config *config, ac_params *params, ac_optimizer **out);
+/** NULL is allowed. Before its parameters. */
 void ac_optimizer_destroy(ac_optimizer *optimizer);
 /** "momentum_buffer", or "exp_avg" and "exp_avg_sq": PyTorch's names. */
 const char *ac_optimizer_moment_name(const ac_optimizer *optimizer, int moment);

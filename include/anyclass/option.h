@@ -81,6 +81,7 @@ typedef struct ac_options ac_options; /* owns the strings and lists that the con
  *         required option missing, option given twice (lists excepted). */
 AC_NODISCARD ac_status ac_options_parse(const ac_program *program, int argc, char **argv, void *config,
                                         ac_string_list *positional, ac_option_action *action, ac_options **out);
+/** NULL is allowed. */
 void ac_options_destroy(ac_options *options);
 /** True when the user gave `name` on the command line or in --config. */
 bool ac_options_given(const ac_options *options, const char *name);

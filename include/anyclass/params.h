@@ -22,6 +22,7 @@ typedef struct ac_params {
 
 /** Lay out and allocate for `graph`; zeroed. */
 AC_NODISCARD ac_status ac_params_create(ac_device *device, const ac_graph *graph, bool with_gradient, ac_params **out);
+/** NULL is allowed. After every plan and optimiser made from them, before the device. */
 void ac_params_destroy(ac_params *params);
 /** Draw the initial values: element e (PyTorch order) of parameter p is a function of (seed, AC_STREAM_INIT, p, e). */
 AC_NODISCARD ac_status ac_params_init(ac_params *params, uint64_t seed);

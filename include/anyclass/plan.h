@@ -29,6 +29,7 @@ typedef struct ac_plan_memory {
  * @param training  forward keeps what backward needs; false: forward only, running statistics
  * @return AC_ERR_UNSUPPORTED naming node and operator that the device cannot run. */
 AC_NODISCARD ac_status ac_plan_create(const ac_graph *graph, ac_params *params, bool training, ac_plan **out);
+/** NULL is allowed. Before its parameters and graph. */
 void ac_plan_destroy(ac_plan *plan);
 ac_plan_memory ac_plan_get_memory(const ac_plan *plan);
 /** Give the plan its arena: device memory of at least arena_bytes, borrowed. Several plans may share one, if the steps

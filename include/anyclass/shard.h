@@ -67,6 +67,7 @@ typedef struct ac_shard { /* an open shard: everything but the pixels in memory,
  * AC_ERR_IO; AC_ERR_DATA naming file and dataset: no shard, truncated, damaged, of another format version.
  * After a failure `out` is as after ac_shard_close(). */
 AC_NODISCARD ac_status ac_shard_open(const char *path, ac_shard *out);
+/** Safe on a zeroed struct. Leaves it zeroed but for fd, -1. */
 void ac_shard_close(ac_shard *shard);
 /** Read the pixels of sample i into uint8 [S, S, 3]; `check` compares the hash: AC_ERR_DATA naming file, dataset and
  * sample. May run in many threads at once. */
@@ -106,6 +107,7 @@ AC_NODISCARD ac_status ac_manifest_save(const ac_manifest *manifest, const char 
 /** AC_ERR_IO if it is missing ("run anyclass-preprocess"), AC_ERR_DATA naming file and member if it is damaged (its own
  * hash differs) or of another format version. Release after success. */
 AC_NODISCARD ac_status ac_manifest_load(const char *folder, const char *split, ac_manifest *out);
+/** Safe on a zeroed struct, which is what it leaves. */
 void ac_manifest_release(ac_manifest *manifest);
 
 #endif

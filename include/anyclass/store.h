@@ -23,6 +23,7 @@ typedef struct ac_store { /* read-only after opening, shared by threads */
 
 /** Open a split. AC_ERR_IO, AC_ERR_DATA naming the shard; class names, sizes and counts must agree with the manifest. */
 AC_NODISCARD ac_status ac_store_open(const char *folder, const char *split, ac_store *out);
+/** Safe on a zeroed struct, which is what it leaves. */
 void ac_store_close(ac_store *store);
 /** Pixels of sample i, hash compared on first use. Any thread. */
 AC_NODISCARD ac_status ac_store_read_image(ac_store *store, int64_t i, uint8_t *out);
@@ -66,6 +67,7 @@ typedef struct ac_loader ac_loader;
 
 /** Start the threads. No allocation happens per batch afterwards. */
 AC_NODISCARD ac_status ac_loader_create(const ac_loader_config *config, ac_loader **out);
+/** NULL is allowed. Ends its threads first; its batches are gone with it. */
 void ac_loader_destroy(ac_loader *loader);
 /** Global steps per epoch under `config`. */
 int64_t ac_loader_steps_per_epoch(const ac_loader_config *config);
