@@ -2,6 +2,7 @@
 #ifndef ANYCLASS_TESTS_TAP_H
 #define ANYCLASS_TESTS_TAP_H
 
+#include "anyclass/file.h"
 #include "anyclass/status.h"
 #include <stdarg.h>
 #include <stdbool.h>
@@ -39,6 +40,22 @@ static inline int tap_done(void)
 {
     printf("1..%d\n", tap_n_run);
     return tap_n_failed ? 1 : 0;
+}
+
+/* A fresh folder below TMPDIR, or the system's own, into `path` [AC_PATH_BYTES]; false and a failed check when there is none. */
+static inline bool tap_folder(char *path)
+{
+    const char *parent = getenv("TMPDIR");
+    snprintf(path, AC_PATH_BYTES, "%s/anyclass-XXXXXX", parent && *parent ? parent : P_tmpdir);
+    return tap_check(mkdtemp(path) != NULL, __FILE__, __LINE__, "a folder to write in");
+}
+
+/* Remove such a folder with all that is in it. */
+static inline void tap_remove(const char *path)
+{
+    char command[AC_PATH_BYTES + 16];
+    snprintf(command, sizeof command, "rm -rf '%s'", path);
+    tap_check(system(command) == 0, __FILE__, __LINE__, "the folder is removed");
 }
 
 /* folder of the shared inputs ("../shared" unless ANYCLASS_SHARED says otherwise), or NULL when it is absent */

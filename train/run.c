@@ -122,7 +122,7 @@ out:
     return status;
 }
 
-int ac_train_run(MPI_Comm comm, int argc, char **argv)
+int trainer_run(MPI_Comm comm, int argc, char **argv, ac_status (*body)(trainer *))
 {
     ac_run run;
     train_config config;
@@ -134,8 +134,13 @@ int ac_train_run(MPI_Comm comm, int argc, char **argv)
     if (config.common.dry_run)
         ac_log(AC_LOG_INFO, "everything is in place; nothing was written");
     else
-        AC_TRY(train(&t));
+        AC_TRY(body(&t));
 out:
     trainer_close(&t);
     return ac_run_end(&run, &train_program, status);
+}
+
+int ac_train_run(MPI_Comm comm, int argc, char **argv)
+{
+    return trainer_run(comm, argc, argv, train);
 }

@@ -49,6 +49,9 @@ typedef struct trainer {
 /** Open data and device, build everything, load a checkpoint when asked. Collective. */
 AC_NODISCARD ac_status trainer_open(trainer *t, ac_run *run, const train_config *config);
 void trainer_close(trainer *t);
+/** Options, communicator and trainer, then `body` on it, unless --dry_run or --help and its like leave nothing to do.
+ * @return the exit code. Collective. */
+int trainer_run(MPI_Comm comm, int argc, char **argv, ac_status (*body)(trainer *));
 /** One epoch of steps. @param[out] loss  mean J of its steps. Collective. */
 AC_NODISCARD ac_status trainer_epoch(trainer *t, int64_t epoch, double *loss);
 /** Every validation image once. @param[out] values  the tracked metrics, the same on all ranks. Collective. */

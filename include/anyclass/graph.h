@@ -13,7 +13,9 @@
 #include <stdint.h>
 
 typedef enum ac_dtype { AC_F32, AC_BF16, AC_F16, AC_F64, AC_U8, AC_I64 } ac_dtype;
+/** Bytes of one element. */
 size_t ac_dtype_bytes(ac_dtype dtype);
+/** "f32", "bf16", ...: static storage. */
 const char *ac_dtype_name(ac_dtype dtype);
 
 enum {
@@ -33,8 +35,11 @@ typedef struct ac_shape {
     ac_dtype dtype;
 } ac_shape;
 
+/** Product of the dimensions. */
 int64_t ac_shape_elements(const ac_shape *shape);
+/** Elements times bytes of one. */
 size_t ac_shape_bytes(const ac_shape *shape);
+/** Same dimensions and same element type. */
 bool ac_shape_equal(const ac_shape *a, const ac_shape *b);
 /** "[8, 56, 56, 64] f32" into out[capacity]; returns out. */
 char *ac_shape_format(const ac_shape *shape, char *out, size_t capacity);
@@ -126,6 +131,7 @@ typedef struct ac_graph { /* read freely, change through the functions below */
     char error[AC_ERROR_TEXT_BYTES];
 } ac_graph;
 
+/** An empty graph whose activations are of `activation_dtype`. AC_ERR_MEMORY. Owned by the caller. */
 AC_NODISCARD ac_status ac_graph_create(ac_dtype activation_dtype, ac_graph **out);
 /** NULL is allowed. After every plan made from it. */
 void ac_graph_destroy(ac_graph *graph);

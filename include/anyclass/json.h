@@ -11,6 +11,7 @@
 
 typedef struct ac_json ac_json; /* a document being written, in memory */
 
+/** An empty document. AC_ERR_MEMORY. Owned by the caller. */
 AC_NODISCARD ac_status ac_json_create(ac_json **out);
 /** NULL is allowed. */
 void ac_json_destroy(ac_json *json);
@@ -32,6 +33,7 @@ typedef struct ac_json_value ac_json_value; /* a parsed document or a part of it
 
 /** Parse; AC_ERR_DATA names `name` and what is wrong. Depth is limited to 64. Release with ac_json_release(). */
 AC_NODISCARD ac_status ac_json_parse(const char *name, const char *text, size_t n_bytes, ac_json_value **out);
+/** The same from a file; also AC_ERR_IO. */
 AC_NODISCARD ac_status ac_json_load(const char *path, ac_json_value **out);
 /** NULL is allowed. Frees the document and every value in it. */
 void ac_json_release(ac_json_value *document);
@@ -39,7 +41,9 @@ void ac_json_release(ac_json_value *document);
 const ac_json_value *ac_json_get(const ac_json_value *object, const char *key);
 /** Elements of an array or members of an object; 0 for anything else. */
 size_t ac_json_count(const ac_json_value *value);
-const ac_json_value *ac_json_at(const ac_json_value *value, size_t i);    /* element i / value of member i */
+/** Element i of an array or value of member i of an object; NULL beyond the end. */
+const ac_json_value *ac_json_at(const ac_json_value *value, size_t i);
+/** Key of member i; NULL beyond the end. */
 const char *ac_json_key_at(const ac_json_value *object, size_t i);
 /* Typed reads; AC_ERR_DATA naming `what` when the value is absent or of another type. */
 AC_NODISCARD ac_status ac_json_read_string(const ac_json_value *value, const char *what, const char **out);

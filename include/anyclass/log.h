@@ -1,4 +1,4 @@
-/* Log lines and the progress line, on stderr. The only place in the library that writes to a terminal.
+/* Log lines and the progress line on stderr, and answers to questions (--help) on stdout. The only place in the library that writes to a terminal.
  * One process-wide state (rank, level), set once by the program. */
 #ifndef ANYCLASS_LOG_H
 #define ANYCLASS_LOG_H
@@ -18,6 +18,9 @@ void ac_log(ac_log_level level, const char *format, ...) AC_PRINTF(2, 3);
 
 /** A line for every rank, whatever `all_ranks` says: errors that only one rank knows. */
 void ac_log_here(ac_log_level level, const char *format, ...) AC_PRINTF(2, 3);
+
+/** Text that the user asked for, to stdout, on the rank that calls. AC_ERR_IO when it cannot be written. */
+AC_NODISCARD ac_status ac_log_answer(const char *text);
 
 /** True when lines of `level` would be written by this rank. */
 bool ac_log_enabled(ac_log_level level);

@@ -86,10 +86,14 @@ void ac_options_destroy(ac_options *options);
 /** True when the user gave `name` on the command line or in --config. */
 bool ac_options_given(const ac_options *options, const char *name);
 
-/** --help text: usage, groups, every option with default, range or choices. */
-void ac_options_print_help(const ac_program *program, FILE *stream);
+/** --help text: usage, groups, every option with default, range or choices. AC_ERR_MEMORY. `text` is owned by the caller
+ * (ac_free). */
+AC_NODISCARD ac_status ac_options_help(const ac_program *program, char **text);
 /** JSON object of all options and their values. AC_ERR_MEMORY. `text` is owned by the caller (ac_free). */
 AC_NODISCARD ac_status ac_options_dump(const ac_program *program, const void *config, char **text);
+
+/** Answer --help, --version or --dump_config on stdout; AC_ACTION_RUN has no answer. AC_ERR_MEMORY, AC_ERR_IO. */
+AC_NODISCARD ac_status ac_options_answer(const ac_program *program, ac_option_action action, const void *config);
 
 /** "anyclass 0.1.0 (hdf5 1.10.8, oneDNN 2.6.3, ...)"-style line, static storage. */
 const char *ac_version_text(void);

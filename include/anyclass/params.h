@@ -32,6 +32,7 @@ int ac_params_find(const ac_params *params, const char *name);
  * layout, ac_shape_elements(&info[p].shape) floats. `arena` NULL = the parameter itself; gradients and optimiser
  * moments are reached by naming theirs. */
 AC_NODISCARD ac_status ac_params_get(const ac_params *params, int p, const float *arena, float *host);
+/** The reverse of ac_params_get(). */
 AC_NODISCARD ac_status ac_params_set(ac_params *params, int p, float *arena, const float *host);
 /** Hash of values and buffers: equal on every rank or something is wrong. */
 AC_NODISCARD ac_status ac_params_hash(const ac_params *params, ac_hash *out);

@@ -31,22 +31,27 @@ typedef struct ac_plan_memory {
 AC_NODISCARD ac_status ac_plan_create(const ac_graph *graph, ac_params *params, bool training, ac_plan **out);
 /** NULL is allowed. Before its parameters and graph. */
 void ac_plan_destroy(ac_plan *plan);
+/** Known as soon as the plan is made. */
 ac_plan_memory ac_plan_get_memory(const ac_plan *plan);
 /** Give the plan its arena: device memory of at least arena_bytes, borrowed. Several plans may share one, if the steps
  * of one are over before those of the other begin. NULL: the plan allocates and owns one. Must come before the first step. */
 AC_NODISCARD ac_status ac_plan_bind(ac_plan *plan, void *arena);
 /** For tests: bind the plan to an arena of its own in which no two buffers share bytes over time (kernels that work in
- * place still do), all of it filled with 0xFF: a NaN for whoever reads before writing, guard words behind each buffer. */
+ * place still do), all of it filled with 0xFF: a NaN for whoever reads before writing, guard words behind each buffer.
+ * Instead of ac_plan_bind(): AC_ERR_RANGE on a plan that is bound. */
 AC_NODISCARD ac_status ac_plan_bind_guarded(ac_plan *plan);
 /** AC_ERR_RANGE naming the buffer behind whose end something was written; AC_OK when all guard words are whole. Needs
  * ac_plan_bind_guarded(). */
 AC_NODISCARD ac_status ac_plan_check_guards(ac_plan *plan);
+/** From the next step on; `hooks` is copied, what its members point to is borrowed. */
 void ac_plan_set_hooks(ac_plan *plan, const ac_plan_hooks *hooks);
 
 /** Copy host bytes into a graph input / a result (or a value kept by the step) back to the host. */
 AC_NODISCARD ac_status ac_plan_write(ac_plan *plan, ac_value value, const void *host, size_t n_bytes);
 AC_NODISCARD ac_status ac_plan_read(ac_plan *plan, ac_value value, void *host, size_t n_bytes);
 
+/** Run every operator once, on what ac_plan_write() left. Needs an arena (AC_ERR_RANGE); else the status of the kernel
+ * that failed, its text naming node and operator. */
 AC_NODISCARD ac_status ac_plan_forward(ac_plan *plan);
 /** After a forward: gradients of all parameters. `accumulate` adds to what the gradient arena holds. */
 AC_NODISCARD ac_status ac_plan_backward(ac_plan *plan, bool accumulate);

@@ -72,6 +72,7 @@ void ac_shard_close(ac_shard *shard);
 /** Read the pixels of sample i into uint8 [S, S, 3]; `check` compares the hash: AC_ERR_DATA naming file, dataset and
  * sample. May run in many threads at once. */
 AC_NODISCARD ac_status ac_shard_read_image(const ac_shard *shard, size_t i, bool check, uint8_t *out);
+/** File name of sample i < n; borrowed from the shard. */
 const char *ac_shard_name(const ac_shard *shard, size_t i);
 /** File name of rejected image i < n_rejected, and in *reason (may be NULL) why; borrowed. */
 const char *ac_shard_rejected(const ac_shard *shard, size_t i, const char **reason);

@@ -27,6 +27,7 @@ AC_NODISCARD ac_status ac_store_open(const char *folder, const char *split, ac_s
 void ac_store_close(ac_store *store);
 /** Pixels of sample i, hash compared on first use. Any thread. */
 AC_NODISCARD ac_status ac_store_read_image(ac_store *store, int64_t i, uint8_t *out);
+/** File name of sample i; borrowed from the store. */
 const char *ac_store_name(const ac_store *store, int64_t i);
 
 /* Sample order: a keyed permutation of [0, n) that needs no memory and can be entered anywhere (Feistel network on the
@@ -38,6 +39,7 @@ typedef struct ac_order {
     bool shuffle; /* false: identity */
 } ac_order;
 
+/** The order of samples 0 .. n - 1 in an epoch: a keyed permutation, or 0, 1, 2 ... without `shuffle`. */
 void ac_order_init(ac_order *order, uint64_t n, uint64_t seed, uint64_t epoch, bool shuffle);
 /** Sample at `position` < n. */
 uint64_t ac_order_at(const ac_order *order, uint64_t position);

@@ -1,30 +1,6 @@
 /* The frame of every program. */
 #include "anyclass/program.h"
-#include "anyclass/alloc.h"
 #include "anyclass/log.h"
-#include <stdio.h>
-
-static ac_status answer(ac_run *run, const ac_program *program, ac_option_action action, const void *config)
-{
-    ac_status status = AC_OK;
-    char *text = NULL;
-    run->go = action == AC_ACTION_RUN;
-    if (run->go || run->rank != 0)
-        return AC_OK;
-    if (action == AC_ACTION_HELP)
-        ac_options_print_help(program, stdout);
-    if (action == AC_ACTION_VERSION)
-        printf("%s\n", ac_version_text());
-    if (action == AC_ACTION_DUMP_CONFIG) {
-        AC_TRY(ac_options_dump(program, config, &text));
-        printf("%s", text);
-    }
-    if (fflush(stdout) != 0)
-        AC_TRY(ac_error_errno("standard output"));
-out:
-    ac_free(text);
-    return status;
-}
 
 ac_status ac_run_begin(ac_run *run, MPI_Comm parent, const ac_program *program, int argc, char **argv, void *config, ac_string_list *positional)
 {
@@ -41,7 +17,8 @@ ac_status ac_run_begin(ac_run *run, MPI_Comm parent, const ac_program *program, 
     AC_TRY(ac_comm_agree(run->comm, status));
     const ac_common_config *common = config;
     ac_log_init(program->name, run->rank, run->size, (ac_log_level)common->log_level, common->log_all_ranks);
-    AC_TRY(ac_comm_agree(run->comm, answer(run, program, action, config)));
+    run->go = action == AC_ACTION_RUN;
+    AC_TRY(ac_comm_agree(run->comm, run->rank == 0 ? ac_options_answer(program, action, config) : AC_OK));
 out:
     return status;
 }

@@ -1,5 +1,6 @@
-/* Log lines and the progress line: the only place in the library that writes to stderr. */
+/* Log lines and the progress line: the only place in the library that writes to stderr, and to stdout what was asked for. */
 #include "anyclass/log.h"
+#include <errno.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -38,15 +39,29 @@ bool ac_log_enabled(ac_log_level level)
     return level <= state.level && (state.rank == 0 || state.all_ranks || level == AC_LOG_ERROR);
 }
 
-static void write_all(const char *text, size_t n)
+static bool write_all(int fd, const char *text, size_t n)
 {
     while (n > 0) {
-        ssize_t done = write(STDERR_FILENO, text, n);
+        ssize_t done = write(fd, text, n);
+        if (done < 0 && errno == EINTR)
+            continue;
         if (done <= 0)
-            return; /* nowhere left to say so */
+            return false;
         text += done;
         n -= (size_t)done;
     }
+    return true;
+}
+
+ac_status ac_log_answer(const char *text)
+{
+    return write_all(STDOUT_FILENO, text, strlen(text)) ? AC_OK : ac_error_errno("standard output");
+}
+
+/* What cannot be written to stderr can be told nowhere. */
+static void say(const char *text, size_t n)
+{
+    (void)write_all(STDERR_FILENO, text, n);
 }
 
 static void write_line(ac_log_level level, const char *format, va_list args)
@@ -62,7 +77,7 @@ static void write_line(ac_log_level level, const char *format, va_list args)
     length = length > sizeof line - 2 ? sizeof line - 2 : length;
     line[length++] = '\n';
     state.line_open = false;
-    write_all(line, length);
+    say(line, length);
     pthread_mutex_unlock(&state.lock);
 }
 
@@ -125,7 +140,7 @@ void ac_progress_update(ac_progress *p, uint64_t done, const char *note)
     int n = snprintf(line, sizeof line, "\r\033[K%s: %s", state.program, text);
     pthread_mutex_lock(&state.lock);
     state.line_open = true;
-    write_all(line, (size_t)n);
+    say(line, (size_t)n);
     pthread_mutex_unlock(&state.lock);
 }
 

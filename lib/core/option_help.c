@@ -1,5 +1,8 @@
 /* --help and --version. */
+#include "anyclass/alloc.h"
+#include "anyclass/log.h"
 #include "anyclass/option.h"
+#include <stdlib.h>
 #include <string.h>
 
 enum { WIDTH = 100, INDENT = 30 };
@@ -66,7 +69,7 @@ static void print_option(const ac_option *option, FILE *stream)
     fprintf(stream, "\n");
 }
 
-void ac_options_print_help(const ac_program *program, FILE *stream)
+static void print_help(const ac_program *program, FILE *stream)
 {
     fprintf(stream, "%s\n\nusage: %s %s\n", program->summary, program->name, program->usage);
     for (size_t i = 0; i < program->n_options; i++) {
@@ -87,6 +90,43 @@ void ac_options_print_help(const ac_program *program, FILE *stream)
                     "7 watchdog; 75 stopped by a signal, state saved, run again.\n");
     if (program->notes)
         fprintf(stream, "\n%s\n", program->notes);
+}
+
+ac_status ac_options_help(const ac_program *program, char **text)
+{
+    ac_status status = AC_OK;
+    char *own = NULL;
+    size_t n;
+    *text = NULL;
+    FILE *stream = open_memstream(&own, &n);
+    if (!stream)
+        return ac_error(AC_ERR_MEMORY, "no memory for the help text");
+    print_help(program, stream);
+    if (fclose(stream) != 0)
+        AC_TRY(ac_error(AC_ERR_MEMORY, "no memory for the help text"));
+    AC_TRY(ac_strdup(own, text));
+out:
+    free(own);
+    return status;
+}
+
+ac_status ac_options_answer(const ac_program *program, ac_option_action action, const void *config)
+{
+    ac_status status = AC_OK;
+    char *text = NULL;
+    if (action == AC_ACTION_HELP)
+        AC_TRY(ac_options_help(program, &text));
+    if (action == AC_ACTION_DUMP_CONFIG)
+        AC_TRY(ac_options_dump(program, config, &text));
+    if (action == AC_ACTION_VERSION)
+        AC_TRY(ac_strdup(ac_version_text(), &text));
+    if (text)
+        AC_TRY(ac_log_answer(text));
+    if (action == AC_ACTION_VERSION)
+        AC_TRY(ac_log_answer("\n"));
+out:
+    ac_free(text);
+    return status;
 }
 
 const char *ac_version_text(void)

@@ -185,7 +185,7 @@ ac_status ac_plan_bind(ac_plan *plan, void *arena)
         plan->device->backend->release(plan->device, plan->arena);
     plan->arena = arena;
     plan->owns_arena = false;
-    plan->guarded_bytes = 0;
+    plan->guarded = false;
     if (!arena) {
         AC_TRY(plan->device->backend->allocate(plan->device, plan->memory.arena_bytes, (void **)&plan->arena));
         plan->owns_arena = true;

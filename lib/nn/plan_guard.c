@@ -8,19 +8,16 @@ enum { GUARD = 0xFF }; /* all bits set is a NaN in every float type */
 ac_status ac_plan_bind_guarded(ac_plan *plan)
 {
     ac_status status = AC_OK;
-    unsigned char *fill = NULL, *arena = NULL;
-    size_t n = plan_place_apart(plan);
-    AC_TRY(ac_malloc(n, 1, &fill));
-    memset(fill, GUARD, n);
-    AC_TRY(plan->device->backend->allocate(plan->device, n, (void **)&arena));
-    AC_TRY(plan->device->backend->upload(plan->device, arena, fill, n));
-    AC_TRY(ac_plan_bind(plan, arena));
-    plan->owns_arena = true;
-    plan->guarded_bytes = n;
-    arena = NULL;
+    unsigned char *fill = NULL;
+    if (plan->arena)
+        return ac_error(AC_ERR_RANGE, "the plan is bound already");
+    plan_place_apart(plan);
+    AC_TRY(ac_malloc(plan->memory.arena_bytes, 1, &fill));
+    memset(fill, GUARD, plan->memory.arena_bytes);
+    AC_TRY(ac_plan_bind(plan, NULL));
+    AC_TRY(plan->device->backend->upload(plan->device, plan->arena, fill, plan->memory.arena_bytes));
+    plan->guarded = true;
 out:
-    if (arena)
-        plan->device->backend->release(plan->device, arena);
     ac_free(fill);
     return status;
 }
@@ -49,10 +46,10 @@ ac_status ac_plan_check_guards(ac_plan *plan)
 {
     ac_status status = AC_OK;
     unsigned char *bytes = NULL;
-    if (plan->guarded_bytes == 0)
+    if (!plan->guarded)
         return ac_error(AC_ERR_RANGE, "the plan is not bound to a guarded arena");
-    AC_TRY(ac_malloc(plan->guarded_bytes, 1, &bytes));
-    AC_TRY(plan->device->backend->download(plan->device, bytes, plan->arena, plan->guarded_bytes));
+    AC_TRY(ac_malloc(plan->memory.arena_bytes, 1, &bytes));
+    AC_TRY(plan->device->backend->download(plan->device, bytes, plan->arena, plan->memory.arena_bytes));
     for (size_t b = 0; b < plan->n_buffers; b++) {
         const plan_buffer *buffer = &plan->buffer[b];
         if (buffer->same_as != AC_NO_BUFFER)

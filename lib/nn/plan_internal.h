@@ -44,7 +44,7 @@ struct ac_plan {
     ac_plan_memory memory;
     unsigned char *arena;
     bool owns_arena;
-    size_t guarded_bytes; /* size of a guarded arena; 0: not guarded */
+    bool guarded; /* the arena holds guard words */
     ac_plan_hooks hooks;
     bool profiling;
     double *forward_s, *backward_s;
@@ -53,8 +53,9 @@ struct ac_plan {
 /** Lifetimes of everything, then a place for each; fills plan->value, plan->buffer and plan->memory. */
 AC_NODISCARD ac_status plan_place_all(ac_plan *plan);
 
-/** A place of its own for every root buffer, with guard words behind it. @return bytes of the whole arena. */
-size_t plan_place_apart(ac_plan *plan);
+/** Instead of the places given so far, one of its own for every buffer with room for guard words behind it; the arena
+ * grows (plan->memory.arena_bytes). Before the plan is bound. */
+void plan_place_apart(ac_plan *plan);
 
 /** Buffer that really holds the memory of `buffer`. */
 int plan_root(const ac_plan *plan, int buffer);

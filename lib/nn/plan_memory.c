@@ -176,6 +176,13 @@ static size_t find_place(const plan_buffer *buffer, const placed *done, size_t n
     return offset;
 }
 
+/* A buffer that shares memory lies where its root lies. */
+static void follow_roots(ac_plan *plan)
+{
+    for (size_t b = 0; b < plan->n_buffers; b++)
+        plan->buffer[b].offset = plan->buffer[plan_root(plan, (int)b)].offset;
+}
+
 static ac_status place(ac_plan *plan)
 {
     ac_status status = AC_OK;
@@ -198,15 +205,14 @@ static ac_status place(ac_plan *plan)
         if (buffer->offset + buffer->bytes > plan->memory.arena_bytes)
             plan->memory.arena_bytes = buffer->offset + buffer->bytes;
     }
-    for (size_t b = 0; b < plan->n_buffers; b++)
-        plan->buffer[b].offset = plan->buffer[plan_root(plan, (int)b)].offset;
+    follow_roots(plan);
 out:
     ac_free(order);
     ac_free(done);
     return status;
 }
 
-size_t plan_place_apart(ac_plan *plan)
+void plan_place_apart(ac_plan *plan)
 {
     size_t at = 0;
     for (size_t b = 0; b < plan->n_buffers; b++)
@@ -214,9 +220,8 @@ size_t plan_place_apart(ac_plan *plan)
             plan->buffer[b].offset = at;
             at += plan->buffer[b].bytes + AC_ALIGN_BYTES;
         }
-    for (size_t b = 0; b < plan->n_buffers; b++)
-        plan->buffer[b].offset = plan->buffer[plan_root(plan, (int)b)].offset;
-    return at;
+    plan->memory.arena_bytes = at;
+    follow_roots(plan);
 }
 
 ac_status plan_place_all(ac_plan *plan)

@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static char folder[] = "/tmp/anyclass-checkpoint-XXXXXX", path[AC_PATH_BYTES];
+static char folder[AC_PATH_BYTES], path[AC_PATH_BYTES];
 
 typedef struct holder { /* a network of one convolution, one batch norm and one linear layer */
     ac_graph *graph;
@@ -244,9 +244,8 @@ static void test_best(holder *h)
 int main(void)
 {
     holder saved, other, untouched;
-    char command[AC_PATH_BYTES];
     ac_hdf5_begin();
-    if (!mkdtemp(folder) || !TAP_CALL(ac_path_join(path, folder, "last.h5")) || !TAP_CALL(open_holder(&saved, 1, 8)) || !TAP_CALL(open_holder(&other, 2, 8)) ||
+    if (!tap_folder(folder) || !TAP_CALL(ac_path_join(path, folder, "last.h5")) || !TAP_CALL(open_holder(&saved, 1, 8)) || !TAP_CALL(open_holder(&other, 2, 8)) ||
         !TAP_CALL(open_holder(&untouched, 2, 8)))
         return 1;
     if (TAP_CALL(ac_checkpoint_save(path, &saved.info, saved.params, saved.optimizer))) {
@@ -259,6 +258,6 @@ int main(void)
     close_holder(&saved);
     close_holder(&other);
     close_holder(&untouched);
-    snprintf(command, sizeof command, "rm -r '%s'", folder);
-    return system(command) == 0 ? tap_done() : 1;
+    tap_remove(folder);
+    return tap_done();
 }

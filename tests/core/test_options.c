@@ -101,12 +101,12 @@ static void test_bad(void)
 
 static void test_config(void)
 {
-    char path[] = "/tmp/anyclass-options-XXXXXX", line[256], *first = NULL, *second = NULL;
+    char folder[AC_PATH_BYTES], path[AC_PATH_BYTES], line[AC_PATH_BYTES + 64], *first = NULL, *second = NULL;
     config c;
     ac_options *options;
     ac_option_action action;
-    int fd = mkstemp(path);
-    close(fd);
+    if (!tap_folder(folder) || !TAP_CALL(ac_path_join(path, folder, "options.json")))
+        return;
     if (!TAP_CALL(parse("--no_flag --batch_size 9 --rate 0.1 --path /a/b --kind red --names a b,c --steps 1 2.5", &c, &action, &options)))
         return;
     TAP_CALL(ac_options_dump(&program, &c, &first));
@@ -135,7 +135,7 @@ static void test_config(void)
     }
     ac_free(first);
     ac_free(second);
-    unlink(path);
+    tap_remove(folder);
 }
 
 static void test_memory(void)
@@ -160,18 +160,14 @@ static void test_memory(void)
 
 static void test_help(void)
 {
-    char text[8192];
-    FILE *stream = tmpfile();
-    ac_options_print_help(&program, stream);
-    size_t n = 0;
-    rewind(stream);
-    n = fread(text, 1, sizeof text - 1, stream);
-    text[n] = 0;
-    fclose(stream);
+    char *text;
     bool all = true;
+    if (!TAP_CALL(ac_options_help(&program, &text)))
+        return;
     for (size_t i = 0; i < program.n_options; i++)
         all = all && strstr(text, table[i].name) && strstr(text, table[i].help);
     TAP_OK(all && strstr(text, "red|blue") && strstr(text, "0.5") && strstr(text, "Notes."), "--help lists every option, default, choice and the notes");
+    ac_free(text);
 }
 
 int main(void)

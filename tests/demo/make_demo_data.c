@@ -286,10 +286,8 @@ int main(int argc, char **argv)
     ac_option_action action;
     ac_log_init(program.name, 0, 1, AC_LOG_INFO, false);
     ac_status status = ac_options_parse(&program, argc, argv, &c, NULL, &action, &parsed);
-    if (status == AC_OK && action == AC_ACTION_HELP)
-        ac_options_print_help(&program, stdout);
-    else if (status == AC_OK && action == AC_ACTION_RUN)
-        status = run(&c);
+    if (status == AC_OK)
+        status = action == AC_ACTION_RUN ? run(&c) : ac_options_answer(&program, action, &c);
     if (status != AC_OK)
         ac_log(AC_LOG_ERROR, "%s", ac_error_text());
     ac_options_destroy(parsed);

@@ -59,9 +59,9 @@ static void test_allocations(void)
 
 int main(int argc, char **argv)
 {
-    char folder[] = "/tmp/anyclass-XXXXXX";
+    char folder[AC_PATH_BYTES];
     MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &(int){0});
-    bool ready = mkdtemp(folder) && chdir(folder) == 0 && write_text("val_sigmoid.csv", scores_text) &&
+    bool ready = tap_folder(folder) && chdir(folder) == 0 && write_text("val_sigmoid.csv", scores_text) &&
                  write_text("short_sigmoid.csv", short_text) && write_text("bad_sigmoid.csv", bad_text) &&
                  write_text("labels.csv", labels_text);
     TAP_OK(ready, "inputs in %s", folder);

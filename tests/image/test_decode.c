@@ -244,7 +244,7 @@ static void test_load(const char *folder)
     ac_image image = {0};
     uint8_t *scratch = NULL;
     size_t scratch_bytes = 0;
-    char pipe[256];
+    char pipe[AC_PATH_BYTES + 16];
     TAP_CALL(ac_image_load(FIXTURES "jpeg-large.jpg", &strict, &image, &scratch, &scratch_bytes));
     const uint8_t *file_buffer = scratch, *pixels = image.pixel;
     TAP_CALL(ac_image_load(FIXTURES "png-2-8.png", &strict, &image, &scratch, &scratch_bytes));
@@ -293,7 +293,7 @@ static void test_memory(void)
 static void test_write(const char *folder)
 {
     uint8_t pixels[23 * 17 * 3];
-    char png[256], jpeg[256];
+    char png[AC_PATH_BYTES + 16], jpeg[AC_PATH_BYTES + 16];
     ac_image image = {0};
     uint8_t *scratch = NULL;
     size_t scratch_bytes = 0;
@@ -321,7 +321,7 @@ static void test_write(const char *folder)
     TAP_OK(ac_image_write_png("/nowhere/at/all.png", pixels, 23, 17, 3) == AC_ERR_IO &&
                ac_image_write_jpeg("/nowhere/at/all.jpg", pixels, 23, 17, 3, 90) == AC_ERR_IO, "no folder: %s", ac_error_text());
     if (access("/dev/full", W_OK) == 0) {
-        char full[256];
+        char full[AC_PATH_BYTES + 16];
         snprintf(full, sizeof full, "%s/full.jpg", folder);
         TAP_OK(symlink("/dev/full", full) == 0 && ac_image_write_jpeg(full, pixels, 23, 17, 3, 90) == AC_ERR_IO &&
                    access(full, F_OK) != 0, "full disk, JPEG: %s", ac_error_text());
@@ -338,8 +338,8 @@ static void test_write(const char *folder)
 
 int main(void)
 {
-    char folder[] = "/tmp/anyclass-image-XXXXXX";
-    TAP_OK(mkdtemp(folder) != NULL, "a folder to write in");
+    char folder[AC_PATH_BYTES];
+    tap_folder(folder);
     test_fixtures();
     test_orientation();
     test_limits();
@@ -348,7 +348,7 @@ int main(void)
     test_load(folder);
     test_memory();
     test_write(folder);
-    rmdir(folder);
+    tap_remove(folder);
     TAP_OK(ac_alloc_get_stats().n_live == 0, "no memory is left behind");
     return tap_done();
 }

@@ -4,6 +4,7 @@
 #include "anyclass/model.h"
 #include "anyclass/plan.h"
 #include "anyclass/random.h"
+#include "nn/plan_internal.h"
 #include "tests/tap.h"
 #include <math.h>
 #include <string.h>
@@ -136,6 +137,37 @@ static void test_plan_refusals(void)
     close_trial(&t);
 }
 
+/* One byte written behind the end of each buffer in turn is seen, and the whole arena is content. */
+static void test_guards(void)
+{
+    trial t;
+    size_t n_seen = 0, n_buffers = 0, n_named = 0;
+    if (!TAP_CALL(open_trial(&t, "resnet18", "ref", true)))
+        return;
+    TAP_OK(ac_plan_bind_guarded(t.plan) == AC_ERR_RANGE, "a plan that is bound is not bound again");
+    TAP_OK(ac_plan_check_guards(t.plan) == AC_ERR_RANGE, "an arena without guards has none to check");
+    ac_plan_destroy(t.plan);
+    t.plan = NULL;
+    if (TAP_CALL(ac_plan_create(t.net.graph, t.params, true, &t.plan)) && TAP_CALL(ac_plan_bind_guarded(t.plan))) {
+        TAP_CALL(ac_plan_check_guards(t.plan));
+        for (size_t b = 0; b < t.plan->n_buffers; b += 3) {
+            const plan_buffer *buffer = &t.plan->buffer[b];
+            if (buffer->same_as != AC_NO_BUFFER)
+                continue;
+            unsigned char *behind = t.plan->arena + buffer->offset + buffer->used;
+            *behind = 0;
+            n_buffers++;
+            n_seen += ac_plan_check_guards(t.plan) == AC_ERR_RANGE;
+            n_named += strstr(ac_error_text(), "was written 1 bytes past its end") != NULL && strncmp(ac_error_text(), "buffer", 6) != 0;
+            *behind = 0xFF;
+        }
+        TAP_OK(n_buffers > 10 && n_seen == n_buffers && n_named == n_buffers, "a byte behind %zu of %zu buffers is seen, %zu times with the owner's name",
+               n_seen, n_buffers, n_named);
+        TAP_CALL(ac_plan_check_guards(t.plan));
+    }
+    close_trial(&t);
+}
+
 static void test_memory(void)
 {
     uint64_t live = ac_alloc_get_stats().n_live, at = 1;
@@ -163,6 +195,7 @@ int main(void)
     test_arena("resnet50", "cpu");
     test_builder();
     test_plan_refusals();
+    test_guards();
     test_memory();
     return tap_done();
 }

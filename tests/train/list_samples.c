@@ -30,21 +30,19 @@ out:
     return status;
 }
 
+static ac_status list(trainer *t)
+{
+    ac_status status = AC_OK;
+    AC_TRY(list_epoch(t, 0, 0));
+    AC_TRY(list_epoch(t, 1, 0));
+    AC_TRY(list_epoch(t, 1, 2)); /* entered in the middle */
+out:
+    return status;
+}
+
 static int run_list(MPI_Comm comm, int argc, char **argv)
 {
-    ac_run run;
-    train_config config;
-    trainer t = {0};
-    ac_status status = ac_run_begin(&run, comm, &train_program, argc, argv, &config, NULL);
-    if (status != AC_OK || !run.go)
-        return ac_run_end(&run, &train_program, status);
-    AC_TRY(trainer_open(&t, &run, &config));
-    AC_TRY(list_epoch(&t, 0, 0));
-    AC_TRY(list_epoch(&t, 1, 0));
-    AC_TRY(list_epoch(&t, 1, 2)); /* entered in the middle */
-out:
-    trainer_close(&t);
-    return ac_run_end(&run, &train_program, status);
+    return trainer_run(comm, argc, argv, list);
 }
 
 int main(int argc, char **argv)

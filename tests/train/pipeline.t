@@ -70,6 +70,7 @@ tap_refused 3 'train-rejected.csv' "preprocess: a truncated image" pre 2 "$TMP/b
 tap_ok "it is named in rejected.csv" grep -q '^000000000003.jpg,' "$TMP/bad/train-rejected.csv"
 tap_ok "no manifest then" test ! -e "$TMP/bad/train-manifest.json"
 tap_ok "tolerated when asked" pre 2 "$TMP/bad" --splits Train --max_bad 1
+tap_exit 4 "--help that cannot be written" bash -c "$T --help >/dev/full"
 tap_ok "--dry_run writes nothing" bash -c "$(declare -f train ranks); BIN=$BIN TMP=$TMP; train 1 dry --dry_run && [ ! -e $TMP/logs/version_dry ]"
 tap_ok "--dump_config is read back by --config" bash -c "$T --seed 9 --dump_config >$TMP/c.json && $BIN/anyclass-train --config $TMP/c.json --dump_config | diff - $TMP/c.json"
 tap_done

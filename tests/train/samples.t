@@ -1,4 +1,5 @@
-# Which samples make up each global step: the same list, in the same order, on 1, 2, 3 and 5 ranks.
+# The trainer itself: which samples make up each global step (the same list, in the same order, on 1, 2, 3 and 5 ranks),
+# and what becomes of a rank that fails alone.
 . tests/tap.sh
 export OMP_NUM_THREADS=1
 data=$TMP/data
@@ -18,4 +19,10 @@ tap_ok "entered at step 2: the same steps" test "$(grep -c '^1 2:' "$TMP/1-8-1")
 tap_ok "epochs differ" bash -c "! diff -q <(grep '^0 ' $TMP/1-8-1 | cut -d: -f2) <(grep '^1 ' $TMP/1-8-1 | head -6 | cut -d: -f2) >$TMP/null"
 tap_ok "another seed" list 2 8 2
 tap_ok "gives another order" bash -c "! cmp -s $TMP/1-8-1 $TMP/2-8-2"
+
+# a rank that fails alone in its backward: nobody hangs, everybody says who and why
+for n in 1 2 3; do
+    tap_refused 5 "$([ $n = 1 ] || echo "rank $((n - 1)): ").*was made to fail" "a failing kernel on the last of $n ranks" \
+        timeout 60 mpirun -n $n "$BUILD/tests/train/failing_rank" --data_root "$TMP/s" --model resnet18 --batch_size 8 --bucket_mib 1 --log_save_dir "$TMP/none"
+done
 tap_done
