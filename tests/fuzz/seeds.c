@@ -1,0 +1,94 @@
+/* Writes the first inputs of the fuzz targets below a folder: what can be made is not kept in the tree.
+ * usage: seeds FOLDER    makes FOLDER/TARGET/NAME for every target */
+#include "anyclass/alloc.h"
+#include "anyclass/file.h"
+#include "anyclass/shard.h"
+#include <dirent.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FIXTURES "tests/image/fixtures"
+
+static const char *top; /* FOLDER */
+
+static void check(ac_status status)
+{
+    if (status == AC_OK)
+        return;
+    fprintf(stderr, "seeds: %s\n", ac_error_text());
+    exit(ac_status_exit_code(status));
+}
+
+/* FOLDER/TARGET/NAME: the bytes that steer the target, then those of a file */
+static void put(const char *target, const char *name, const char *steer, size_t n_steer, const void *bytes, size_t n)
+{
+    char folder[AC_PATH_BYTES], path[AC_PATH_BYTES];
+    ac_file file = {0};
+    check(ac_path_join(folder, top, target));
+    check(ac_path_make_folders(folder));
+    check(ac_path_join(path, folder, name));
+    check(ac_file_create(&file, path));
+    check(ac_file_write(&file, steer, n_steer));
+    check(ac_file_write(&file, bytes, n));
+    check(ac_file_commit(&file));
+}
+
+/* Every small image of the tests, once strict and once with everything allowed. */
+static void images(void)
+{
+    enum { LARGEST_BYTES = 4096 };
+    DIR *folder = opendir(FIXTURES);
+    if (!folder)
+        check(ac_error_errno(FIXTURES));
+    for (struct dirent *entry = readdir(folder); entry; entry = readdir(folder)) {
+        const char *dot = strrchr(entry->d_name, '.');
+        char path[AC_PATH_BYTES], name[300];
+        uint8_t *bytes;
+        size_t n;
+        if (!dot || entry->d_name[0] == '.' || strcmp(dot, ".tsv") == 0 || strcmp(dot, ".py") == 0)
+            continue;
+        check(ac_path_join(path, FIXTURES, entry->d_name));
+        check(ac_file_read_all(path, 0, &bytes, &n));
+        snprintf(name, sizeof name, "all-%s", entry->d_name);
+        if (n <= LARGEST_BYTES) {
+            put("image", entry->d_name, "\x08\x1f\x00\x00", 4, bytes, n);
+            put("image", name, "\x37\x07\x00\x08", 4, bytes, n);
+        }
+        ac_free(bytes);
+    }
+    closedir(folder);
+}
+
+/* A manifest as it is, and one to be sealed anew. */
+static void manifests(void)
+{
+    static char *classes[] = {"RB", "caf\xC3\xA9 \"x\""};
+    int64_t counts[] = {12, 3};
+    ac_manifest_entry shards[] = {{"train-00000-of-00002.h5", 20, {1, 2}}, {"train-00001-of-00002.h5", 17, {3, 4}}};
+    const ac_manifest manifest = {"train",          "list.csv",      "{}",   classes, 2, counts, 22, 37, 1, 8,
+                                  {.5f, .25f, .1f}, {.1f, .2f, .3f}, shards, 2};
+    char path[AC_PATH_BYTES];
+    uint8_t *bytes;
+    size_t n;
+    check(ac_path_make_folders(top));
+    check(ac_manifest_save(&manifest, top));
+    check(ac_path_join(path, top, "train-manifest.json"));
+    check(ac_file_read_all(path, 0, &bytes, &n));
+    put("manifest", "as-it-is", "\x00\x00", 2, bytes, n);
+    put("manifest", "to-seal", "\x01\x00", 2, bytes, n);
+    put("json", "manifest", "", 1, bytes, n);
+    ac_free(bytes);
+    remove(path);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc != 2) {
+        fprintf(stderr, "usage: seeds FOLDER\n");
+        return 2;
+    }
+    top = argv[1];
+    images();
+    manifests();
+    return 0;
+}
