@@ -5,6 +5,7 @@
 
 #include "anyclass/alloc.h"
 #include "anyclass/dataset.h"
+#include "anyclass/file.h"
 #include "anyclass/status.h"
 #include <math.h>
 #include <stdbool.h>
@@ -69,26 +70,51 @@ static inline void fuzz_check_status(const fuzz_run *run, ac_status status)
         FUZZ_REQUIRE((unsigned char)*text >= 0x20 && *text != 0x7F);
 }
 
-/* Everything has been released. */
-static inline void fuzz_end(const fuzz_run *run)
+/* A name below TMPDIR, which tests/fuzz/run puts into memory. */
+static inline void fuzz_tmp_path(char path[AC_PATH_BYTES], const char *name)
 {
-    ac_alloc_fail_at(0);
-    FUZZ_REQUIRE(ac_alloc_get_stats().n_live == run->n_live);
+    const char *parent = getenv("TMPDIR");
+    snprintf(path, AC_PATH_BYTES, "%.1024s/%s", parent && *parent ? parent : P_tmpdir, name);
 }
 
-/* Path of a file with these bytes, in memory; the next call overwrites it. */
+/* The file in which inputs are handed to readers that want a path. */
+static inline const char *fuzz_file_path(void)
+{
+    static char path[AC_PATH_BYTES];
+    if (!path[0])
+        fuzz_tmp_path(path, "input-XXXXXX");
+    return path;
+}
+
+static inline int fuzz_file_fd(void)
+{
+    static int fd = -1;
+    if (fd < 0)
+        fd = mkstemp((char *)fuzz_file_path());
+    if (fd < 0)
+        abort();
+    return fd;
+}
+
+/* Put bytes into it in the place of the old ones. Returns its path. */
 static inline const char *fuzz_file(const void *bytes, size_t n_bytes)
 {
-    static char path[64], name[] = "/dev/shm/anyclass-fuzz-XXXXXX";
-    static int fd = -1;
-    if (fd < 0) {
-        fd = mkstemp(name);
-        unlink(name);
-        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    }
-    if (fd < 0 || ftruncate(fd, 0) != 0 || pwrite(fd, bytes, n_bytes, 0) != (ssize_t)n_bytes)
+    const int fd = fuzz_file_fd();
+    if (ftruncate(fd, 0) != 0 || pwrite(fd, bytes, n_bytes, 0) != (ssize_t)n_bytes)
         abort();
-    return path;
+    return fuzz_file_path();
+}
+
+/* Everything has been released: memory, and file descriptors (the lowest free one is always the same). */
+static inline void fuzz_end(const fuzz_run *run)
+{
+    static int lowest = -1;
+    ac_alloc_fail_at(0);
+    FUZZ_REQUIRE(ac_alloc_get_stats().n_live == run->n_live);
+    const int fd = dup(fuzz_file_fd());
+    close(fd);
+    lowest = lowest < 0 ? fd : lowest;
+    FUZZ_REQUIRE(fd == lowest);
 }
 
 /* A table that a reader has filled. */

@@ -28,8 +28,7 @@ static void copy(ac_json *to, const char *key, const ac_json_value *value)
     } else if (ac_json_read_double(value, "value", &number) == AC_OK) {
         ac_json_double(to, key, number);
     } else { /* empty object or array, or a number beyond double */
-        ac_json_begin_array(to, key);
-        ac_json_end_array(to);
+        ac_json_double(to, key, NAN);
     }
 }
 

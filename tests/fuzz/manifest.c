@@ -9,11 +9,10 @@ enum { SEAL = 1 };
 static const char *folder_with(const char *file)
 {
     static char folder[AC_PATH_BYTES];
-    const char *parent = getenv("TMPDIR");
     char path[AC_PATH_BYTES];
     if (folder[0])
         return folder;
-    snprintf(folder, sizeof folder, "%.1024s/manifest-XXXXXX", parent && *parent ? parent : P_tmpdir);
+    fuzz_tmp_path(folder, "manifest-XXXXXX");
     if (!mkdtemp(folder) || manifest_path(folder, "train", path) != AC_OK || symlink(file, path) != 0)
         abort();
     return folder;

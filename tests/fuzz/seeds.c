@@ -2,7 +2,7 @@
  * usage: seeds FOLDER    makes FOLDER/TARGET/NAME for every target */
 #include "anyclass/alloc.h"
 #include "anyclass/file.h"
-#include "anyclass/shard.h"
+#include "tests/fuzz/shard_seed.h"
 #include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,9 +64,25 @@ static void manifests(void)
 {
     static char *classes[] = {"RB", "caf\xC3\xA9 \"x\""};
     int64_t counts[] = {12, 3};
-    ac_manifest_entry shards[] = {{"train-00000-of-00002.h5", 20, {1, 2}}, {"train-00001-of-00002.h5", 17, {3, 4}}};
-    const ac_manifest manifest = {"train",          "list.csv",      "{}",   classes, 2, counts, 22, 37, 1, 8,
-                                  {.5f, .25f, .1f}, {.1f, .2f, .3f}, shards, 2};
+    ac_manifest_entry shards[] = {
+        {.file = "train-00000-of-00002.h5", .n_samples = 20, .hash = {.low = 1, .high = 2}},
+        {.file = "train-00001-of-00002.h5", .n_samples = 17, .hash = {.low = 3, .high = 4}},
+    };
+    const ac_manifest manifest = {.split = "train",
+                                  .dataset = "csv",
+                                  .source = "list.csv",
+                                  .options = "{}",
+                                  .class_name = classes,
+                                  .n_classes = 2,
+                                  .class_count = counts,
+                                  .n_negative = 22,
+                                  .n_samples = 37,
+                                  .n_rejected = 1,
+                                  .image_size_px = 8,
+                                  .mean = {.5f, .25f, .1f},
+                                  .std = {.1f, .2f, .3f},
+                                  .shard = shards,
+                                  .n_shards = 2};
     char path[AC_PATH_BYTES];
     uint8_t *bytes;
     size_t n;
@@ -81,6 +97,29 @@ static void manifests(void)
     remove(path);
 }
 
+/* A whole shard and an empty one as they are and with their seal mended; edits; and other schemas (all usual). */
+static void shards(void)
+{
+    static const char zeros[64];
+    char path[AC_PATH_BYTES], name[32];
+    uint8_t *bytes;
+    size_t n;
+    check(ac_path_join(path, top, "shard.h5"));
+    for (size_t n_images = 0; n_images <= 3; n_images += 3) {
+        check(fuzz_write_shard(path, n_images));
+        check(ac_file_read_all(path, 0, &bytes, &n));
+        snprintf(name, sizeof name, "whole-%zu", n_images);
+        put("shard", name, "\x08\x00", 2, bytes, n);
+        snprintf(name, sizeof name, "mended-%zu", n_images);
+        put("shard", name, "\x04\x00", 2, bytes, n);
+        ac_free(bytes);
+    }
+    remove(path);
+    put("shard", "edits", "\x09\x00", 2, "\0\2\1zz\3\5\0\0\2\1\7\1\0\0\0\0\0\0\0", 20);
+    put("shard", "schema", "\x0a\x00", 2, zeros, sizeof zeros);
+    put("shard", "schema-memory", "\x02\x05", 2, zeros, sizeof zeros);
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 2) {
@@ -90,5 +129,6 @@ int main(int argc, char **argv)
     top = argv[1];
     images();
     manifests();
+    shards();
     return 0;
 }
