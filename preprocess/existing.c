@@ -145,7 +145,7 @@ static ac_status check_rejected(const split_job *job, size_t n_before, bool *sam
     *same = true;
     if (job->n_rejected == n_before)
         return AC_OK;
-    AC_TRY(ac_malloc((size_t)job->meta.image_size_px * (size_t)job->meta.image_size_px, 3, &pixels));
+    AC_TRY(ac_malloc(preprocess_image_bytes(job), 1, &pixels));
     for (size_t i = n_before; i < job->n_rejected && *same; i++) {
         AC_TRY(preprocess_read_image(job, &tools, (size_t)job->rejected[i].sample, pixels, reason));
         *same = strcmp(reason, job->rejected[i].reason) == 0;
