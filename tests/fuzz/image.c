@@ -1,12 +1,12 @@
-/* Decoding of JPEG and PNG under all options, and the resize of what was decoded. First four bytes: options, resize
- * size, allocation that fails, smallest side. PNG checksums are mended in half of the inputs, so that what lies behind
- * them is reached. */
-#include "anyclass/image.h"
+/* Decoding of JPEG and PNG under all options, and the resize of what was decoded; or an EXIF block alone. First four
+ * bytes: options, resize size, allocation that fails, smallest side. PNG checksums are mended on request, so that what
+ * lies behind them is reached. */
+#include "image/image_internal.h"
 #include "image/png_chunks.h"
 #include "image/resize.h"
 #include "tests/fuzz/fuzz.h"
 
-enum { ALLOW_WARNINGS = 1, ORIENT = 2, MEND = 4, TWICE = 8, COMPARE_KERNELS = 16, SMALL_SIDE = 32 };
+enum { ALLOW_WARNINGS = 1, ORIENT = 2, MEND = 4, TWICE = 8, COMPARE_KERNELS = 16, SMALL_SIDE = 32, EXIF = 64 };
 enum { MAX_PIXELS = 1 << 16, MAX_SIZE_PX = 48 };
 
 static void put32(uint8_t *at, uint32_t value)
@@ -46,6 +46,39 @@ static void check_twice(const fuzz_input *file, const ac_decode_options *options
     FUZZ_REQUIRE(crc[0] == crc[1]);
 }
 
+/* An orientation out of a bare block turns an image in which all pixels differ; turned, it has the same pixels. */
+static void orient(const fuzz_input *exif, uint64_t fail_at)
+{
+    enum { WIDTH = 5, HEIGHT = 3, N = WIDTH * HEIGHT };
+    const int orientation = ac_exif_orientation(exif->bytes, exif->n);
+    bool seen[N] = {false};
+    ac_image image = {0};
+    FUZZ_REQUIRE(orientation >= 1 && orientation <= 8);
+    fuzz_run run = fuzz_begin(0);
+    FUZZ_REQUIRE(ac_image_reserve(&image, WIDTH, HEIGHT) == AC_OK);
+    for (int i = 0; i < 3 * N; i++)
+        image.pixel[i] = (uint8_t)(i / 3);
+    const uint64_t n_live = run.n_live;
+    run = fuzz_begin(fail_at);
+    fuzz_check_status(&run, ac_image_orient(&image, orientation));
+    FUZZ_REQUIRE(image.width_px * image.height_px == N);
+    for (int i = 0; i < N; i++) {
+        const uint8_t *pixel = image.pixel + 3 * i;
+        FUZZ_REQUIRE(pixel[0] < N && pixel[1] == pixel[0] && pixel[2] == pixel[0] && !seen[pixel[0]]);
+        seen[pixel[0]] = true;
+    }
+    ac_image_release(&image);
+    run.n_live = n_live;
+    fuzz_end(&run);
+}
+
+/* Size of the resized image: any, or the decoded one's width or height, so that a pass is left out. */
+static int choose_size(unsigned size, const ac_image *image)
+{
+    const int side = size % 2 ? image->width_px : image->height_px;
+    return size >= 240 && side <= MAX_SIZE_PX ? side : 1 + (int)(size % MAX_SIZE_PX);
+}
+
 static void resize(const ac_image *image, unsigned options, int size_px, uint64_t fail_at)
 {
     static uint8_t out[2][MAX_SIZE_PX * MAX_SIZE_PX * 3];
@@ -75,6 +108,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n_bytes)
                                        .max_pixels = MAX_PIXELS};
     uint8_t *mended = NULL;
     ac_image image = {0};
+    if (choice & EXIF) {
+        orient(&file, fail);
+        return 0;
+    }
     if (choice & MEND && file.n > 0) {
         mended = malloc(file.n);
         memcpy(mended, file.bytes, file.n);
@@ -89,7 +126,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n_bytes)
         FUZZ_REQUIRE((int64_t)image.width_px * image.height_px <= MAX_PIXELS);
         if (choice & TWICE)
             check_twice(&file, &options, &image);
-        resize(&image, choice, 1 + (int)(size % MAX_SIZE_PX), side % 16);
+        resize(&image, choice, choose_size(size, &image), side % 16);
     }
     ac_image_release(&image);
     fuzz_end(&run);

@@ -59,6 +59,17 @@ static void images(void)
     closedir(folder);
 }
 
+/* EXIF blocks of both byte orders: the orientation as byte, short and long, behind another entry. */
+static void exif_blocks(void)
+{
+    static const char little[] = "II*\0\x08\0\0\0\2\0\x0f\1\2\0\2\0\0\0a\0\0\0\x12\1\3\0\1\0\0\0\6\0\0";
+    static const char big[] = "MM\0*\0\0\0\x08\0\1\1\x12\0\4\0\0\0\1\0\0\0\5";
+    static const char byte[] = "MM\0*\0\0\0\x08\0\1\1\x12\0\1\0\0\0\1\7\0\0";
+    put("image", "exif-short", "\x40\x00\x00\x00", 4, little, sizeof little);
+    put("image", "exif-long", "\x40\x00\x00\x00", 4, big, sizeof big - 1);
+    put("image", "exif-byte", "\x40\x00\x01\x00", 4, byte, sizeof byte);
+}
+
 /* A manifest as it is, and one to be sealed anew. */
 static void manifests(void)
 {
@@ -116,6 +127,14 @@ static void shards(void)
     }
     remove(path);
     put("shard", "edits", "\x09\x00", 2, "\0\2\1zz\3\5\0\0\2\1\7\1\0\0\0\0\0\0\0", 20);
+    put("shard", "edits-unsealed", "\x19\x00", 2,
+        "\1\2\1zz\x08\x1a\1"
+        "55",
+        10);
+    put("shard", "edits-of-seal", "\x0d\x00", 2,
+        "\7\x50\x00"
+        "9",
+        4);
     put("shard", "schema", "\x0a\x00", 2, zeros, sizeof zeros);
     put("shard", "schema-memory", "\x02\x05", 2, zeros, sizeof zeros);
 }
@@ -128,6 +147,7 @@ int main(int argc, char **argv)
     }
     top = argv[1];
     images();
+    exif_blocks();
     manifests();
     shards();
     return 0;

@@ -1,6 +1,6 @@
 /* Opening and verifying shards. libhdf5 must never meet a structure that it did not write, so there are three ways to
- * make an input (first byte): the file's bytes as they are, the seal's lines of it mended on request; edits of the data
- * of a good shard, sealed anew; a file that libhdf5 writes with other types, sizes and texts than a shard has, sealed.
+ * make an input (first byte): the file's bytes as they are, its seal mended on request; edits of a good shard, whose
+ * data are sealed anew; a file that libhdf5 writes with other types, sizes and texts than a shard has, sealed.
  * Second byte: allocation that fails. */
 #include "anyclass/shard.h"
 #include "data/shard_seal.h"
@@ -8,7 +8,7 @@
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/shard_seed.h"
 
-enum { RAW, EDIT, SCHEMA, N_WAYS, MEND_SEAL = 4, VERIFY = 8 };
+enum { RAW, EDIT, SCHEMA, N_WAYS, MEND_SEAL = 4, VERIFY = 8, LEAVE_SEAL = 16 };
 enum { TYPE_BITS = 15, LAYOUT_SHIFT = 4, LAYOUT_BITS = 3, DIMS = 64, ABSENT = 128 }; /* of a byte of SCHEMA */
 
 static void require(ac_status status)
@@ -57,8 +57,11 @@ static void make_raw(const fuzz_input *input, bool mend)
     free(bytes);
 }
 
-/* Edits: part, first byte of it, how many, their values. */
-static void make_edited(fuzz_input *input)
+typedef enum closing { RESEAL, MEND, LEAVE } closing;
+
+/* Edits: what, first byte of it, how many, their values. In a shard that is sealed anew only data may change; with its
+ * seal mended, the seal's lines too; else every byte. */
+static void make_edited(fuzz_input *input, closing how)
 {
     size_t n;
     ac_seal seal;
@@ -66,13 +69,20 @@ static void make_edited(fuzz_input *input)
     uint8_t *bytes = malloc(n);
     memcpy(bytes, good, n);
     while (input->n > 2) {
-        const unsigned part = fuzz_byte(input) % AC_SEAL_N_DATASETS, first = fuzz_byte(input);
-        const size_t n_part = (size_t)seal.n_bytes[part];
-        for (unsigned left = 1 + fuzz_byte(input) % 8, at = first; left > 0 && n_part > 0; left--, at++)
-            bytes[seal.at[part] + at % n_part] = (uint8_t)fuzz_byte(input);
+        const unsigned part = fuzz_byte(input) % (AC_SEAL_N_DATASETS + (unsigned)how);
+        const size_t first = fuzz_byte(input), n_and_page = fuzz_byte(input), page = n_and_page / 8 * 256;
+        const size_t from = part < AC_SEAL_N_DATASETS ? (size_t)seal.at[part] : 0;
+        const size_t n_part = part < AC_SEAL_N_DATASETS    ? (size_t)seal.n_bytes[part]
+                              : part == AC_SEAL_N_DATASETS ? AC_SEAL_BYTES
+                                                           : n;
+        for (size_t k = 0; k <= n_and_page % 8; k++)
+            bytes[from + (page + first + k) % n_part] = (uint8_t)fuzz_byte(input);
     }
+    if (how == MEND)
+        mend_seal(bytes, n);
     fuzz_file(bytes, n);
-    require(ac_seal_write(fuzz_file_fd(), &seal));
+    if (how == RESEAL)
+        require(ac_seal_write(fuzz_file_fd(), &seal));
     free(bytes);
 }
 
@@ -300,7 +310,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n_bytes)
     if (choice % 4 % N_WAYS == RAW)
         make_raw(&input, choice & MEND_SEAL);
     else if (choice % 4 == EDIT)
-        make_edited(&input);
+        make_edited(&input, choice & LEAVE_SEAL ? LEAVE : choice & MEND_SEAL ? MEND : RESEAL);
     else
         make_schema(&input);
     open_and_use(fuzz_file_path(), fail, choice & VERIFY);
