@@ -2,6 +2,7 @@
 #include "anyclass/store.h"
 #include "anyclass/alloc.h"
 #include "anyclass/file.h"
+#include "anyclass/machine.h"
 #include <string.h>
 
 static ac_status check_shard(const ac_store *store, size_t k)
@@ -41,6 +42,9 @@ ac_status ac_store_open(const char *folder, const char *split, ac_store *out)
     out->image_bytes = (size_t)out->image_size_px * (size_t)out->image_size_px * 3;
     for (size_t k = 0; k < n_shards; k++)
         out->shard[k].fd = -1;
+    if (ac_machine_allow_files(n_shards) < n_shards)
+        AC_TRY(ac_error(AC_ERR_IO, "%s: %zu shards, more files than this process may open: raise the hard limit (ulimit -Hn), "
+                        "or make fewer shards with a larger --shard_size", folder, n_shards));
     for (size_t k = 0; k < n_shards; k++) {
         AC_TRY(ac_path_join(path, folder, out->manifest.shard[k].file));
         AC_TRY(ac_shard_open(path, &out->shard[k]));
