@@ -12,7 +12,11 @@ static ac_status check_shard(const ac_store *store, size_t k)
     bool same = shard->n == m->shard[k].n_samples && shard->n_classes == m->n_classes && shard->image_size_px == m->image_size_px;
     for (size_t c = 0; same && c < m->n_classes; c++)
         same = strcmp(shard->class_name[c], m->class_name[c]) == 0;
-    return same ? AC_OK : ac_error(AC_ERR_DATA, "%s: samples, classes or image size differ from the manifest's", shard->path);
+    if (!same)
+        return ac_error(AC_ERR_DATA, "%s: samples, classes or image size differ from the manifest's", shard->path);
+    if (!ac_hash_equal(shard->hash, m->shard[k].hash))
+        return ac_error(AC_ERR_DATA, "%s: not the shard that the manifest lists, its hash differs: run anyclass-preprocess again", shard->path);
+    return AC_OK;
 }
 
 static void copy_labels(ac_store *store, size_t k)

@@ -13,7 +13,8 @@ enum { N = 37, SIDE = 8, M = 3, BYTES = SIDE * SIDE * 3 };
 static uint8_t images[N * BYTES], labels[N * M];
 static char folder[AC_PATH_BYTES];
 
-static ac_status write_split(void)
+/* Two shards; with `stale`, the manifest lists another first shard than the folder has. */
+static ac_status write_split(bool stale)
 {
     ac_status status = AC_OK;
     static char text[N][24];
@@ -39,9 +40,22 @@ static ac_status write_split(void)
             .n = shards[k].n_samples, .names = names + first, .labels = labels + first * M, .images = images + first * BYTES};
         AC_TRY(ac_shard_write(path, &meta, k, 2, &content, &shards[k].hash));
     }
+    if (stale)
+        shards[0].hash.low ^= 1;
     AC_TRY(ac_manifest_save(&manifest, folder));
 out:
     return status;
+}
+
+static void test_stale(void)
+{
+    ac_store store;
+    TAP_CALL(write_split(true));
+    ac_status status = ac_store_open(folder, "train", &store);
+    TAP_OK(status == AC_ERR_DATA && strstr(ac_error_text(), "train-00000-of-00002.h5"), "a shard of another run is refused: %s", ac_error_text());
+    if (status == AC_OK)
+        ac_store_close(&store);
+    TAP_CALL(write_split(false));
 }
 
 static void test_read(ac_store *store)
@@ -294,7 +308,7 @@ static void test_coco(const char *shared)
 int main(void)
 {
     ac_store store;
-    if (!tap_folder(folder) || !TAP_CALL(write_split()))
+    if (!tap_folder(folder) || !TAP_CALL(write_split(false)))
         return tap_done();
     if (TAP_CALL(ac_store_open(folder, "train", &store))) {
         test_read(&store);
@@ -302,6 +316,7 @@ int main(void)
         test_depth(&store);
         ac_store_close(&store);
     }
+    test_stale();
     test_damaged_tables();
     test_every_byte();
     test_damage();
