@@ -196,14 +196,13 @@ static ac_status examine(split_job *job, size_t index, bool quick)
         return AC_OK;
     }
     AC_TRY(status);
+    record.hash = shard.hash;
     record.n = (int64_t)shard.n;
     record.n_rejected = (int64_t)shard.n_rejected;
     AC_TRY(check_meta(job, index, &shard));
     AC_TRY(check_samples(job, index, &shard));
     if (!quick)
         AC_TRY(check_whole(job, path, n_before, &good));
-    if (good && !quick)
-        AC_TRY(ac_hash_file(path, &record.hash));
     if (good)
         AC_TRY(preprocess_add_record(job, &record));
     else
