@@ -16,8 +16,9 @@ typedef struct ac_image {
 
 typedef struct ac_decode_options {
     bool allow_warnings;    /* accept damage that Pillow passes over: what libjpeg / libpng call a warning (stray bytes,
-                               an early end marker, a wrong CRC of pixel data, a palette index without an entry) and a
-                               missing end; truncated pixel data are refused all the same */
+                               an early end marker, a wrong CRC of pixel data, a palette index without an entry), missing
+                               scans of a progressive JPEG and a missing end; truncated pixel data are refused all the
+                               same */
     bool apply_orientation; /* apply the orientation in the EXIF block (Pillow and the reference ignore it) */
     int min_side_px;        /* > 0: JPEG may be decoded at 1/2, 1/4 or 1/8 scale as long as both sides stay at least this
                                long ("fast decode", not bit-equal); 0: full size */

@@ -136,6 +136,18 @@ static ac_status read_header(decoder *d)
     return AC_OK;
 }
 
+/* A progressive file may end after any scan without a word from libjpeg, which then smooths the blocks, each version in
+ * its own way. coef_bits: how many low bits of a coefficient are missing, -1: all. */
+static ac_status check_scans(const decoder *d)
+{
+    const struct jpeg_decompress_struct *info = &d->info;
+    for (int c = 0; info->coef_bits && c < info->num_components; c++)
+        for (int i = 0; i < DCTSIZE2; i++)
+            if (info->coef_bits[c][i] != 0)
+                return ac_error(AC_ERR_DATA, "JPEG: progressive, and its last scans are missing");
+    return AC_OK;
+}
+
 static ac_status read_rows(decoder *d)
 {
     struct jpeg_decompress_struct *info = &d->info;
@@ -176,6 +188,8 @@ static ac_status decode(decoder *d, const uint8_t *bytes)
         AC_TRY(ac_malloc(info->output_width, 4, &d->line));
     if (!jpeg_start_decompress(info))
         AC_TRY(truncated(d, "before its last scan"));
+    if (!d->options->allow_warnings)
+        AC_TRY(check_scans(d));
     AC_TRY(read_rows(d));
     if (!jpeg_finish_decompress(info) && !d->options->allow_warnings)
         AC_TRY(truncated(d, "before its end marker"));
