@@ -59,11 +59,9 @@ static inline AVX2 void store_pixels(const __m256i sum[PASS_ROWS], uint8_t *cons
     pixels = _mm256_permutevar8x32_epi32(pixels, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
     pixels = _mm256_shuffle_epi8(pixels, squeeze);
     const __m128i pair[2] = {_mm256_castsi256_si128(pixels), _mm256_extracti128_si256(pixels, 1)};
-    /* two bytes too many, overwritten by the next pixels or in the slack */
-    _mm_storel_epi64((__m128i *)(target[0] + at), pair[0]);
-    _mm_storeh_pd((double *)(target[1] + at), _mm_castsi128_pd(pair[0]));
-    _mm_storel_epi64((__m128i *)(target[2] + at), pair[1]);
-    _mm_storeh_pd((double *)(target[3] + at), _mm_castsi128_pd(pair[1]));
+    for (int row = 0; row < PASS_ROWS; row++) /* two bytes too many, overwritten by the next pixels or in the slack */
+        _mm_storel_epi64((__m128i *)(target[row] + at),
+                         row & 1 ? _mm_unpackhi_epi64(pair[row / 2], pair[row / 2]) : pair[row / 2]);
 }
 
 /* Outputs i and j of four rows. */

@@ -8,7 +8,7 @@
 
 #define AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")))
 
-enum { PASS_ROWS = 4, OUTPUTS = 4, COLUMNS = 64, N_DIGITS = 3 };
+enum { OUTPUTS = 4, COLUMNS = 64, N_DIGITS = 3 };
 
 static bool supported(void)
 {
@@ -25,17 +25,31 @@ static inline AVX512 __m512i to_digits(__m512i number)
     return _mm512_xor_si512(_mm512_add_epi32(number, bias), bias);
 }
 
+/* __m512i is made of 64-bit numbers: as a sum that goes round a loop it would be copied twice on each round (GCC 12) */
+typedef int32_t numbers __attribute__((vector_size(64)));
+
+typedef struct sums { /* of products with each digit */
+    numbers low, middle, high;
+} sums;
+
 /* sum of the three parts, shifted to 0 .. 255 (or a little more where weights were rounded up) */
-static inline AVX512 __m512i join(const __m512i sum[N_DIGITS])
+static inline AVX512 __m512i join(sums s)
 {
-    const __m512i upper = _mm512_add_epi32(_mm512_slli_epi32(sum[1], 8), _mm512_slli_epi32(sum[2], 16));
-    return _mm512_srli_epi32(_mm512_add_epi32(sum[0], upper), AC_RESIZE_BITS);
+    const __m512i upper =
+        _mm512_add_epi32(_mm512_slli_epi32((__m512i)s.middle, 8), _mm512_slli_epi32((__m512i)s.high, 16));
+    return _mm512_srli_epi32(_mm512_add_epi32((__m512i)s.low, upper), AC_RESIZE_BITS);
 }
 
-static inline AVX512 void start_sums(__m512i sum[N_DIGITS])
+static inline AVX512 sums start_sums(void)
 {
-    sum[0] = _mm512_set1_epi32(1 << (AC_RESIZE_BITS - 1));
-    sum[1] = sum[2] = _mm512_setzero_si512();
+    return (sums){.low = (numbers)_mm512_set1_epi32(1 << (AC_RESIZE_BITS - 1))};
+}
+
+static inline AVX512 sums add_products(sums s, __m512i pixels, const __m512i digit[N_DIGITS])
+{
+    return (sums){(numbers)_mm512_dpbusd_epi32((__m512i)s.low, pixels, digit[0]),
+                  (numbers)_mm512_dpbusd_epi32((__m512i)s.middle, pixels, digit[1]),
+                  (numbers)_mm512_dpbusd_epi32((__m512i)s.high, pixels, digit[2])};
 }
 
 /* four blocks of 16 bytes */
@@ -47,12 +61,18 @@ static inline AVX512 __m512i load_4(const void *a, const void *b, const void *c,
     return _mm512_inserti32x4(all, _mm_loadu_si128(d), 3);
 }
 
+/* Collect the lowest bytes of a block's four numbers, four times over; the middle ones; the highest ones. */
+static inline AVX512 void spread_digits(__m512i bytes, __m512i digit[N_DIGITS])
+{
+    for (int d = 0; d < N_DIGITS; d++)
+        digit[d] = _mm512_shuffle_epi8(bytes, _mm512_set1_epi32(0x0c080400 + d * 0x01010101));
+}
+
 /* The digits of the four weights of each of four outputs; output k in block k, four times, once per channel. */
 static inline AVX512 void load_weights(const int32_t *const weight[OUTPUTS], int tap, __m512i digit[N_DIGITS])
 {
     const __m512i bytes = to_digits(load_4(weight[0] + tap, weight[1] + tap, weight[2] + tap, weight[3] + tap));
-    for (int d = 0; d < N_DIGITS; d++)
-        digit[d] = _mm512_shuffle_epi8(bytes, _mm512_set1_epi32(0x0c080400 + d * 0x01010101));
+    spread_digits(bytes, digit);
 }
 
 /* Four pixels of a block to [4 x red, 4 x green, 4 x blue, nothing of use]. */
@@ -69,18 +89,24 @@ static inline AVX512 __m512i near_order(const size_t at[OUTPUTS])
     return _mm512_add_epi8(channel_order(), _mm512_mask_set1_epi8(two, 0xffff000000000000, (char)(at[3] - at[0])));
 }
 
-static inline AVX512 void store_pixels(const __m512i sum[N_DIGITS], uint8_t *to)
+static inline AVX512 void store_pixels(sums s, uint8_t *to)
 {
     const __m128i squeeze = _mm_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1);
-    const __m128i pixels = _mm512_cvtusepi32_epi8(join(sum));
+    const __m128i pixels = _mm512_cvtusepi32_epi8(join(s));
     /* four bytes too many, overwritten by the next pixels or in the slack */
     _mm_storeu_si128((__m128i *)to, _mm_shuffle_epi8(pixels, squeeze));
 }
 
-/* Four outputs of four rows. `is_near`: one load of 64 bytes reaches four taps of each of them. */
+static inline AVX512 __m512i load_pixels(const uint8_t *from, const size_t at[OUTPUTS], __m512i order, bool is_near)
+{
+    return is_near ? _mm512_permutexvar_epi8(order, _mm512_loadu_si512(from + at[0]))
+                   : _mm512_shuffle_epi8(load_4(from + at[0], from + at[1], from + at[2], from + at[3]), order);
+}
+
+/* Four outputs of all rows. `is_near`: one load of 64 bytes reaches four taps of each of them. */
 static inline AVX512 __attribute__((always_inline)) void
 four_outputs(const ac_resize_filter *filter, const int output[OUTPUTS], bool is_near,
-             const uint8_t *const source[PASS_ROWS], uint8_t *const target[PASS_ROWS])
+             const uint8_t *const source[AC_RESIZE_ROWS], uint8_t *const target[AC_RESIZE_ROWS])
 {
     const int32_t *weight[OUTPUTS];
     size_t at[OUTPUTS];
@@ -89,26 +115,24 @@ four_outputs(const ac_resize_filter *filter, const int output[OUTPUTS], bool is_
         at[k] = (size_t)filter->first[output[k]] * 3;
     }
     const __m512i order = is_near ? near_order(at) : channel_order();
-    __m512i sum[PASS_ROWS][N_DIGITS], digit[N_DIGITS];
-    for (int row = 0; row < PASS_ROWS; row++)
-        start_sums(sum[row]);
+    __m512i digit[N_DIGITS];
+    sums sum[AC_RESIZE_ROWS];
+#pragma GCC unroll 8
+    for (int row = 0; row < AC_RESIZE_ROWS; row++)
+        sum[row] = start_sums();
     for (int t = 0; t < filter->stride; t += AC_RESIZE_TAP_GROUP) {
         load_weights(weight, t, digit);
-        for (int row = 0; row < PASS_ROWS; row++) {
-            const uint8_t *from = source[row] + (size_t)t * 3;
-            const __m512i pixels =
-                is_near ? _mm512_permutexvar_epi8(order, _mm512_loadu_si512(from + at[0]))
-                        : _mm512_shuffle_epi8(load_4(from + at[0], from + at[1], from + at[2], from + at[3]), order);
-            for (int d = 0; d < N_DIGITS; d++)
-                sum[row][d] = _mm512_dpbusd_epi32(sum[row][d], pixels, digit[d]);
-        }
+#pragma GCC unroll 8
+        for (int row = 0; row < AC_RESIZE_ROWS; row++)
+            sum[row] = add_products(sum[row], load_pixels(source[row] + (size_t)t * 3, at, order, is_near), digit);
     }
-    for (int row = 0; row < PASS_ROWS; row++)
+#pragma GCC unroll 8
+    for (int row = 0; row < AC_RESIZE_ROWS; row++)
         store_pixels(sum[row], target[row] + (size_t)output[0] * 3);
 }
 
-static AVX512 void pass(const ac_resize_filter *filter, const uint8_t *const source[PASS_ROWS],
-                        uint8_t *const target[PASS_ROWS])
+static AVX512 void horizontal(const ac_resize_filter *filter, const uint8_t *const source[AC_RESIZE_ROWS],
+                              uint8_t *const target[AC_RESIZE_ROWS])
 {
     enum { MAX_STEP = 64 / 3 - AC_RESIZE_TAP_GROUP }; /* pixels from the first to the last output's window */
     for (int i = 0; i < filter->n_out; i += OUTPUTS) {
@@ -120,13 +144,6 @@ static AVX512 void pass(const ac_resize_filter *filter, const uint8_t *const sou
         else
             four_outputs(filter, output, false, source, target);
     }
-}
-
-static void horizontal(const ac_resize_filter *filter, const uint8_t *const source[AC_RESIZE_ROWS],
-                       uint8_t *const target[AC_RESIZE_ROWS])
-{
-    for (int row = 0; row < AC_RESIZE_ROWS; row += PASS_ROWS)
-        pass(filter, source + row, target + row);
 }
 
 /* The four bytes of each column of four rows, side by side. Block b of column[q] has columns 16 b + 4 q and on, so that
@@ -145,22 +162,20 @@ static inline AVX512 void interleave(const __m512i row[4], __m512i column[4])
 static inline AVX512 void vertical_64(const uint8_t *rows, size_t row_bytes, const int32_t *weight, int n_taps,
                                       __mmask64 mask, uint8_t *target)
 {
-    __m512i sum[4][N_DIGITS];
+    sums sum[4];
     for (int q = 0; q < 4; q++)
-        start_sums(sum[q]);
+        sum[q] = start_sums();
     for (int t = 0; t < n_taps; t += AC_RESIZE_TAP_GROUP) {
         const __m512i weights = to_digits(_mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(weight + t))));
-        __m512i row[4], column[4];
+        __m512i row[4], column[4], digit[N_DIGITS];
         for (int k = 0; k < 4; k++) { /* the last row again where there is none: its weight is 0 */
             const int at = t + k < n_taps ? t + k : n_taps - 1;
             row[k] = _mm512_maskz_loadu_epi8(mask, rows + (size_t)at * row_bytes);
         }
         interleave(row, column);
-        for (int d = 0; d < N_DIGITS; d++) {
-            const __m512i digit = _mm512_shuffle_epi8(weights, _mm512_set1_epi32(0x0c080400 + d * 0x01010101));
-            for (int q = 0; q < 4; q++)
-                sum[q][d] = _mm512_dpbusd_epi32(sum[q][d], column[q], digit);
-        }
+        spread_digits(weights, digit);
+        for (int q = 0; q < 4; q++)
+            sum[q] = add_products(sum[q], column[q], digit);
     }
     const __m512i words[2] = {_mm512_packus_epi32(join(sum[0]), join(sum[1])),
                               _mm512_packus_epi32(join(sum[2]), join(sum[3]))};
