@@ -7,6 +7,8 @@
 #include "image/resize.h"
 #include <inttypes.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 enum { GUARD = 64 };
 
@@ -182,24 +184,30 @@ static void test_horizontal(const ac_resize_kernels *k)
     TAP_OK(n_equal == 2000, "%s: horizontal equals plain for %d of 2000 filters", k->name, n_equal);
 }
 
+/* The rows end where a page begins that may not be read. */
 static void test_vertical(const ac_resize_kernels *k)
 {
-    static uint8_t rows[MAX_TAPS * 211], seen[2][211 + GUARD];
+    static uint8_t seen[2][211 + GUARD];
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE), room = (MAX_TAPS * 211 / page + 1) * page;
+    uint8_t *rows = mmap(NULL, room + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     int32_t weight[MAX_TAPS];
     uint32_t state = 4;
     int n_equal = 0;
+    if (!TAP_OK(rows != MAP_FAILED && mprotect(rows + room, page, PROT_NONE) == 0, "a page is guarded"))
+        return;
     for (int round = 0; round < 2000; round++) {
         const size_t row_bytes = 1 + draw(&state, 211), n_bytes = 1 + draw(&state, (uint32_t)row_bytes);
         const int n_taps = 1 + (int)draw(&state, MAX_TAPS);
-        uint8_t *end = rows + sizeof rows - (size_t)n_taps * row_bytes; /* a read behind the last row is seen by ASan */
-        for (size_t i = 0; i < sizeof rows; i++)
-            rows[i] = draw(&state, 3) ? 255 : (uint8_t)draw(&state, 256);
+        uint8_t *first = rows + room - (size_t)n_taps * row_bytes;
+        for (size_t i = 0; i < (size_t)n_taps * row_bytes; i++)
+            first[i] = draw(&state, 3) ? 255 : (uint8_t)draw(&state, 256);
         draw_weights(&state, n_taps, weight);
         memset(seen, 0x5a, sizeof seen);
-        ac_resize_plain.vertical(end, row_bytes, weight, n_taps, n_bytes, seen[0]);
-        k->vertical(end, row_bytes, weight, n_taps, n_bytes, seen[1]);
+        ac_resize_plain.vertical(first, row_bytes, weight, n_taps, n_bytes, seen[0]);
+        k->vertical(first, row_bytes, weight, n_taps, n_bytes, seen[1]);
         n_equal += memcmp(seen[0], seen[1], sizeof seen[0]) == 0;
     }
+    munmap(rows, room + page);
     TAP_OK(n_equal == 2000, "%s: vertical equals plain for %d of 2000 sets of weights", k->name, n_equal);
 }
 
@@ -252,31 +260,46 @@ static void test_range(void)
     ac_resizer_destroy(NULL);
 }
 
-static void test_memory(void)
+/* A failure at the n-th request, in the middle of a change of size; afterwards both sizes give what they gave before. */
+static bool fails_soundly(const ac_image *small, const ac_image *large, const uint8_t *want, uint64_t n, bool *done)
 {
     static uint8_t out[16 * 16 * 3];
-    ac_image image;
+    ac_resizer *r = NULL;
+    bool clean = ac_resizer_create(16, &r) == AC_OK && ac_resizer_run(r, small, out) == AC_OK;
+    ac_alloc_fail_at(n);
+    const ac_status status = clean ? ac_resizer_run(r, large, out) : AC_ERR_MEMORY;
+    ac_alloc_fail_at(0);
+    *done = status == AC_OK;
+    clean = clean && (*done || status == AC_ERR_MEMORY) && ac_resizer_run(r, small, out) == AC_OK &&
+            memcmp(out, want, sizeof out) == 0;
+    clean = clean && ac_resizer_run(r, large, out) == AC_OK && memcmp(out, want + sizeof out, sizeof out) == 0;
+    ac_resizer_destroy(r);
+    return clean;
+}
+
+static void test_memory(void)
+{
+    static uint8_t want[2][16 * 16 * 3];
+    ac_image small, large;
+    ac_resizer *r = NULL;
     int n_failed = 0;
     bool clean = true, done = false;
-    TAP_CALL(make_pattern("noise", 40, 30, &image));
+    TAP_CALL(make_pattern("noise", 40, 30, &small));
+    TAP_CALL(make_pattern("noise", 400, 300, &large));
     const uint64_t n_live = ac_alloc_get_stats().n_live;
-    while (!done && n_failed < 100) {
-        ac_resizer *r = NULL;
-        ac_alloc_fail_at((uint64_t)n_failed + 1);
-        ac_status status = ac_resizer_create(16, &r);
-        if (status == AC_OK)
-            status = ac_resizer_run(r, &image, out);
-        ac_alloc_fail_at(0);
-        /* the same resizer goes on after a failure */
-        if (status != AC_OK && r)
-            clean = clean && ac_resizer_run(r, &image, out) == AC_OK;
+    for (int i = 0; i < 2; i++) { /* of each size a resizer of its own */
+        TAP_CALL(ac_resizer_create(16, &r));
+        TAP_CALL(ac_resizer_run(r, i ? &large : &small, want[i]));
         ac_resizer_destroy(r);
-        clean = clean && (status == AC_OK || status == AC_ERR_MEMORY) && ac_alloc_get_stats().n_live == n_live;
-        done = status == AC_OK;
-        n_failed += !done;
     }
-    TAP_OK(clean && done && n_failed >= 9, "each of %d requests for memory may fail", n_failed);
-    ac_image_release(&image);
+    for (; clean && !done && n_failed < 100; n_failed += !done)
+        clean = fails_soundly(&small, &large, want[0], (uint64_t)n_failed + 1, &done) && ac_alloc_get_stats().n_live == n_live;
+    TAP_OK(clean && done && n_failed >= 6, "each of %d requests for memory may fail at a change of size", n_failed);
+    ac_alloc_fail_at(1);
+    TAP_OK(ac_resizer_create(16, &r) == AC_ERR_MEMORY && !r, "so may the first");
+    ac_alloc_fail_at(0);
+    ac_image_release(&small);
+    ac_image_release(&large);
 }
 
 static void test_level(ac_simd level)
