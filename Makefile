@@ -49,7 +49,7 @@ FUZZ_PACKAGES   := clang libclang-rt-dev
 .DELETE_ON_ERROR:
 .SECONDARY:
 .PHONY: all programs tests benches help info need-deps deps demo check check-run check-neon check-asan asan tsan lint format \
-        install headers-alone bench fuzz fuzz-run clean
+        install headers-alone bench bench-image fuzz fuzz-run clean
 
 all: need-deps
 	@$(MAKE) --no-print-directory programs
@@ -144,6 +144,10 @@ $(BUILD)/alone/%.ok: include/%.h
 bench: need-deps ## speed against peers (needs Python with torch: bench/README.md)
 	@$(MAKE) --no-print-directory benches
 	@bench/run.sh
+
+bench-image: need-deps ## decode and resize against libjpeg-turbo and Pillow (bench/README.md)
+	@$(MAKE) --no-print-directory benches
+	@bench/image.sh
 
 lint: ## static analysis and script checks
 	@bash -n $$(git ls-files '*.sh' '*.t' tests/run tests/exec tests/fuzz/run .ci/run)
