@@ -10,8 +10,8 @@
 #include <jpeglib.h>
 #include <jerror.h>
 
-/* No encoder writes so many; a small crafted file with more keeps a decoder busy for hours. A scan costs some bytes of the
- * file but a visit of every block, so those beyond the usual number are counted in pixels: 2^30 take a second or less. */
+/* No encoder writes so many; a small crafted file with more keeps a decoder busy for hours. A scan costs some bytes of
+ * the file but a visit of every block, so from the usual number on they are counted in pixels: 2^30 take a second. */
 enum { MAX_SCANS = 1000, USUAL_SCANS = 20 };
 static const int64_t MAX_SCANNED_PIXELS = (int64_t)1 << 30;
 
