@@ -3,14 +3,17 @@
  * setjmp / longjmp stay inside this file. libjpeg takes its working memory from malloc: it offers no hook. */
 #include "image_internal.h"
 #include "anyclass/alloc.h"
+#include <inttypes.h>
 #include <setjmp.h>
 #include <stdio.h>
 #include <string.h>
 #include <jpeglib.h>
 #include <jerror.h>
 
-/* No encoder writes so many; a small crafted file with more keeps a decoder busy for hours. */
-enum { MAX_SCANS = 1000 };
+/* No encoder writes so many; a small crafted file with more keeps a decoder busy for hours. A scan costs some bytes of
+ * the file but a visit of every block, so from the usual number on they are counted in pixels: 2^30 take a second. */
+enum { MAX_SCANS = 1000, USUAL_SCANS = 20 };
+static const int64_t MAX_SCANNED_PIXELS = (int64_t)1 << 30;
 
 typedef struct decoder {
     struct jpeg_decompress_struct info;
@@ -53,9 +56,11 @@ static void on_message(j_common_ptr info, int level)
 static void on_progress(j_common_ptr info)
 {
     decoder *d = info->client_data;
-    if (!info->is_decompressor || d->info.input_scan_number <= MAX_SCANS)
+    const int n = d->info.input_scan_number;
+    const int64_t n_pixels = (int64_t)d->info.image_width * d->info.image_height;
+    if (!info->is_decompressor || n <= USUAL_SCANS || (n <= MAX_SCANS && n * n_pixels <= MAX_SCANNED_PIXELS))
         return;
-    d->status = ac_error(AC_ERR_DATA, "JPEG: more than %d scans", MAX_SCANS);
+    d->status = ac_error(AC_ERR_DATA, "JPEG: more than %d scans of %" PRId64 " pixels", n - 1, n_pixels);
     longjmp(d->escape, 1);
 }
 
