@@ -103,6 +103,7 @@ static ac_status check_meta(const split_job *job, size_t index, const ac_shard *
     if (memcmp(shard->mean, meta->mean, sizeof meta->mean) != 0 || memcmp(shard->std, meta->std, sizeof meta->std) != 0)
         return differs(shard, "--mean or --std");
     bool same = shard->n_classes == meta->n_classes && strcmp(shard->source, meta->source) == 0 &&
+                strcmp(shard->dataset, meta->dataset) == 0 &&
                 strcmp(shard->split, meta->split) == 0 && shard->index == index && shard->n_shards == job->n_shards &&
                 shard->image_size_px == meta->image_size_px;
     for (size_t c = 0; same && c < meta->n_classes; c++)

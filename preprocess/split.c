@@ -25,6 +25,7 @@ static ac_status read_annotations(split_job *job)
     AC_TRY(ac_dataset_read(&options, &job->dataset));
     AC_TRY(describe_options(c, &job->options));
     job->meta = (ac_shard_meta){.split = ac_split_name(job->split),
+                                .dataset = options.kind,
                                 .source = job->dataset.source,
                                 .options = job->options,
                                 .class_name = job->dataset.class_name,

@@ -20,6 +20,7 @@ static ac_status compare(const ac_manifest *m, size_t k, const ac_shard *shard, 
         return mismatch(shard, "its number of samples differs");
     if (shard->image_size_px != m->image_size_px || strcmp(shard->options, m->options) != 0 ||
         strcmp(shard->split, m->split) != 0 || strcmp(shard->source, m->source) != 0 ||
+        strcmp(shard->dataset, m->dataset) != 0 ||
         memcmp(shard->mean, m->mean, sizeof m->mean) != 0 || memcmp(shard->std, m->std, sizeof m->std) != 0)
         return mismatch(shard, "its attributes differ");
     bool same = shard->n_classes == m->n_classes;

@@ -11,10 +11,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { AC_SHARD_FORMAT = 2 };
+enum { AC_SHARD_FORMAT = 3 };
 
 typedef struct ac_shard_meta { /* what all shards of a split share; strings borrowed */
     const char *split;         /* "train" | "val" | "test" */
+    const char *dataset;       /* kind of the data set, one of AC_DATASET_CHOICES */
     const char *source;        /* annotation file */
     const char *options;       /* preprocess options that decide the bytes, as JSON text */
     char *const *class_name;   /* [n_classes] */
@@ -56,14 +57,14 @@ typedef struct ac_shard { /* an open shard: everything but the pixels in memory,
     char *name_pool;
     size_t *name_offset; /* [n + 1] */
     float mean[3], std[3];
-    char *split, *source, *options; /* as in ac_shard_meta */
+    char *split, *dataset, *source, *options; /* as in ac_shard_meta */
     uint64_t index, n_shards;       /* its place among the split's shards */
     size_t n_rejected;
     char *rejected_pool;
     size_t *rejected_offset; /* [2 * n_rejected + 1] name, reason, name, reason ... */
 } ac_shard;
 
-/** Open and check the parts that are read at once (labels, names, hashes: by their stored hash).
+/** Open and check all but the pixels (labels, names, hashes and HDF5's own structure, by the hashes in the shard's seal).
  * AC_ERR_IO; AC_ERR_DATA naming file and dataset: no shard, truncated, damaged, of another format version.
  * After a failure `out` is as after ac_shard_close(). */
 AC_NODISCARD ac_status ac_shard_open(const char *path, ac_shard *out);
@@ -87,9 +88,7 @@ typedef struct ac_manifest_entry {
 } ac_manifest_entry;
 
 typedef struct ac_manifest {
-    char *split;
-    char *source;
-    char *options; /* as in the shards */
+    char *split, *dataset, *source, *options; /* as in the shards */
     char **class_name;
     size_t n_classes;
     int64_t *class_count; /* [n_classes] images that show the class */

@@ -12,7 +12,7 @@ void ac_hdf5_begin(void)
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
 }
 
-ac_status ac_hdf5_create(const char *path, hid_t *file)
+ac_status ac_hdf5_create(const char *path, size_t user_block_bytes, hid_t *file)
 {
     ac_hdf5_begin();
     errno = 0;
@@ -20,6 +20,7 @@ ac_status ac_hdf5_create(const char *path, hid_t *file)
     H5Pset_libver_bounds(access, H5F_LIBVER_V110, H5F_LIBVER_V110);
     hid_t create = H5Pcreate(H5P_FILE_CREATE);
     H5Pset_obj_track_times(create, 0);
+    H5Pset_userblock(create, user_block_bytes);
     *file = H5Fcreate(path, H5F_ACC_TRUNC, create, access);
     int cause = errno;
     H5Pclose(create);

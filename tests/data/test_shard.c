@@ -21,9 +21,9 @@ static ac_status write_split(void)
     const char *names[N];
     char path[AC_PATH_BYTES];
     ac_manifest_entry shards[2] = {{.n_samples = 20}, {.n_samples = N - 20}};
-    ac_shard_meta meta = {"train", "list.csv", "{}", classes, M, SIDE, {.5f, .5f, .5f}, {.1f, .2f, .3f}};
+    ac_shard_meta meta = {"train", "csv", "list.csv", "{}", classes, M, SIDE, {.5f, .5f, .5f}, {.1f, .2f, .3f}};
     int64_t counts[M] = {0};
-    ac_manifest manifest = {"train", "list.csv", "{}", classes, M, counts, 0, N, 0, SIDE, {.5f, .5f, .5f}, {.1f, .2f, .3f}, shards, 2};
+    ac_manifest manifest = {"train", "csv", "list.csv", "{}", classes, M, counts, 0, N, 0, SIDE, {.5f, .5f, .5f}, {.1f, .2f, .3f}, shards, 2};
     for (int i = 0; i < N; i++) {
         snprintf(text[i], sizeof text[i], "image%02d.jpg", i);
         names[i] = text[i];
@@ -111,6 +111,19 @@ static bool flip(const char *path, size_t at, int bits)
     return file && fclose(file) == 0 && good;
 }
 
+/* What verify tells of each damage goes nowhere while thousands are tried. */
+static int silence(int saved)
+{
+    fflush(stderr);
+    if (saved >= 0) {
+        dup2(saved, STDERR_FILENO);
+        close(saved);
+        return -1;
+    }
+    saved = dup(STDERR_FILENO);
+    return freopen("/dev/null", "w", stderr) ? saved : -1;
+}
+
 static void test_damage(void)
 {
     char path[AC_PATH_BYTES];
@@ -134,14 +147,42 @@ static void test_damage(void)
         flip(path, at + 5, 4);
     }
     TAP_OK(tried == 5 && tried == found, "a flipped bit in %d of %d samples is found and named", found, tried);
-    int unseen = 0;
+    int unseen = 0, saved = silence(-1);
     for (size_t cut = 0; cut < n; cut += 1 + n / 60) {
         FILE *file = fopen(path, "wb");
         fwrite(bytes, 1, cut, file);
         fclose(file);
         unseen += ac_shard_verify(path, &n_failures) == AC_OK;
     }
+    silence(saved);
     TAP_OK(unseen == 0, "a truncated shard is refused at every length");
+    ac_free(bytes);
+}
+
+/* One bit of every byte of a shard, libhdf5's own structures among them. */
+static void test_every_byte(void)
+{
+    char path[AC_PATH_BYTES];
+    uint8_t *bytes;
+    size_t n, n_failures, unseen = 0, unnamed = 0;
+    if (!TAP_CALL(ac_path_join(path, folder, "train-00001-of-00002.h5")) || !TAP_CALL(ac_file_read_all(path, 0, &bytes, &n)))
+        return;
+    int saved = silence(-1);
+    for (size_t at = 0; at < n; at++) {
+        int bits = 1 << at % 8;
+        if (!flip(path, at, bits))
+            break;
+        unseen += ac_shard_verify(path, &n_failures) != AC_ERR_DATA || n_failures == 0;
+        unnamed += strstr(ac_error_text(), "train-00001-of-00002.h5") == NULL;
+        flip(path, at, bits);
+    }
+    silence(saved);
+    TAP_OK(unseen == 0 && unnamed == 0, "a bit flipped in each of %zu bytes is found: %zu unseen, %zu unnamed", n, unseen, unnamed);
+    FILE *file = fopen(path, "ab");
+    bool grown = file && fputc(0, file) == 0 && fclose(file) == 0;
+    ac_shard shard;
+    TAP_OK(grown && ac_shard_open(path, &shard) == AC_ERR_DATA && strstr(ac_error_text(), "appended"), "an appended byte is found");
+    TAP_OK(truncate(path, (off_t)n) == 0 && ac_shard_verify(path, &n_failures) == AC_OK, "and without it the shard is whole");
     ac_free(bytes);
 }
 
@@ -207,6 +248,7 @@ int main(void)
         ac_store_close(&store);
     }
     test_damaged_tables();
+    test_every_byte();
     test_damage();
     const char *shared = tap_shared();
     if (shared)
