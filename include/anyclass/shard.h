@@ -38,7 +38,7 @@ char *ac_shard_file_name(char *out, size_t capacity, const char *split, size_t s
 
 /** Write one shard: under a temporary name, closed, re-opened and compared by hash, synced, renamed.
  * @param path       final name
- * @param[out] hash  of the file's bytes
+ * @param[out] hash  the seal's: it stands for all of the file, pixels included (docs/formats.md)
  * @return AC_ERR_IO with path and reason; nothing is left behind and an older file keeps its content. n may be 0. */
 AC_NODISCARD ac_status ac_shard_write(const char *path, const ac_shard_meta *meta, size_t shard, size_t n_shards,
                                       const ac_shard_content *content, ac_hash *hash);
@@ -47,6 +47,7 @@ typedef struct ac_shard { /* an open shard: everything but the pixels in memory,
                              taken) */
     char path[4096];
     int fd;
+    ac_hash hash;         /* the seal's, as the manifest holds it */
     size_t n;
     size_t n_classes;
     int image_size_px;
@@ -84,7 +85,7 @@ AC_NODISCARD ac_status ac_shard_verify(const char *path, size_t *n_failures);
 typedef struct ac_manifest_entry {
     char file[256]; /* name in the manifest's folder */
     size_t n_samples;
-    ac_hash hash; /* of the file's bytes */
+    ac_hash hash; /* of the shard's seal */
 } ac_manifest_entry;
 
 typedef struct ac_manifest {

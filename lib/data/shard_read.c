@@ -189,6 +189,7 @@ static ac_status open_shard(const char *path, ac_shard *out, bool verify, size_t
     if (out->fd < 0)
         AC_TRY(ac_error_errno("%s", path));
     status = check_seal(&o);
+    out->hash = o.seal.root;
     if (status != AC_OK)
         AC_TRY(ac_error_in(status, "%s", path));
     AC_TRY(ac_hdf5_open(path, &o.file));

@@ -19,8 +19,8 @@ const char *ac_seal_part_name(ac_seal_part part)
     return name[part];
 }
 
-/* The block as text; the rest is zeros. The numbers have a fixed width, so it always fits. */
-static void print_seal(const ac_seal *seal, char block[AC_SEAL_BYTES])
+/* The block as text, and the root; the rest is zeros. The numbers have a fixed width, so it always fits. */
+static void print_seal(ac_seal *seal, char block[AC_SEAL_BYTES])
 {
     char hash[AC_HASH_TEXT_BYTES];
     memset(block, 0, AC_SEAL_BYTES);
@@ -32,7 +32,8 @@ static void print_seal(const ac_seal *seal, char block[AC_SEAL_BYTES])
         n += (size_t)snprintf(block + n, AC_SEAL_BYTES - n, "%s %020" PRIu64 " %020" PRIu64 " %s\n",
                               ac_seal_part_name((ac_seal_part)k), at, n_bytes, hash);
     }
-    ac_hash_format(ac_hash_bytes(block, n), hash);
+    seal->root = ac_hash_bytes(block, n);
+    ac_hash_format(seal->root, hash);
     snprintf(block + n, AC_SEAL_BYTES - n, "seal %s\n", hash);
 }
 

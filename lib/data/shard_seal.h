@@ -32,6 +32,7 @@ typedef struct ac_seal {
     uint64_t at[AC_SEAL_N_DATASETS]; /* position in the file, 0 for an empty dataset */
     uint64_t n_bytes[AC_SEAL_N_DATASETS];
     ac_hash hash[AC_SEAL_N_PARTS]; /* zero for the images */
+    ac_hash root;                  /* of the lines, and so of all the file: the images' hashes are a part that it covers */
 } ac_seal;
 
 /** Hash what `fd` holds and write the block at its start. `seal` gives positions and sizes; hashes are filled in.
