@@ -248,7 +248,7 @@ static void test_backends(void)
     static const int sizes[][2] = {{1, 1}, {1, 300}, {300, 1}, {5, 7}, {33, 31}, {2, 257}, {16, 256}, {40, 513}};
     for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++)
         for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-            batch a, b;
+            batch a = {0}, b = {0};
             bool same = open_batch(&a, 6, sizes[i][0], sizes[i][1], 100) && open_batch(&b, 6, sizes[i][0], sizes[i][1], 100) &&
                         run_part("ref", 1, &kinds[k], &a, 0, a.n) == AC_OK && run_part("cpu", 2, &kinds[k], &b, 0, b.n) == AC_OK;
             TAP_OK(same && memcmp(a.out, b.out, batch_bytes(&a) * sizeof *a.out) == 0, "%s, %d x %d: cpu is ref, bit for bit", kind_names[k],
@@ -261,7 +261,7 @@ static void test_backends(void)
 static void test_division(void)
 {
     for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
-        batch whole, parts;
+        batch whole = {0}, parts = {0};
         bool same = open_batch(&whole, 11, 37, 29, 200) && open_batch(&parts, 11, 37, 29, 200) && run_part("cpu", 1, &kinds[k], &whole, 0, whole.n) == AC_OK;
         for (int n_slices = 1; n_slices <= 5; n_slices++)
             for (int n_threads = 1; n_threads <= 4; n_threads++) {
@@ -281,7 +281,7 @@ static void test_division(void)
 static void test_epochs(void)
 {
     for (size_t k = 1; k < sizeof kinds / sizeof *kinds; k++) {
-        batch b[3];
+        batch b[3] = {{0}};
         bool ran = true;
         for (int i = 0; i < 3; i++) { /* epochs 0, 1 and 0 again */
             ran = ran && open_batch(&b[i], 4, 24, 24, 300);
@@ -365,12 +365,12 @@ static void test_draws(void)
            "the mean is rounded, halves up");
 }
 
-static void refused(const ac_image_input_attribute *a, int side, const char *wording)
+static void refused(const ac_image_input_attribute *a, int height, int width, const char *wording)
 {
     ac_graph *graph;
     if (!TAP_CALL(ac_graph_create(AC_F32, &graph)))
         return;
-    ac_value images = ac_graph_input(graph, "images", &(ac_shape){4, {1, side, side, 3}, AC_U8});
+    ac_value images = ac_graph_input(graph, "images", &(ac_shape){4, {1, height, width, 3}, AC_U8});
     ac_add_image_input(graph, "input", images, ac_graph_input(graph, "keys", &(ac_shape){1, {1}, AC_I64}), a);
     TAP_OK(ac_graph_finish(graph) == AC_ERR_RANGE && strstr(ac_error_text(), wording), "refused: %s", wording);
     ac_graph_destroy(graph);
@@ -387,9 +387,10 @@ static void test_refusals(void)
     const char *const wording[] = {"no augmentation of kind 7", "brightness, contrast and saturation", "brightness, contrast and saturation",
                                    "brightness, contrast and saturation", "hue may vary", "rotated by 0 to 180"};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
-        refused(&(ac_image_input_attribute){.std = {1, 1, 1}, .augment = wrong[i]}, 8, wording[i]);
-    refused(&(ac_image_input_attribute){.std = {1, 1, 1}, .augment = {.kind = AC_AUGMENT_ROTATION, .rotation_degrees = 5}}, AC_ROTATION_MAX_PX + 1,
-            "images beyond 8192 pixels");
+        refused(&(ac_image_input_attribute){.std = {1, 1, 1}, .augment = wrong[i]}, 8, 8, wording[i]);
+    const ac_image_input_attribute rotation = {.std = {1, 1, 1}, .augment = {.kind = AC_AUGMENT_ROTATION, .rotation_degrees = 5}};
+    refused(&rotation, AC_ROTATION_MAX_PX + 1, 1, "images beyond 8192 pixels");
+    refused(&rotation, 1, AC_ROTATION_MAX_PX + 1, "images beyond 8192 pixels");
 }
 
 int main(int argc, char **argv)

@@ -10,6 +10,7 @@ tap_ok "shards for 1 and 3 ranks are the same bytes" diff -r "$TMP/s1" "$TMP/s3"
 tap_ok "verify" pre 2 "$TMP/s1" --verify
 train() { local n=$1 name=$2; shift 2; ranks "$n" "$BIN/anyclass-train" --data_root "$TMP/s1" --log_save_dir "$TMP/logs" --version_name "$name" --model resnet18 --batch_size 8 ${UPDATE:---optimizer adamW --learning_rate 0.001} "$@"; }
 tap_ok "two epochs on 2 ranks" train 2 whole --max_epochs 2
+tap_says 'augmentation of data set coco: colour, mirrored' "colours are changed unless told otherwise"
 tap_ok "one epoch, then one more from the checkpoint" bash -c "$(declare -f train ranks); BIN=$BIN TMP=$TMP; train 2 cut --max_epochs 1 && train 2 cut --max_epochs 2 --checkpoint auto"
 sum() { h5dump -d /model/fc.weight -d /model/layer1.0.bn1.running_var -d /optimizer/exp_avg_sq/conv1.weight "$1/last.h5" | grep -v '^HDF5'; }
 if command -v h5dump >/dev/null; then
@@ -17,6 +18,13 @@ if command -v h5dump >/dev/null; then
 else
     tap_ok "the metrics are the same as never stopped" diff "$TMP/logs/version_whole/metrics.csv" "$TMP/logs/version_cut/metrics.csv"
 fi
+# the first step's loss, from the same weights and images, shows what was done to the pixels
+for a in auto colour rotation none; do tap_ok "one step, --augment $a" train 1 "a-$a" --augment $a --max_epochs 1 --max_steps 1; done
+tap_ok "one step, colours, unflipped" train 1 a-plain --no_flip --max_epochs 1 --max_steps 1
+tap_ok "one step, all hues" train 1 a-hue --jitter_hue 0.5 --max_epochs 1 --max_steps 1
+first_loss() { for a in "$@"; do sed -n 2p "$TMP/logs/version_a-$a/metrics.csv" | cut -d, -f3; done | sort -u | wc -l; }
+tap_ok "auto is colour for COCO" test "$(first_loss auto colour)" = 1
+tap_ok "each augmentation is another one" test "$(first_loss auto rotation none plain hue)" = 5
 # with synchronised statistics the number of ranks changes rounding alone: each score must meet its own image's labels
 for n in 1 2 3; do
     UPDATE="--optimizer sgd --learning_rate 0.02" tap_ok "sync_bn on $n ranks" train $n sync$n --max_epochs 1 --sync_bn
@@ -36,6 +44,8 @@ tap_refused 2 'lerning_rate.*learning_rate' "unknown option" $T --lerning_rate 1
 tap_refused 2 'batch_size' "value missing" $T --batch_size
 tap_refused 2 'many' "no number" $T --batch_size many
 tap_refused 2 '1 ..' "out of range" $T --batch_size 0
+tap_refused 2 'auto|none|colour|rotation' "unknown augmentation" $T --augment blur
+tap_refused 2 'jitter_hue' "hue beyond half a turn" $T --jitter_hue 0.6
 tap_refused 2 'sgd|adamW' "unknown choice" $T --optimizer adamx
 tap_refused 2 'seed' "option given twice" $T --seed 1 --seed 2
 tap_refused 2 'data_root' "required option missing" "$BIN/anyclass-train"
