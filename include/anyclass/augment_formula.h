@@ -9,8 +9,8 @@
  * of the whole image as it is when its turn comes: a kernel makes one pass up to contrast, summing ac_luminance(), and one
  * from it on.
  *
- * No product here may be fused with a sum (compilers: -ffp-contract=off): results would differ in the last bit, hence
- * sometimes in a grey level. */
+ * No product of the draws and colours may be fused with a sum (-ffp-contract=off, or AC_ROUNDED_PRODUCT where a compiler has no
+ * such option): results would differ in the last bit, hence sometimes in a grey level. */
 #ifndef ANYCLASS_AUGMENT_FORMULA_H
 #define ANYCLASS_AUGMENT_FORMULA_H
 
@@ -48,7 +48,7 @@ AC_INLINE bool ac_draw_mirror(uint64_t seed, uint64_t key)
     return ac_random_block(seed, AC_STREAM_AUGMENT, key, 0).word[0] >> 31;
 }
 
-/** Uniform in [low, high). */
+/** Uniform in [low, high]. */
 AC_INLINE float ac_draw_between(uint32_t word, float low, float high)
 {
     return low + AC_ROUNDED_PRODUCT(ac_uniform_float(word), high - low);
