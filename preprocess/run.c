@@ -91,7 +91,7 @@ static const ac_option option_table[] = {
      .min = 1,
      .max = 1e6,
      .unit = "IMAGES",
-     .help = "Annotated images per shard; a rank holds one shard's pixels in memory."},
+     .help = "Annotated images per shard; a rank holds the pixels of two in memory: one is written while the next is made."},
     {.name = "n_threads",
      .type = AC_OPTION_INT,
      O(n_threads),
