@@ -8,7 +8,7 @@ file=$out/instances_$megabytes.json bench=${BUILD:-build/release}/bench/coco_fil
 mkdir -p "$out"
 [ -e "$file" ] || "$bench" write "$file" "$megabytes"
 echo "$(date -I), $(uname -m), $(nproc) cores, $(grep -m1 'model name' /proc/cpuinfo | sed 's/.*: //'), $("$python" --version)"
-echo "file: $(stat -c %s "$file") bytes"
+echo "file: $(stat -c %s "$file") bytes; load average $(cut -d" " -f1 /proc/loadavg)"
 for _ in $(seq "${1:-3}"); do
     "$bench" read "$file"
     "$python" bench/peer_json.py "$file" || echo "peer: not available"

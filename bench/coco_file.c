@@ -1,5 +1,6 @@
-/* A COCO instances file of a given size: the members, lists and number formats of the real files, polygons the bulk. And
- * the time and memory that reading a file takes. usage: coco_file write FILE MEGABYTES | coco_file read FILE [ROUNDS] */
+/* A COCO instances file of a given size: the members, lists and number formats of the real files, polygons the bulk.
+ * And the time and memory that reading a file takes. usage: coco_file write FILE MEGABYTES | coco_file read FILE
+ * [ROUNDS] */
 #include "anyclass/dataset.h"
 #include "anyclass/file.h"
 #include "anyclass/log.h"
@@ -22,12 +23,13 @@ static ac_status write_images(ac_file *file, int64_t n)
     ac_status status = AC_OK;
     AC_TRY(ac_file_printf(file, "\"images\": ["));
     for (int64_t i = 0; i < n; i++)
-        AC_TRY(ac_file_printf(file,
-                              "%s{\"license\": %d,\"file_name\": \"%012" PRId64
-                              ".jpg\",\"coco_url\": \"http://images.cocodataset.org/train2017/%012" PRId64
-                              ".jpg\",\"height\": 480,\"width\": 640,\"date_captured\": \"2013-11-14 11:18:45\",\"flickr_url\": "
-                              "\"http://farm9.staticflickr.com/8186/8119368305_4e622c8349_z.jpg\",\"id\": %" PRId64 "}",
-                              i ? "," : "", (int)(i % 8) + 1, 5 * i + 9, 5 * i + 9, 5 * i + 9));
+        AC_TRY(ac_file_printf(
+            file,
+            "%s{\"license\": %d,\"file_name\": \"%012" PRId64
+            ".jpg\",\"coco_url\": \"http://images.cocodataset.org/train2017/%012" PRId64
+            ".jpg\",\"height\": 480,\"width\": 640,\"date_captured\": \"2013-11-14 11:18:45\",\"flickr_url\": "
+            "\"http://farm9.staticflickr.com/8186/8119368305_4e622c8349_z.jpg\",\"id\": %" PRId64 "}",
+            i ? "," : "", (int)(i % 8) + 1, 5 * i + 9, 5 * i + 9, 5 * i + 9));
     AC_TRY(ac_file_printf(file, "],"));
 out:
     return status;
@@ -77,6 +79,12 @@ out:
     return status;
 }
 
+static double cpu_s(const struct rusage *usage)
+{
+    return (double)(usage->ru_utime.tv_sec + usage->ru_stime.tv_sec) +
+           1e-6 * (double)(usage->ru_utime.tv_usec + usage->ru_stime.tv_usec);
+}
+
 static ac_status read_file(const char *path, int rounds)
 {
     ac_status status = AC_OK;
@@ -86,12 +94,15 @@ static ac_status read_file(const char *path, int rounds)
         return ac_error_errno("%s", path);
     for (int r = 0; r < rounds; r++) {
         ac_dataset d;
-        double start = ac_now_s();
+        getrusage(RUSAGE_SELF, &usage);
+        double start = ac_now_s(), cpu_before = cpu_s(&usage);
         AC_TRY(ac_dataset_read(&(ac_dataset_options){"coco", path, AC_SPLIT_TRAIN}, &d));
         double took = ac_now_s() - start;
         getrusage(RUSAGE_SELF, &usage);
-        printf("anyclass: %.2f s, %.0f MB/s, %zu images, %zu classes, peak RSS %.0f MB\n", took,
-               (double)info.st_size / 1e6 / took, d.n_samples, d.n_classes, (double)usage.ru_maxrss * 1024 / 1e6);
+        double cpu = cpu_s(&usage);
+        printf("anyclass: %.2f s, %.0f MB/s, %.2f s of CPU, %zu images, %zu classes, peak RSS %.0f MB\n", took,
+               (double)info.st_size / 1e6 / took, cpu - cpu_before, d.n_samples, d.n_classes,
+               (double)usage.ru_maxrss * 1024 / 1e6);
         ac_dataset_release(&d);
     }
 out:

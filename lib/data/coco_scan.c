@@ -25,9 +25,8 @@ typedef struct scan {
     uint64_t base;              /* byte of the file at which what YAJL was given last begins */
     const unsigned char *piece; /* bytes of the file in memory, from piece_base on */
     uint64_t piece_base;
-    bool in_string, escaped; /* where next_array() is */
-    int depth;               /* of open objects and arrays */
-    ac_coco_list list;       /* that is open, AC_COCO_OTHER outside */
+    int depth;         /* of open objects and arrays */
+    ac_coco_list list; /* that is open, AC_COCO_OTHER outside */
     bool seen[AC_COCO_OTHER];
     uint64_t n_records[AC_COCO_N_LISTS]; /* begun so far */
     char key[NAME_BYTES];                /* last key of the document itself */
@@ -360,24 +359,6 @@ static const unsigned char *skip_numbers(const unsigned char *at)
     }
 }
 
-/* The next '[' outside strings, or `end`. Up to the first error in the file this is where YAJL sees one. */
-static const unsigned char *next_array(scan *s, const unsigned char *at, const unsigned char *end)
-{
-    for (; at < end; at++) {
-        if (!s->in_string) {
-            if (*at == '[')
-                return at;
-            s->in_string = *at == '"';
-        } else if (s->escaped) {
-            s->escaped = false;
-        } else {
-            s->escaped = *at == '\\';
-            s->in_string = *at != '"';
-        }
-    }
-    return end;
-}
-
 static ac_status yajl_failure(scan *s)
 {
     uint64_t at = here(s);
@@ -400,17 +381,19 @@ static ac_status feed(scan *s, const unsigned char *from, const unsigned char *t
     return yajl_parse(s->handle, from, (size_t)(to - from)) == yajl_status_ok || s->done ? AC_OK : yajl_failure(s);
 }
 
+/* A '[' may also stand in a text. Inside a record's members nobody reads texts either, and one that loses digits and
+ * commas is still a text, so there both are treated alike. */
 static ac_status scan_piece(scan *s, size_t n)
 {
     ac_status status = AC_OK;
     const unsigned char *end = s->piece + n, *fed = s->piece, *at = s->piece;
-    while (!s->done && (at = next_array(s, at, end)) < end) {
+    while (!s->done && (at = memchr(at, '[', (size_t)(end - at))) != NULL) {
         const unsigned char *close = skip_numbers(++at);
         if (!close || close - at < SHORT_ARRAY)
             continue;
         AC_TRY(feed(s, fed, at));
         fed = at;
-        if (s->depth > RECORD_DEPTH) /* of no list: inside a record, or in a member that is not read */
+        if (s->depth > RECORD_DEPTH) /* inside a member of a record, or of a document's member that is no list */
             fed = at = close;
     }
     if (!s->done)

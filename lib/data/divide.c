@@ -72,9 +72,9 @@ typedef struct allotment { /* over the strata so far */
     double given[AC_DIVIDE_MAX_PARTS];
 } allotment;
 
-/* How many of the stratum's n items each part gets: its share rounded down, and one more for the parts that lag most over
- * the strata so far, this one included. Lags are compared in millionths: rounding of n * fraction must not decide, on
- * any platform. */
+/* How many of the stratum's n items each part gets: its share rounded down, and one more for the parts that lag most
+ * over the strata so far, this one included. Lags are compared in millionths: rounding of n * fraction must not decide,
+ * on any platform. */
 static void allot(allotment *a, size_t n, size_t count[AC_DIVIDE_MAX_PARTS])
 {
     bool may_round_up[AC_DIVIDE_MAX_PARTS];
