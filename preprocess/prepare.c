@@ -2,7 +2,9 @@
 #include "preprocess/prepare.h"
 #include "anyclass/divide.h"
 #include <assert.h>
+#include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 static const prepare_command *const commands[] = {
 #define ROW(name, text) &prepare_##name,
@@ -49,6 +51,22 @@ ac_status prepare_make_folder(const char *folder, bool dry_run)
 {
     ac_status status = ac_path_check_writable(folder);
     return status == AC_OK && !dry_run ? ac_path_make_folders(folder) : status;
+}
+
+ac_status prepare_folder_of(const char *path, char folder[AC_PATH_BYTES])
+{
+    ac_status status = ac_path_join(folder, "", path);
+    char *slash = strrchr(folder, '/');
+    if (slash)
+        slash[slash == folder] = 0;
+    else
+        strcpy(folder, ".");
+    return status;
+}
+
+ac_status prepare_remove_old(const char *path)
+{
+    return unlink(path) == 0 || errno == ENOENT ? AC_OK : ac_error_errno("%s: cannot be replaced", path);
 }
 
 ac_status prepare_fractions(const ac_double_list *given, double fraction[AC_N_SPLITS])

@@ -87,15 +87,10 @@ static ac_status find_table(chest_job *job)
         return ac_error_errno("--ann_root %s", root);
     if (S_ISDIR(info.st_mode)) {
         AC_TRY(ac_chest_find_table(root, job->table_path));
-        snprintf(job->folder, sizeof job->folder, "%s", root);
+        AC_TRY(ac_path_join(job->folder, "", root));
     } else {
         AC_TRY(ac_path_join(job->table_path, "", root));
-        snprintf(job->folder, sizeof job->folder, "%s", root);
-        char *slash = strrchr(job->folder, '/');
-        if (slash)
-            slash[slash == job->folder] = 0;
-        else
-            strcpy(job->folder, ".");
+        AC_TRY(prepare_folder_of(root, job->folder));
     }
     if (job->config->output)
         AC_TRY(ac_path_join(job->folder, "", job->config->output));
@@ -222,17 +217,30 @@ out:
     return status;
 }
 
-static ac_status write_list(const chest_job *job, int part)
+static ac_status write_list(const chest_job *job, int part, ac_file *file)
 {
     ac_status status = AC_OK;
-    ac_file file = {0};
-    AC_TRY(ac_file_create(&file, job->path[part]));
+    AC_TRY(ac_file_create(file, job->path[part]));
     for (size_t i = 0; i < job->n; i++)
         if (job->part[job->order[i]] == part)
-            AC_TRY(ac_file_printf(&file, "%s\n", ac_dataset_name(&job->table.rows, job->order[i])));
-    AC_TRY(ac_file_commit(&file));
+            AC_TRY(ac_file_printf(file, "%s\n", ac_dataset_name(&job->table.rows, job->order[i])));
 out:
-    ac_file_discard(&file);
+    return status;
+}
+
+static ac_status write_lists(const chest_job *job)
+{
+    ac_status status = AC_OK;
+    ac_file file[AC_N_SPLITS] = {0};
+    for (int part = 0; part < AC_N_SPLITS; part++)
+        AC_TRY(write_list(job, part, &file[part]));
+    for (int part = 0; part < AC_N_SPLITS; part++)
+        AC_TRY(prepare_remove_old(job->path[part]));
+    for (int part = 0; part < AC_N_SPLITS; part++)
+        AC_TRY(ac_file_commit(&file[part]));
+out:
+    for (int part = 0; part < AC_N_SPLITS; part++)
+        ac_file_discard(&file[part]);
     return status;
 }
 
@@ -314,8 +322,8 @@ static ac_status run_job(chest_job *job)
     AC_TRY(job->config->official ? divide_official(job) : divide_all(job));
     for (int part = 0; part < AC_N_SPLITS; part++)
         AC_TRY(summarise(job, part));
-    for (int part = 0; part < AC_N_SPLITS && !job->config->common.dry_run; part++)
-        AC_TRY(write_list(job, part));
+    if (!job->config->common.dry_run)
+        AC_TRY(write_lists(job));
 out:
     return status;
 }

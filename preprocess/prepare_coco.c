@@ -3,6 +3,7 @@
 #include "preprocess/prepare_coco.h"
 #include "anyclass/alloc.h"
 #include "anyclass/json.h"
+#include "anyclass/log.h"
 #include <inttypes.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -85,6 +86,16 @@ ac_status coco_rewrite_check_outputs(const coco_rewrite *r, bool overwrite)
     }
 out:
     return status;
+}
+
+void coco_rewrite_log_dry_run(const coco_rewrite *r)
+{
+    for (size_t p = 0; p < r->n_outputs; p++) {
+        size_t n = 0;
+        for (size_t i = 0; i < r->n_images; i++)
+            n += r->output_of[i] == p;
+        ac_log(AC_LOG_INFO, "%s: %zu images", r->output[p].path, n);
+    }
 }
 
 enum { MAX_EDITS = 3, EDIT_BYTES = 32 };
@@ -270,6 +281,8 @@ ac_status coco_rewrite_write(coco_rewrite *r)
     AC_TRY(write_list(r, AC_COCO_IMAGES));
     AC_TRY(write_list(r, AC_COCO_ANNOTATIONS));
     AC_TRY(write_list(r, AC_COCO_CATEGORIES));
+    for (size_t p = 0; p < r->n_outputs; p++)
+        AC_TRY(prepare_remove_old(r->output[p].path));
     for (size_t p = 0; p < r->n_outputs; p++)
         AC_TRY(ac_file_commit(&r->output[p].file));
 out:

@@ -38,6 +38,8 @@ ac_status coco_rewrite_add_outputs(coco_rewrite *r, size_t n);
 void coco_rewrite_close(coco_rewrite *r);
 /* No output may be there (without `overwrite`), and none may be an input. */
 ac_status coco_rewrite_check_outputs(const coco_rewrite *r, bool overwrite);
+/* What --dry_run says. */
+void coco_rewrite_log_dry_run(const coco_rewrite *r);
 /* Write the outputs, each complete or absent. Records keep their bytes but for ids and file names that change. */
 ac_status coco_rewrite_write(coco_rewrite *r);
 

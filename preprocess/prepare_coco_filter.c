@@ -143,8 +143,10 @@ static ac_status run_filter(ac_run *run, const void *config)
     AC_TRY(choose(c, &r));
     AC_TRY(name_outputs(c, &r));
     AC_TRY(prepare_make_folder(c->output, c->common.dry_run));
-    if (c->common.dry_run)
+    if (c->common.dry_run) {
+        coco_rewrite_log_dry_run(&r);
         goto out;
+    }
     AC_TRY(coco_rewrite_write(&r));
     log_summary(&r);
 out:

@@ -235,8 +235,10 @@ static ac_status run_split(ac_run *run, const void *config)
     AC_TRY(name_outputs(c, &r));
     AC_TRY(divide(c, &r));
     AC_TRY(prepare_make_folder(c->output, c->common.dry_run));
-    if (c->common.dry_run)
+    if (c->common.dry_run) {
+        coco_rewrite_log_dry_run(&r);
         goto out;
+    }
     AC_TRY(coco_rewrite_write(&r));
     for (int p = 0; p < AC_N_SPLITS; p++)
         ac_log(AC_LOG_INFO, "%s: %zu images (%.2f %%), %zu annotations", r.output[p].path, r.output[p].n_images,

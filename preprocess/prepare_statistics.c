@@ -168,8 +168,12 @@ out:
 static ac_status begin(const statistics_config *c, ac_manifest *manifest)
 {
     ac_status status = AC_OK;
-    if (c->output)
+    char folder[AC_PATH_BYTES];
+    if (c->output) {
         AC_TRY(prepare_check_output(c->output, c->overwrite));
+        AC_TRY(prepare_folder_of(c->output, folder));
+        AC_TRY(prepare_make_folder(folder, c->common.dry_run));
+    }
     AC_TRY(ac_manifest_load(c->data_root, ac_split_name((ac_split)c->split), manifest));
     if (manifest->n_samples == 0)
         AC_TRY(ac_error(AC_ERR_DATA, "%s: %s holds no image", c->data_root, manifest->split));

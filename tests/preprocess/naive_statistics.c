@@ -12,7 +12,8 @@ int main(int argc, char **argv)
     uint8_t *pixels = NULL;
     long double mean[3] = {0}, spread[3] = {0};
     char text[AC_NUMBER_BYTES];
-    if (argc != 3 || ac_store_open(argv[1], argv[2], &store) != AC_OK || ac_malloc(store.image_bytes, 1, &pixels) != AC_OK)
+    if (argc != 3 || ac_store_open(argv[1], argv[2], &store) != AC_OK ||
+        ac_malloc(store.image_bytes, 1, &pixels) != AC_OK)
         return 1;
     long double n = (long double)store.n_samples * (long double)(store.image_bytes / 3);
     for (int pass = 0; pass < 2; pass++)
