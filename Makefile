@@ -19,29 +19,37 @@ PKG_LIBS   = $(eval PKG_LIBS := $(shell $(PKG_CONFIG) --libs $(LIBRARIES)))$(PKG
 # no-math-errno and no-trapping-math change no result: they let loops with sqrt and conditions become vector code
 SANITIZE_asan := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -O1 -DAC_NO_TARGET_CLONES
 SANITIZE_tsan := -fsanitize=thread -O1 -DAC_NO_TARGET_CLONES
+SANITIZE_fuzz := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -O1 -DAC_NO_TARGET_CLONES
+OPENMP    := $(if $(filter fuzz,$(VARIANT)),,-fopenmp)
 ALL_CFLAGS = -std=c11 -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE -DAC_VERSION='"$(VERSION)"' -Iinclude -Ilib -I. \
-             $(WARNINGS) -fno-math-errno -fno-trapping-math -fopenmp $(PKG_CFLAGS) $(CFLAGS) $(SANITIZE_$(VARIANT))
+             $(WARNINGS) -fno-math-errno -fno-trapping-math $(OPENMP) $(PKG_CFLAGS) $(CFLAGS) $(SANITIZE_$(VARIANT))
 ALL_LIBS   = $(PKG_LIBS) -ldnnl -lm -lpthread
 
 PROGRAMS  := $(patsubst %/main.c,%,$(wildcard preprocess/main.c train/main.c infer/main.c evaluate/main.c))
 LIB_SRC   := $(sort $(wildcard lib/*/*.c lib/*/*/*.c))
 PROG_SRC  := $(filter-out %/main.c,$(sort $(wildcard $(PROGRAMS:%=%/*.c))))
 TEST_PARTS := tests/demo/scene.c
-TEST_SRC  := $(filter-out $(TEST_PARTS),$(sort $(wildcard tests/*/*.c)))
+FUZZ_SRC  := $(sort $(wildcard tests/fuzz/*.c))
+TEST_SRC  := $(filter-out $(TEST_PARTS) $(FUZZ_SRC),$(sort $(wildcard tests/*/*.c)))
 BENCH_SRC := $(sort $(wildcard bench/*.c))
 LIB       := $(BUILD)/libanyclass.a
 BINS      := $(PROGRAMS:%=$(BIN)/anyclass-%)
 TEST_BINS := $(TEST_SRC:%.c=$(BUILD)/%)
 BENCH_BINS := $(BENCH_SRC:%.c=$(BUILD)/%)
-OBJS      := $(patsubst %.c,$(BUILD)/%.o,$(LIB_SRC) $(PROG_SRC) $(PROGRAMS:%=%/main.c) $(TEST_SRC) $(TEST_PARTS) $(BENCH_SRC))
+FUZZ_BINS := $(FUZZ_SRC:%.c=$(BUILD)/%)
+FUZZ_TARGETS ?= $(filter-out seeds,$(FUZZ_SRC:tests/fuzz/%.c=%))
+FUZZ_LIB  := $(BUILD)/libparsers.a
+FUZZ_LIB_SRC := $(filter lib/core/% lib/image/% lib/data/% lib/hdf5/%,$(LIB_SRC))
+OBJS      := $(patsubst %.c,$(BUILD)/%.o,$(LIB_SRC) $(PROG_SRC) $(PROGRAMS:%=%/main.c) $(TEST_SRC) $(TEST_PARTS) $(BENCH_SRC) $(FUZZ_SRC))
 
 DEBIAN_PACKAGES := gcc make pkg-config perl openmpi-bin libopenmpi-dev libhdf5-dev libjpeg62-turbo-dev libpng-dev \
                    libdnnl-dev libyajl-dev libxxhash-dev libzip-dev
+FUZZ_PACKAGES   := clang libclang-rt-dev
 
 .DELETE_ON_ERROR:
 .SECONDARY:
 .PHONY: all programs tests benches help info need-deps deps demo check check-run check-asan asan tsan lint format install \
-        headers-alone bench clean
+        headers-alone bench fuzz fuzz-run clean
 
 all: need-deps
 	@$(MAKE) --no-print-directory programs
@@ -96,6 +104,22 @@ check-run: tests
 asan tsan: need-deps ## build and run the tests with AddressSanitizer + UBSan / ThreadSanitizer
 	@$(MAKE) --no-print-directory VARIANT=$@ check-run
 
+fuzz: need-deps ## libFuzzer on every parser (installs clang); findings in build/fuzz/found
+	@echo 'int LLVMFuzzerTestOneInput(void) { return 0; }' | clang -fsanitize=fuzzer -x c - -o /dev/null 2>/dev/null || \
+	  $(MAKE) --no-print-directory deps DEBIAN_PACKAGES='$(FUZZ_PACKAGES)'
+	@$(MAKE) --no-print-directory VARIANT=fuzz CC=clang fuzz-run
+
+fuzz-run: $(FUZZ_BINS)
+	@BUILD=$(BUILD) FUZZ_RUNS=$(FUZZ_RUNS) FUZZ_SEED=$(FUZZ_SEED) tests/fuzz/run $(FUZZ_TARGETS)
+
+$(FUZZ_LIB): $(FUZZ_LIB_SRC:%.c=$(BUILD)/%.o)
+	@rm -f $@
+	ar rcs $@ $^
+
+# a target has no main: libFuzzer brings it
+$(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(FUZZ_LIB)
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) $(if $(filter seeds,$*),,-fsanitize=fuzzer) $^ $(PKG_LIBS) -lm -lpthread -o $@
+
 headers-alone: $(patsubst include/%.h,$(BUILD)/alone/%.ok,$(wildcard include/anyclass/*.h))
 $(BUILD)/alone/%.ok: include/%.h
 	@mkdir -p $(@D)
@@ -106,7 +130,7 @@ bench: need-deps ## speed against peers (needs Python with torch: bench/README.m
 	@bench/run.sh
 
 lint: ## static analysis and script checks
-	@bash -n $$(git ls-files '*.sh' '*.t' tests/run tests/exec .ci/run)
+	@bash -n $$(git ls-files '*.sh' '*.t' tests/run tests/exec tests/fuzz/run .ci/run)
 	@command -v cppcheck >/dev/null || { echo "make lint needs cppcheck (apt-get install cppcheck)" >&2; exit 1; }
 	cppcheck --quiet --std=c11 --enable=warning,portability --inline-suppr --error-exitcode=1 \
 	  --suppress=internalAstError -Iinclude -Ilib lib $(PROGRAMS)
@@ -130,6 +154,7 @@ info: ## what this build uses
 help: ## this list
 	@awk -F':.*## ' '/^[a-z -]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' Makefile
 	@echo "  variables: CC CFLAGS PREFIX DESTDIR VARIANT=release|asan|tsan TESTS='tests/core/*'"
+	@echo "  make fuzz: FUZZ_RUNS=20000 FUZZ_SEED=1 (0: another each time) FUZZ_TARGETS='$(FUZZ_TARGETS)'"
 
 clean: ## remove build/ and bin/
 	rm -rf build bin

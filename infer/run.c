@@ -98,7 +98,7 @@ static ac_status open_job(job *j)
     AC_TRY(ac_plan_bind(j->plan, NULL));
     AC_TRY(ac_malloc((size_t)j->slice_n * j->info.n_classes, sizeof *j->logits, &j->logits));
     AC_TRY(ac_loader_create(&(ac_loader_config){.store = j->store, .global_batch = c->batch_size, .slice_first = j->slice_first,
-                                                .slice_n = j->slice_n}, &j->loader));
+                                                .slice_n = j->slice_n, .n_sharing = j->run->n_local}, &j->loader));
 out:
     return status;
 }

@@ -103,6 +103,7 @@ static ac_status check_meta(const split_job *job, size_t index, const ac_shard *
     if (memcmp(shard->mean, meta->mean, sizeof meta->mean) != 0 || memcmp(shard->std, meta->std, sizeof meta->std) != 0)
         return differs(shard, "--mean or --std");
     bool same = shard->n_classes == meta->n_classes && strcmp(shard->source, meta->source) == 0 &&
+                strcmp(shard->dataset, meta->dataset) == 0 &&
                 strcmp(shard->split, meta->split) == 0 && shard->index == index && shard->n_shards == job->n_shards &&
                 shard->image_size_px == meta->image_size_px;
     for (size_t c = 0; same && c < meta->n_classes; c++)
@@ -144,7 +145,7 @@ static ac_status check_rejected(const split_job *job, size_t n_before, bool *sam
     *same = true;
     if (job->n_rejected == n_before)
         return AC_OK;
-    AC_TRY(ac_malloc((size_t)job->meta.image_size_px * (size_t)job->meta.image_size_px, 3, &pixels));
+    AC_TRY(ac_malloc(preprocess_image_bytes(job), 1, &pixels));
     for (size_t i = n_before; i < job->n_rejected && *same; i++) {
         AC_TRY(preprocess_read_image(job, &tools, (size_t)job->rejected[i].sample, pixels, reason));
         *same = strcmp(reason, job->rejected[i].reason) == 0;
@@ -195,14 +196,13 @@ static ac_status examine(split_job *job, size_t index, bool quick)
         return AC_OK;
     }
     AC_TRY(status);
+    record.hash = shard.hash;
     record.n = (int64_t)shard.n;
     record.n_rejected = (int64_t)shard.n_rejected;
     AC_TRY(check_meta(job, index, &shard));
     AC_TRY(check_samples(job, index, &shard));
     if (!quick)
         AC_TRY(check_whole(job, path, n_before, &good));
-    if (good && !quick)
-        AC_TRY(ac_hash_file(path, &record.hash));
     if (good)
         AC_TRY(preprocess_add_record(job, &record));
     else

@@ -95,8 +95,9 @@ static void list_shards(const split_job *job, ac_manifest *manifest)
 ac_status preprocess_finish(split_job *job)
 {
     ac_status status = AC_OK;
-    char split[8];
+    char split[8], dataset[16];
     ac_manifest manifest = {.split = split,
+                            .dataset = dataset,
                             .source = job->dataset.source,
                             .options = job->options,
                             .class_name = job->dataset.class_name,
@@ -105,6 +106,7 @@ ac_status preprocess_finish(split_job *job)
                             .image_size_px = job->meta.image_size_px,
                             .n_shards = job->n_shards};
     snprintf(split, sizeof split, "%s", job->meta.split);
+    snprintf(dataset, sizeof dataset, "%s", job->meta.dataset);
     memcpy(manifest.mean, job->meta.mean, sizeof manifest.mean);
     memcpy(manifest.std, job->meta.std, sizeof manifest.std);
     if (job->n_records != job->n_shards)

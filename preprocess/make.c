@@ -4,7 +4,6 @@
 #include "preprocess/steps.h"
 #include <errno.h>
 #include <omp.h>
-#include <stdatomic.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -66,105 +65,122 @@ void preprocess_release_tools(image_tools *tools)
     *tools = (image_tools){0};
 }
 
-/* Rank 0 shows its own pace as that of all. */
-static void show_progress(split_job *job, size_t n_done)
+ac_status preprocess_reserve_pixels(split_job *job, size_t n)
 {
-    if (job->n_mine)
-        ac_progress_update(&job->progress, (uint64_t)((double)n_done / (double)job->n_mine * (double)job->n_to_make),
-                           NULL);
+    if (n <= job->pixels_capacity)
+        return AC_OK;
+    ac_free(job->pixels);
+    job->pixels = NULL;
+    job->pixels_capacity = 0;
+    ac_status status = ac_malloc(n, preprocess_image_bytes(job), &job->pixels);
+    if (status == AC_OK)
+        job->pixels_capacity = n;
+    return status;
 }
 
-typedef struct batch { /* the images of one shard while threads decode them */
-    split_job *job;
-    size_t first;
-    char (*reason)[REASON_BYTES];
-    atomic_size_t n_done;
-    atomic_bool failed;
-    ac_status status; /* of the first failure */
-    char text[AC_ERROR_TEXT_BYTES];
-} batch;
-
-static void read_one(batch *b, image_tools *tools, size_t i)
-{
-    size_t image_bytes = (size_t)b->job->meta.image_size_px * (size_t)b->job->meta.image_size_px * 3;
-    if (atomic_load(&b->failed))
-        return;
-    ac_status status =
-        preprocess_read_image(b->job, tools, b->first + i, b->job->pixels + i * image_bytes, b->reason[i]);
-    if (status != AC_OK && !atomic_exchange(&b->failed, true)) {
-        b->status = status;
-        snprintf(b->text, sizeof b->text, "%s", ac_error_text());
-    }
-    size_t n_done = atomic_fetch_add(&b->n_done, 1) + 1;
-    if (omp_get_thread_num() == 0)
-        show_progress(b->job, b->job->n_mine_done + n_done);
-}
-
-/* Decode samples [first, first + n) into job->pixels; reason[i] is empty for good ones. */
-static ac_status read_images(split_job *job, size_t first, size_t n, char (*reason)[REASON_BYTES])
-{
-    batch b = {.job = job, .first = first, .reason = reason};
-#pragma omp parallel
-    {
-        image_tools tools = {0};
-#pragma omp for schedule(dynamic, 1)
-        for (size_t i = 0; i < n; i++)
-            read_one(&b, &tools, i);
-        preprocess_release_tools(&tools);
-    }
-    return b.status == AC_OK ? AC_OK : ac_error(b.status, "%s", b.text);
-}
-
-/* Sort the images [first, first + n) into good ones, moved together in job->pixels, and rejected ones. */
-static ac_status sort_out(split_job *job, size_t first, size_t n, char (*reason)[REASON_BYTES], const char **names,
-                          uint8_t *labels, const char **rejected, ac_shard_content *content)
+ac_status preprocess_batch_begin(image_batch *b, split_job *job, size_t shard)
 {
     ac_status status = AC_OK;
-    size_t m = job->dataset.n_classes,
-           image_bytes = (size_t)job->meta.image_size_px * (size_t)job->meta.image_size_px * 3;
-    *content = (ac_shard_content){.names = names, .labels = labels, .images = job->pixels, .rejected = rejected};
-    for (size_t i = 0; i < n; i++) {
-        const char *name = ac_dataset_name(&job->dataset, first + i);
-        if (reason[i][0]) {
-            AC_TRY(preprocess_add_rejected(job, first + i, reason[i]));
+    memset(b, 0, sizeof *b);
+    b->job = job;
+    b->n = preprocess_shard_range(job, shard, &b->first);
+    AC_TRY(preprocess_reserve_pixels(job, b->n));
+    b->pixels = job->pixels;
+    AC_TRY(ac_calloc(b->n, sizeof *b->reason, &b->reason));
+out:
+    return status;
+}
+
+void preprocess_batch_end(image_batch *b)
+{
+    ac_free(b->reason);
+}
+
+void preprocess_batch_fail(image_batch *b, ac_status status, const char *text)
+{
+    if (atomic_exchange(&b->failed, true))
+        return;
+    b->status = status;
+    snprintf(b->text, sizeof b->text, "%s", text);
+}
+
+static void read_one(image_batch *b, image_tools *tools, size_t i)
+{
+    ac_status status = preprocess_read_image(b->job, tools, b->first + i, b->pixels + i * preprocess_image_bytes(b->job),
+                                             b->reason[i]);
+    if (status != AC_OK)
+        preprocess_batch_fail(b, status, ac_error_text());
+    atomic_fetch_add(&b->n_done, 1);
+}
+
+size_t preprocess_batch_read(image_batch *b)
+{
+    size_t n_read = 0;
+#pragma omp parallel reduction(+ : n_read)
+    {
+        image_tools tools = {0};
+        while (!atomic_load(&b->failed)) {
+            size_t i = atomic_fetch_add(&b->next, 1);
+            if (i >= b->n)
+                break;
+            read_one(b, &tools, i);
+            n_read++;
+            if (omp_get_thread_num() == 0 && b->poll)
+                b->poll(b->context);
+        }
+        preprocess_release_tools(&tools);
+    }
+    return n_read;
+}
+
+/* Sort the images into good ones, moved together in the batch's pixels, and rejected ones. */
+static ac_status sort_out(image_batch *b, const char **names, uint8_t *labels, const char **rejected,
+                          ac_shard_content *content)
+{
+    ac_status status = AC_OK;
+    split_job *job = b->job;
+    size_t m = job->dataset.n_classes, image_bytes = preprocess_image_bytes(job);
+    *content = (ac_shard_content){.names = names, .labels = labels, .images = b->pixels, .rejected = rejected};
+    for (size_t i = 0; i < b->n; i++) {
+        const char *name = ac_dataset_name(&job->dataset, b->first + i);
+        if (b->reason[i][0]) {
+            AC_TRY(preprocess_add_rejected(job, b->first + i, b->reason[i]));
             rejected[2 * content->n_rejected] = name;
-            rejected[2 * content->n_rejected + 1] = reason[i];
+            rejected[2 * content->n_rejected + 1] = b->reason[i];
             content->n_rejected++;
             continue;
         }
         names[content->n] = name;
-        memcpy(labels + content->n * m, job->dataset.label + (first + i) * m, m);
+        memcpy(labels + content->n * m, job->dataset.label + (b->first + i) * m, m);
         if (content->n != i)
-            memcpy(job->pixels + content->n * image_bytes, job->pixels + i * image_bytes, image_bytes);
+            memcpy(b->pixels + content->n * image_bytes, b->pixels + i * image_bytes, image_bytes);
         content->n++;
     }
 out:
     return status;
 }
 
-ac_status preprocess_make_shard(split_job *job, size_t shard)
+ac_status preprocess_batch_write(image_batch *b, size_t shard)
 {
     ac_status status = AC_OK;
-    size_t first, n = preprocess_shard_range(job, shard, &first);
-    char(*reason)[REASON_BYTES] = NULL, path[AC_PATH_BYTES];
+    split_job *job = b->job;
+    char path[AC_PATH_BYTES];
     const char **names = NULL, **rejected = NULL;
     uint8_t *labels = NULL;
     ac_shard_content content;
     shard_record record = {.shard = (int64_t)shard};
-    AC_TRY(ac_calloc(n, sizeof *reason, &reason));
-    AC_TRY(ac_calloc(n, sizeof *names, &names));
-    AC_TRY(ac_calloc(2 * n, sizeof *rejected, &rejected));
-    AC_TRY(ac_calloc(n * job->dataset.n_classes, 1, &labels));
-    AC_TRY(read_images(job, first, n, reason));
-    AC_TRY(sort_out(job, first, n, reason, names, labels, rejected, &content));
+    if (b->status != AC_OK)
+        return ac_error(b->status, "%s", b->text);
+    AC_TRY(ac_calloc(b->n, sizeof *names, &names));
+    AC_TRY(ac_calloc(2 * b->n, sizeof *rejected, &rejected));
+    AC_TRY(ac_calloc(b->n * job->dataset.n_classes, 1, &labels));
+    AC_TRY(sort_out(b, names, labels, rejected, &content));
     AC_TRY(preprocess_shard_path(job, shard, path));
     AC_TRY(ac_shard_write(path, &job->meta, shard, job->n_shards, &content, &record.hash));
     record.n = (int64_t)content.n;
     record.n_rejected = (int64_t)content.n_rejected;
     AC_TRY(preprocess_add_record(job, &record));
-    job->n_mine_done += n;
 out:
-    ac_free(reason);
     ac_free(names);
     ac_free(rejected);
     ac_free(labels);

@@ -11,6 +11,12 @@ size_t preprocess_shard_range(const split_job *job, size_t shard, size_t *first)
     return job->dataset.n_samples - *first < size ? job->dataset.n_samples - *first : size;
 }
 
+size_t preprocess_image_bytes(const split_job *job)
+{
+    size_t side = (size_t)job->meta.image_size_px;
+    return side * side * 3;
+}
+
 ac_status preprocess_shard_path(const split_job *job, size_t shard, char path[AC_PATH_BYTES])
 {
     char file[64];

@@ -25,6 +25,7 @@ static ac_status read_annotations(split_job *job)
     AC_TRY(ac_dataset_read(&options, &job->dataset));
     AC_TRY(describe_options(c, &job->options));
     job->meta = (ac_shard_meta){.split = ac_split_name(job->split),
+                                .dataset = options.kind,
                                 .source = job->dataset.source,
                                 .options = job->options,
                                 .class_name = job->dataset.class_name,
@@ -92,61 +93,6 @@ out:
     return status;
 }
 
-/* The shards that are missing, dealt out in turn; `mine` keeps those of this rank. */
-static ac_status deal_shards(split_job *job, size_t **mine, size_t *n_mine)
-{
-    ac_status status = AC_OK;
-    size_t next = 0, n_missing = 0, first;
-    AC_TRY(ac_malloc(job->n_shards, sizeof **mine, mine));
-    for (size_t shard = 0; shard < job->n_shards; shard++) {
-        if (next < job->n_records && (size_t)job->record[next].shard == shard) {
-            next++;
-            continue;
-        }
-        size_t n = preprocess_shard_range(job, shard, &first);
-        job->n_to_make += n;
-        if (n_missing++ % (size_t)job->size == (size_t)job->rank) {
-            (*mine)[(*n_mine)++] = shard;
-            job->n_mine += n;
-        }
-    }
-    if (next > 0)
-        ac_log(AC_LOG_INFO, "%s: %zu of %zu shards are complete already", job->meta.split, next, job->n_shards);
-    if (n_missing > 0 && n_missing < (size_t)job->size)
-        ac_log(AC_LOG_INFO, "%s: %zu shards to make on %d ranks: a smaller --shard_size would give all of them work",
-               job->meta.split, n_missing, job->size);
-out:
-    return status;
-}
-
-static ac_status make_missing(split_job *job)
-{
-    ac_status status = AC_OK;
-    size_t *mine = NULL, n_mine = 0, first, most = 0;
-    stop_call stop;
-    status = deal_shards(job, &mine, &n_mine);
-    for (size_t i = 0; status == AC_OK && i < n_mine; i++) {
-        size_t n = preprocess_shard_range(job, mine[i], &first);
-        most = n > most ? n : most;
-    }
-    if (status == AC_OK)
-        status = ac_malloc(most, (size_t)job->meta.image_size_px * (size_t)job->meta.image_size_px * 3, &job->pixels);
-    AC_TRY(ac_comm_agree(job->comm, status));
-    AC_TRY(preprocess_stop_begin(&stop, job->comm));
-    ac_progress_begin(&job->progress, job->meta.split, "images", job->n_to_make);
-    for (size_t i = 0; i < n_mine && status == AC_OK && !preprocess_stop_heard(&stop); i++)
-        status = preprocess_make_shard(job, mine[i]);
-    ac_status called = status == AC_OK ? AC_OK : preprocess_stop_call(&stop), ended = preprocess_stop_end(&stop);
-    AC_TRY(ac_comm_agree(job->comm, status != AC_OK ? status : called != AC_OK ? called : ended));
-    if (job->n_to_make) {
-        ac_progress_update(&job->progress, job->n_to_make, NULL);
-        ac_progress_end(&job->progress);
-    }
-out:
-    ac_free(mine);
-    return status;
-}
-
 static void log_dry_run(const split_job *job)
 {
     double mebibytes = (double)job->meta.image_size_px * job->meta.image_size_px * 3 / 1048576;
@@ -171,7 +117,7 @@ static ac_status run_steps(split_job *job)
     if (job->rank == 0)
         status = preprocess_remove_parts(job);
     AC_TRY(ac_comm_agree(job->comm, status));
-    AC_TRY(make_missing(job));
+    AC_TRY(preprocess_make_missing(job));
     AC_TRY(preprocess_share_records(job));
     if (job->rank == 0)
         status = preprocess_finish(job);

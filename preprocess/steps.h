@@ -1,5 +1,5 @@
 /* What the steps of anyclass-preprocess share. A split goes through: annotations and image folder (split.c), what the
- * output folder holds already (existing.c, lock.c), pixels to shards (make.c, stop.c), rejected.csv and manifest
+ * output folder holds already (existing.c, lock.c), pixels to shards (deal.c, make.c), rejected.csv and manifest
  * (finish.c). verify.c re-reads what is there. */
 #ifndef ANYCLASS_PREPROCESS_STEPS_H
 #define ANYCLASS_PREPROCESS_STEPS_H
@@ -10,6 +10,7 @@
 #include "anyclass/log.h"
 #include "anyclass/program.h"
 #include "anyclass/shard.h"
+#include <stdatomic.h>
 
 enum { REASON_BYTES = 240 };
 
@@ -47,9 +48,10 @@ typedef struct split_job { /* one split on one rank */
     size_t n_records, n_shared_records, record_capacity;
     rejected_image *rejected; /* of the shards in `record`, likewise */
     size_t n_rejected, n_shared_rejected, rejected_capacity;
-    uint8_t *pixels; /* [samples of a shard, S, S, 3] */
+    uint8_t *pixels; /* [pixels_capacity, S, S, 3]: of the shard that is made */
+    size_t pixels_capacity;
     ac_progress progress;
-    size_t n_mine, n_mine_done, n_to_make; /* images: this rank's share, its done ones, all ranks' */
+    size_t n_to_make; /* images in the shards that are missing */
 } split_job;
 
 typedef struct image_tools { /* what one thread needs to decode; zeroed at first */
@@ -61,6 +63,8 @@ typedef struct image_tools { /* what one thread needs to decode; zeroed at first
 
 /* Samples [*first, *first + n) of the annotation list belong to `shard`; returns n. */
 size_t preprocess_shard_range(const split_job *job, size_t shard, size_t *first);
+/* Bytes of one image, S * S * 3. */
+size_t preprocess_image_bytes(const split_job *job);
 ac_status preprocess_shard_path(const split_job *job, size_t shard, char path[AC_PATH_BYTES]);
 ac_status preprocess_add_record(split_job *job, const shard_record *record);
 ac_status preprocess_add_rejected(split_job *job, size_t sample, const char *reason);
@@ -88,8 +92,35 @@ ac_status preprocess_remove_parts(const split_job *job);
 ac_status preprocess_read_image(const split_job *job, image_tools *tools, size_t sample, uint8_t *row,
                                 char reason[REASON_BYTES]);
 void preprocess_release_tools(image_tools *tools);
-/* Decode a shard's images in threads and write it; adds a record. */
-ac_status preprocess_make_shard(split_job *job, size_t shard);
+
+typedef struct image_batch { /* images of one shard while they are read, by threads here and perhaps by other ranks */
+    split_job *job;
+    size_t first, n;              /* samples [first, first + n) of the annotation list */
+    uint8_t *pixels;              /* [n, S, S, 3] */
+    char (*reason)[REASON_BYTES]; /* [n], empty for good images */
+    atomic_size_t next;           /* first image that nobody has taken yet; may pass n */
+    atomic_size_t n_done;
+    atomic_bool failed;
+    ac_status status; /* of the first failure, and its text */
+    char text[AC_ERROR_TEXT_BYTES];
+    void (*poll)(void *context); /* called by the main thread between two images; may be NULL */
+    void *context;
+} image_batch;
+/* Room for n images in job->pixels, whose content is lost. AC_ERR_MEMORY. */
+ac_status preprocess_reserve_pixels(split_job *job, size_t n);
+/* All images of a shard, none read yet; in job->pixels. AC_ERR_MEMORY. */
+ac_status preprocess_batch_begin(image_batch *batch, split_job *job, size_t shard);
+/* Read the images that nobody has taken, until none is left or a failure is noted in the batch; returns how many. */
+size_t preprocess_batch_read(image_batch *batch);
+/* Note a failure; the first one counts. Any thread. */
+void preprocess_batch_fail(image_batch *batch, ac_status status, const char *text);
+/* Write the shard when all images are read, and add its record; returns the batch's failure if it has one. */
+ac_status preprocess_batch_write(image_batch *batch, size_t shard);
+/* Safe after a failed begin. */
+void preprocess_batch_end(image_batch *batch);
+
+/* deal.c. Collective. Make the shards that have no record. */
+ac_status preprocess_make_missing(split_job *job);
 
 /* finish.c. Rank 0 calls it with every shard's record: rejected.csv always, the manifest when few enough are rejected.
  */
@@ -106,18 +137,6 @@ typedef struct split_lock {
 /* AC_ERR_IO when another process holds it. A file system without locks is no error. */
 ac_status preprocess_lock(const char *folder, ac_split split, split_lock *lock);
 void preprocess_unlock(split_lock *lock);
-
-/* stop.c. A rank that fails tells the others, which stop after the shard they are at. */
-typedef struct stop_call {
-    MPI_Comm comm;
-    int rank, size;
-    bool called;          /* by this rank */
-    MPI_Request *request; /* [size] */
-} stop_call;
-ac_status preprocess_stop_begin(stop_call *stop, MPI_Comm comm); /* collective */
-ac_status preprocess_stop_call(stop_call *stop);
-bool preprocess_stop_heard(const stop_call *stop);
-ac_status preprocess_stop_end(stop_call *stop); /* collective, whatever happened before */
 
 /* threads.c. Collective. How many threads this rank may use when nobody says: its share of the node's cores. */
 ac_status preprocess_count_threads(MPI_Comm comm, int *n_threads);

@@ -20,6 +20,7 @@ static ac_status compare(const ac_manifest *m, size_t k, const ac_shard *shard, 
         return mismatch(shard, "its number of samples differs");
     if (shard->image_size_px != m->image_size_px || strcmp(shard->options, m->options) != 0 ||
         strcmp(shard->split, m->split) != 0 || strcmp(shard->source, m->source) != 0 ||
+        strcmp(shard->dataset, m->dataset) != 0 ||
         memcmp(shard->mean, m->mean, sizeof m->mean) != 0 || memcmp(shard->std, m->std, sizeof m->std) != 0)
         return mismatch(shard, "its attributes differ");
     bool same = shard->n_classes == m->n_classes;
@@ -46,7 +47,6 @@ static ac_status verify_shard(const char *folder, const ac_manifest *m, size_t k
     ac_status status = AC_OK;
     char path[AC_PATH_BYTES];
     size_t n_failures;
-    ac_hash hash;
     ac_shard shard = {.fd = -1};
     bool logged = false;
     AC_TRY(ac_path_join(path, folder, m->shard[k].file));
@@ -55,9 +55,8 @@ static ac_status verify_shard(const char *folder, const ac_manifest *m, size_t k
     AC_TRY(status);
     AC_TRY(ac_shard_open(path, &shard));
     AC_TRY(compare(m, k, &shard, sum, class_count));
-    AC_TRY(ac_hash_file(path, &hash));
-    if (!ac_hash_equal(hash, m->shard[k].hash))
-        AC_TRY(ac_error(AC_ERR_DATA, "%s: the file's hash differs from the manifest's", path));
+    if (!ac_hash_equal(shard.hash, m->shard[k].hash))
+        AC_TRY(mismatch(&shard, "its hash differs"));
 out:
     if (status != AC_OK && !logged)
         ac_log_here(AC_LOG_ERROR, "%s", ac_error_text());

@@ -128,7 +128,8 @@ ac_status trainer_epoch(trainer *t, int64_t epoch, double *mean_loss)
     ac_plan_set_hooks(t->plan, &hooks);
     ac_plan_profile(t->plan, c->profile);
     ac_order_init(&order, (uint64_t)t->train.n_samples, (uint64_t)c->seed, (uint64_t)epoch, true);
-    AC_TRY(ac_loader_begin(t->loader, epoch, 0));
+    if (t->begun_epoch != epoch)
+        AC_TRY(ac_loader_begin(t->loader, epoch, 0));
     t->wait_s = t->exposed_s = 0;
     snprintf(label, sizeof label, "epoch %lld", (long long)epoch);
     ac_progress_begin(&progress, label, "images", (uint64_t)(n_steps * c->batch_size));
@@ -141,6 +142,10 @@ ac_status trainer_epoch(trainer *t, int64_t epoch, double *mean_loss)
             ac_log(AC_LOG_INFO, "epoch %lld step %lld/%lld: loss %.6f, learning rate %.3g", (long long)epoch, (long long)s + 1, (long long)n_steps, loss, rate);
     }
     ac_progress_end(&progress);
+    if (epoch + 1 < c->max_epochs) { /* the next epoch's first batches come while this one is validated */
+        AC_TRY(ac_loader_begin(t->loader, epoch + 1, 0));
+        t->begun_epoch = epoch + 1;
+    }
     *mean_loss = sum / (double)n_steps;
     ac_log(AC_LOG_DEBUG, "epoch %lld: %.2f s waiting for data, %.2f s for other ranks", (long long)epoch, t->wait_s, t->exposed_s);
     if (c->profile)

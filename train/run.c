@@ -12,6 +12,8 @@ static const ac_option options[] = {
     {.group = "Data", .name = "data_root", .type = AC_OPTION_STRING, O(data_root), .required = true, .unit = "FOLDER", .help = "Shards made by anyclass-preprocess, splits train and val."},
     {.name = "batch_size", .type = AC_OPTION_INT, O(batch_size), .fallback = "256", .min = 1, .max = 1e6, .help = "Images of one step over all ranks."},
     {.name = "n_workers", .type = AC_OPTION_INT, O(n_workers), .fallback = "1", .min = 1, .max = 256, .help = "Loader threads per rank."},
+    {.name = "prefetch_mib", .type = AC_OPTION_INT, O(prefetch_mib), .fallback = "0", .min = 0, .max = 1e6, .unit = "MIB",
+     .help = "Memory per rank for batches read ahead; 0: an eighth of what the machine has left, shared by its ranks, at most 1 GiB."},
     {.name = "flip", .type = AC_OPTION_FLAG, O(flip), .fallback = "true", .help = "Mirror half of the training images."},
     {.group = "Model and loss", .name = "model", .type = AC_OPTION_STRING, O(model), .fallback = "resnet50", .unit = "NAME", .help = "resnet18, resnet34, resnet50, resnet101 or resnet152."},
     {.name = "base_loss", .type = AC_OPTION_CHOICE, O(base_loss), .fallback = "bce", .choices = AC_BASE_LOSS_CHOICES, .help = "Loss of one class."},

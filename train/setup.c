@@ -81,8 +81,13 @@ static ac_status open_loaders(trainer *t)
     ac_status status = AC_OK;
     const train_config *c = t->config;
     ac_loader_config loader = {.store = &t->train, .seed = (uint64_t)c->seed, .shuffle = true, .global_batch = c->batch_size,
-                               .slice_first = t->slice_first, .slice_n = t->slice_n, .drop_last = true, .n_threads = (int)c->n_workers};
+                               .slice_first = t->slice_first, .slice_n = t->slice_n, .drop_last = true, .n_threads = (int)c->n_workers,
+                               .memory_bytes = (size_t)c->prefetch_mib << 20, .n_sharing = t->run->n_local};
+    size_t n_bytes;
     AC_TRY(ac_loader_create(&loader, &t->loader));
+    int64_t depth = ac_loader_depth(t->loader, &n_bytes);
+    ac_log(AC_LOG_INFO, "loader: %d thread%s, up to %lld batches ahead (%.0f MiB)", loader.n_threads, loader.n_threads == 1 ? "" : "s",
+           (long long)depth, (double)n_bytes / 1048576);
     loader.store = &t->val;
     loader.shuffle = loader.drop_last = false;
     loader.n_prefetch = 2;
@@ -172,6 +177,7 @@ ac_status trainer_open(trainer *t, ac_run *run, const train_config *config)
     bool same = false;
     ac_hash hash;
     memset(t, 0, sizeof *t);
+    t->begun_epoch = -1;
     t->config = config;
     t->run = run;
     AC_TRY(ac_comm_agree(run->comm, open_all(t)));

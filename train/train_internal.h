@@ -13,7 +13,7 @@
 typedef struct train_config {
     ac_common_config common;
     const char *data_root, *log_save_dir, *version_name, *model, *device, *checkpoint;
-    int64_t batch_size, max_epochs, n_threads, n_workers, seed, log_every, bucket_mib, max_steps;
+    int64_t batch_size, max_epochs, n_threads, n_workers, seed, log_every, bucket_mib, max_steps, prefetch_mib;
     int base_loss, optimizer, schedule;
     double focal_gamma, meta_loss_weight, meta_loss_beta, class_balancing_beta;
     double learning_rate, weight_decay, momentum, clip_norm, lr_decay, min_lr, warmup_start_factor;
@@ -44,6 +44,7 @@ typedef struct trainer {
     char *config_text;
     float *val_scores;          /* [n_val, M] logits, filled per epoch */
     double wait_s, exposed_s;
+    int64_t begun_epoch;        /* of which the loader brings batches already; -1: none */
 } trainer;
 
 /** Open data and device, build everything, load a checkpoint when asked. Collective. */

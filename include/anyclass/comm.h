@@ -21,6 +21,9 @@ AC_NODISCARD ac_status ac_comm_agree(MPI_Comm comm, ac_status mine);
 /** Turn an MPI error code into AC_ERR_SYNC with MPI's text; AC_OK for MPI_SUCCESS. Not collective. */
 AC_NODISCARD ac_status ac_comm_check(int mpi_error, const char *what);
 
+/** Ranks of `comm` on this machine, the caller counted. */
+AC_NODISCARD ac_status ac_comm_count_local(MPI_Comm comm, int *n_ranks);
+
 /** Size of an int count for MPI, refused with AC_ERR_RANGE when it does not fit. Not collective. */
 AC_NODISCARD ac_status ac_comm_count(size_t n, int *out);
 

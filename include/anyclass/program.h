@@ -8,6 +8,7 @@
 typedef struct ac_run { /* one run of a program */
     MPI_Comm comm;      /* its own, MPI_ERRORS_RETURN */
     int rank, size;
+    int n_local;        /* ranks on this machine, this one counted */
     ac_options *options;
     bool go;            /* false: --help, --version or --dump_config was answered, nothing is left to do */
 } ac_run;

@@ -11,10 +11,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { AC_SHARD_FORMAT = 2 };
+enum { AC_SHARD_FORMAT = 3 };
 
 typedef struct ac_shard_meta { /* what all shards of a split share; strings borrowed */
     const char *split;         /* "train" | "val" | "test" */
+    const char *dataset;       /* kind of the data set, one of AC_DATASET_CHOICES */
     const char *source;        /* annotation file */
     const char *options;       /* preprocess options that decide the bytes, as JSON text */
     char *const *class_name;   /* [n_classes] */
@@ -37,7 +38,7 @@ char *ac_shard_file_name(char *out, size_t capacity, const char *split, size_t s
 
 /** Write one shard: under a temporary name, closed, re-opened and compared by hash, synced, renamed.
  * @param path       final name
- * @param[out] hash  of the file's bytes
+ * @param[out] hash  the seal's: it stands for all of the file, pixels included (docs/formats.md)
  * @return AC_ERR_IO with path and reason; nothing is left behind and an older file keeps its content. n may be 0. */
 AC_NODISCARD ac_status ac_shard_write(const char *path, const ac_shard_meta *meta, size_t shard, size_t n_shards,
                                       const ac_shard_content *content, ac_hash *hash);
@@ -46,6 +47,7 @@ typedef struct ac_shard { /* an open shard: everything but the pixels in memory,
                              taken) */
     char path[4096];
     int fd;
+    ac_hash hash;         /* the seal's, as the manifest holds it */
     size_t n;
     size_t n_classes;
     int image_size_px;
@@ -56,14 +58,14 @@ typedef struct ac_shard { /* an open shard: everything but the pixels in memory,
     char *name_pool;
     size_t *name_offset; /* [n + 1] */
     float mean[3], std[3];
-    char *split, *source, *options; /* as in ac_shard_meta */
+    char *split, *dataset, *source, *options; /* as in ac_shard_meta */
     uint64_t index, n_shards;       /* its place among the split's shards */
     size_t n_rejected;
     char *rejected_pool;
     size_t *rejected_offset; /* [2 * n_rejected + 1] name, reason, name, reason ... */
 } ac_shard;
 
-/** Open and check the parts that are read at once (labels, names, hashes: by their stored hash).
+/** Open and check all but the pixels (labels, names, hashes and HDF5's own structure, by the hashes in the shard's seal).
  * AC_ERR_IO; AC_ERR_DATA naming file and dataset: no shard, truncated, damaged, of another format version.
  * After a failure `out` is as after ac_shard_close(). */
 AC_NODISCARD ac_status ac_shard_open(const char *path, ac_shard *out);
@@ -83,13 +85,11 @@ AC_NODISCARD ac_status ac_shard_verify(const char *path, size_t *n_failures);
 typedef struct ac_manifest_entry {
     char file[256]; /* name in the manifest's folder */
     size_t n_samples;
-    ac_hash hash; /* of the file's bytes */
+    ac_hash hash; /* of the shard's seal */
 } ac_manifest_entry;
 
 typedef struct ac_manifest {
-    char *split;
-    char *source;
-    char *options; /* as in the shards */
+    char *split, *dataset, *source, *options; /* as in the shards */
     char **class_name;
     size_t n_classes;
     int64_t *class_count; /* [n_classes] images that show the class */

@@ -43,7 +43,8 @@ int ac_status_exit_code(ac_status status);
 const char *ac_status_word(ac_status status);
 
 /** Record why the calling thread fails and return `status`, so that `return ac_error(AC_ERR_IO, ...)` reads well.
- * Replaces what was recorded before. Cut at AC_ERROR_TEXT_BYTES - 1. One line, no final newline. Not collective. */
+ * Replaces what was recorded before. Cut at AC_ERROR_TEXT_BYTES - 1. One line, no final newline: control characters
+ * (a name out of a file may hold them) become '?'. Not collective. */
 ac_status ac_error(ac_status status, const char *format, ...) AC_PRINTF(2, 3);
 
 /** Like ac_error(), with ": " and the text of `errno` added; ENOMEM becomes AC_ERR_MEMORY, everything else AC_ERR_IO. */

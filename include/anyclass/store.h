@@ -62,7 +62,10 @@ typedef struct ac_loader_config {
     int64_t slice_n;
     bool drop_last;        /* training: a last, smaller batch is left out; otherwise its missing rows are padding */
     int n_threads;         /* 0 = 1 */
-    int n_prefetch;        /* batches in flight; 0 = 4 */
+    int n_prefetch;        /* batches in flight; 0: as many as fit into memory_bytes, 2 to 64 */
+    size_t memory_bytes;   /* for batches in flight; 0: an eighth of what the machine has left, shared by its ranks, at most
+                              1 GiB */
+    int n_sharing;         /* ranks on this machine; 0 = 1 */
 } ac_loader_config;
 
 typedef struct ac_loader ac_loader;
@@ -73,6 +76,8 @@ AC_NODISCARD ac_status ac_loader_create(const ac_loader_config *config, ac_loade
 void ac_loader_destroy(ac_loader *loader);
 /** Global steps per epoch under `config`. */
 int64_t ac_loader_steps_per_epoch(const ac_loader_config *config);
+/** Batches in flight at most, and the memory they take. */
+int64_t ac_loader_depth(const ac_loader *loader, size_t *n_bytes);
 /** Begin `epoch` at global step `first_step`; whatever was in flight is dropped. */
 AC_NODISCARD ac_status ac_loader_begin(ac_loader *loader, int64_t epoch, int64_t first_step);
 /** Next batch in order, valid until the next call; *batch = NULL at the end of the epoch.

@@ -191,7 +191,7 @@ ac_status ac_checkpoint_save(const char *path, const ac_checkpoint_info *info, c
     char part[AC_PATH_BYTES + 8];
     hid_t file = -1;
     snprintf(part, sizeof part, "%s.part", path);
-    AC_TRY(ac_hdf5_create(part, &file));
+    AC_TRY(ac_hdf5_create(part, 0, &file));
     AC_TRY(write_everything(file, info, params, optimizer));
     AC_TRY(ac_hdf5_close(&file, part));
     AC_TRY(check_file(part, params, optimizer));

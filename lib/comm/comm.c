@@ -43,6 +43,19 @@ out:
     return status;
 }
 
+ac_status ac_comm_count_local(MPI_Comm comm, int *n_ranks)
+{
+    ac_status status = AC_OK;
+    MPI_Comm machine = MPI_COMM_NULL;
+    AC_TRY(ac_comm_check(MPI_Comm_split_type(comm, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &machine),
+                         "MPI_Comm_split_type"));
+    AC_TRY(ac_comm_check(MPI_Comm_size(machine, n_ranks), "MPI_Comm_size"));
+out:
+    if (machine != MPI_COMM_NULL)
+        MPI_Comm_free(&machine);
+    return status;
+}
+
 ac_status ac_comm_count(size_t n, int *out)
 {
     if (n > (size_t)INT32_MAX)

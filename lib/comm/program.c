@@ -6,13 +6,14 @@ ac_status ac_run_begin(ac_run *run, MPI_Comm parent, const ac_program *program, 
 {
     ac_status status = AC_OK;
     ac_option_action action = AC_ACTION_RUN;
-    *run = (ac_run){.comm = MPI_COMM_NULL, .size = 1};
+    *run = (ac_run){.comm = MPI_COMM_NULL, .size = 1, .n_local = 1};
     if (MPI_Comm_rank(parent, &run->rank) != MPI_SUCCESS || MPI_Comm_size(parent, &run->size) != MPI_SUCCESS)
         return ac_error(AC_ERR_SYNC, "the communicator cannot be used");
     ac_log_init(program->name, run->rank, run->size, AC_LOG_INFO, false);
     status = ac_comm_begin(parent, &run->comm);
     if (status != AC_OK)
         return status;
+    AC_TRY(ac_comm_count_local(run->comm, &run->n_local));
     status = ac_options_parse(program, argc, argv, config, positional, &action, &run->options);
     AC_TRY(ac_comm_agree(run->comm, status));
     const ac_common_config *common = config;

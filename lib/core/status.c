@@ -34,6 +34,9 @@ ac_status ac_error(ac_status status, const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
+    for (char *at = text; *at; at++) /* a text from a file must not break the line, or steer a terminal */
+        if ((unsigned char)*at < 0x20 || *at == 0x7F)
+            *at = '?';
     memcpy(error_text, text, sizeof text);
     return status;
 }

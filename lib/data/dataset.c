@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 enum { MAX_NAMES = 2 };
+static const size_t MAX_LABELS = (size_t)1 << 32;
 
 typedef struct reader { /* one row per annotation format, in the order of AC_DATASET_CHOICES */
     const char *kind;
@@ -158,16 +159,23 @@ ac_status ac_dataset_add_class(ac_dataset *dataset, const char *name)
 {
     ac_status status = AC_OK;
     char *copy = NULL;
+    size_t n = dataset->n_classes, n_bytes = strlen(name) + 1;
     if (!name[0])
         return ac_error(AC_ERR_DATA, "class %zu has no name", dataset->n_classes + 1);
     if (!is_plain_text(name))
         return ac_error(AC_ERR_DATA, "the name of class %zu is no UTF-8 or has control characters",
                         dataset->n_classes + 1);
-    for (size_t c = 0; c < dataset->n_classes; c++)
+    for (size_t c = 0; c < n; c++) {
         if (strcmp(dataset->class_name[c], name) == 0)
             return ac_error(AC_ERR_DATA, "class '%s' occurs twice", name);
+        n_bytes += strlen(dataset->class_name[c]) + 1;
+    }
+    if (n_bytes > AC_CLASS_NAMES_BYTES)
+        return ac_error(AC_ERR_DATA, "the names of the first %zu classes take more than the %d bytes allowed", n + 1,
+                        AC_CLASS_NAMES_BYTES);
     AC_TRY(ac_strdup(name, &copy));
-    AC_TRY(ac_realloc(&dataset->class_name, dataset->n_classes + 1, sizeof *dataset->class_name));
+    if ((n & (n - 1)) == 0) /* full: room is made in powers of two */
+        AC_TRY(ac_realloc(&dataset->class_name, n ? 2 * n : 1, sizeof *dataset->class_name));
     dataset->class_name[dataset->n_classes++] = copy;
     copy = NULL;
 out:
@@ -181,6 +189,8 @@ ac_status ac_dataset_add_sample(ac_dataset *dataset, const char *file_name)
     size_t length = strlen(file_name) + 1, n = dataset->n_samples, m = dataset->n_classes;
     if (length == 1)
         return ac_error(AC_ERR_DATA, "an empty file name");
+    if (n + 1 > MAX_LABELS / (m ? m : 1))
+        return ac_error(AC_ERR_DATA, "more than %zu labels: %zu images of %zu classes", MAX_LABELS, n + 1, m);
     AC_TRY(ac_reserve(&dataset->name_offset, &dataset->name_capacity, n + 2, sizeof *dataset->name_offset));
     AC_TRY(ac_reserve(&dataset->name_pool, &dataset->pool_capacity, dataset->pool_bytes + length, 1));
     AC_TRY(ac_reserve(&dataset->label, &dataset->label_capacity, (n + 1) * m + 1, 1));

@@ -1,6 +1,7 @@
 /* Threads that bring batches: a ring of buffers, filled row by row by whichever thread is free, handed out in order. */
 #include "anyclass/alloc.h"
 #include "anyclass/log.h"
+#include "anyclass/machine.h"
 #include "anyclass/store.h"
 #include <pthread.h>
 #include <stdio.h>
@@ -105,6 +106,33 @@ static void *read_rows(void *context)
     return NULL;
 }
 
+static size_t slot_bytes(const ac_loader_config *c)
+{
+    return (size_t)c->slice_n * (c->store->image_bytes + c->store->n_classes + 2 * sizeof(int64_t));
+}
+
+/* How many batches may be in flight. */
+static int64_t choose_depth(const ac_loader_config *c)
+{
+    enum { LEAST = 2, MOST = 64 };
+    const uint64_t most_bytes = (uint64_t)1 << 30;
+    uint64_t bytes = c->memory_bytes;
+    if (c->n_prefetch > 0)
+        return c->n_prefetch;
+    if (bytes == 0) {
+        bytes = ac_machine_memory_bytes() / 8 / (uint64_t)(c->n_sharing > 0 ? c->n_sharing : 1);
+        bytes = bytes > most_bytes ? most_bytes : bytes;
+    }
+    uint64_t n = bytes / slot_bytes(c);
+    return n < LEAST ? LEAST : n > MOST ? MOST : (int64_t)n;
+}
+
+int64_t ac_loader_depth(const ac_loader *l, size_t *n_bytes)
+{
+    *n_bytes = (size_t)l->n_slots * slot_bytes(&l->config);
+    return l->n_slots;
+}
+
 static ac_status create_slots(ac_loader *l)
 {
     ac_status status = AC_OK;
@@ -135,7 +163,7 @@ ac_status ac_loader_create(const ac_loader_config *config, ac_loader **out)
     pthread_cond_init(&l->work, NULL);
     pthread_cond_init(&l->ready, NULL);
     l->config = *config;
-    l->n_slots = config->n_prefetch > 0 ? config->n_prefetch : 4;
+    l->n_slots = choose_depth(config);
     AC_TRY(create_slots(l));
     int n_threads = config->n_threads > 0 ? config->n_threads : 1;
     AC_TRY(ac_calloc((size_t)n_threads, sizeof *l->thread, &l->thread));

@@ -27,6 +27,7 @@ static void write_members(ac_json *json, const ac_manifest *m)
     char hash[AC_HASH_TEXT_BYTES];
     ac_json_int(json, "format", AC_SHARD_FORMAT);
     ac_json_string(json, "split", m->split);
+    ac_json_string(json, "dataset", m->dataset);
     ac_json_string(json, "source", m->source);
     ac_json_string(json, "options", m->options);
     ac_json_int(json, "image_size_px", m->image_size_px);
@@ -165,6 +166,7 @@ static ac_status read_manifest(const ac_json_value *d, ac_manifest *m)
         return ac_error(AC_ERR_DATA, "format %lld, this program reads %d: run anyclass-preprocess again",
                         (long long)format, AC_SHARD_FORMAT);
     AC_TRY(read_text(d, "split", &m->split));
+    AC_TRY(read_text(d, "dataset", &m->dataset));
     AC_TRY(read_text(d, "source", &m->source));
     AC_TRY(read_text(d, "options", &m->options));
     AC_TRY(read_size(d, "image_size_px", &size));
@@ -215,6 +217,7 @@ void ac_manifest_release(ac_manifest *m)
     ac_free(m->class_name);
     ac_free(m->class_count);
     ac_free(m->split);
+    ac_free(m->dataset);
     ac_free(m->source);
     ac_free(m->options);
     ac_free(m->shard);

@@ -1,54 +1,46 @@
-/* Opening, reading and verifying shards. HDF5 gives labels, names and hashes once; pixels come by pread from the offset
- * HDF5 tells. Damage of HDF5's own structures is found by the checksums it keeps of them (format 1.10), damage of data
- * by our hashes. */
+/* Opening, reading and verifying shards. The seal is checked first, then HDF5 gives attributes, labels, names and hashes
+ * once; pixels come by pread from the offset HDF5 tells. */
 #include "anyclass/alloc.h"
 #include "anyclass/file.h"
 #include "anyclass/log.h"
 #include "anyclass/shard.h"
+#include "data/shard_seal.h"
 #include "hdf5/hdf5_util.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 typedef struct opening { /* a shard being opened */
     hid_t file;
     ac_shard *shard;
-    bool verify;       /* log damage and go on, instead of giving up at the first */
-    size_t n_failures; /* logged so far */
+    ac_seal seal;
+    bool damaged[AC_SEAL_N_PARTS]; /* the part's bytes are not what the seal says */
+    bool verify;                   /* log damage and go on, instead of giving up at the first */
+    size_t n_failures;             /* logged so far */
 } opening;
 
-/* What lies at the start of an HDF5 file: tells "no HDF5 file" and "cut short" from other damage. */
-static ac_status check_file(const ac_shard *s)
+/* The seal, and everything but the pixels against it. libhdf5 may be let in when the structure is whole. */
+static ac_status check_seal(opening *o)
 {
-    unsigned char head[36] = {0};
-    struct stat info;
-    uint64_t end = 0;
-    if (fstat(s->fd, &info) != 0)
-        return ac_error_errno("%s", s->path);
-    ssize_t got = pread(s->fd, head, sizeof head, 0);
-    if (got < 0)
-        return ac_error_errno("%s", s->path);
-    if (memcmp(head, "\x89HDF\r\n\x1a\n", 8) != 0)
-        return ac_error(AC_ERR_DATA, "%s: no HDF5 file", s->path);
-    for (int i = 7; i >= 0; i--)
-        end = end << 8 | head[28 + i];
-    if ((head[8] == 2 || head[8] == 3) && end > (uint64_t)info.st_size)
-        return ac_error(AC_ERR_DATA, "%s: truncated: %" PRIu64 " bytes of %" PRIu64, s->path, (uint64_t)info.st_size,
-                        end);
-    return AC_OK;
-}
-
-static ac_status damaged(opening *o, const char *dataset)
-{
-    if (!o->verify)
-        return ac_error(AC_ERR_DATA, "dataset %s is damaged: its hash differs", dataset);
-    ac_log_here(AC_LOG_ERROR, "%s: dataset %s is damaged: its hash differs", o->shard->path, dataset);
-    o->n_failures++;
-    return AC_OK;
+    ac_status status = AC_OK;
+    AC_TRY(ac_seal_read(o->shard->fd, &o->seal));
+    AC_TRY(ac_seal_check(o->shard->fd, &o->seal, o->damaged));
+    if (o->damaged[AC_SEAL_STRUCTURE])
+        return ac_error(AC_ERR_DATA, "the file's structure is damaged: its hash differs");
+    for (int k = 0; k < AC_SEAL_N_DATASETS; k++) {
+        const char *name = ac_seal_part_name((ac_seal_part)k);
+        if (!o->damaged[k])
+            continue;
+        if (!o->verify)
+            return ac_error(AC_ERR_DATA, "dataset %s is damaged: its hash differs", name);
+        ac_log_here(AC_LOG_ERROR, "%s: dataset %s is damaged: its hash differs", o->shard->path, name);
+        o->n_failures++;
+    }
+out:
+    return status;
 }
 
 static ac_status split_classes(ac_shard *s, const char *text)
@@ -90,6 +82,7 @@ static ac_status read_attributes(hid_t file, ac_shard *s)
     AC_TRY(ac_hdf5_read_number(file, "/", "mean", H5T_NATIVE_FLOAT, 3, s->mean));
     AC_TRY(ac_hdf5_read_number(file, "/", "std", H5T_NATIVE_FLOAT, 3, s->std));
     AC_TRY(ac_hdf5_read_text(file, "/", "split", &s->split));
+    AC_TRY(ac_hdf5_read_text(file, "/", "dataset", &s->dataset));
     AC_TRY(ac_hdf5_read_text(file, "/", "source", &s->source));
     AC_TRY(ac_hdf5_read_text(file, "/", "options", &s->options));
     AC_TRY(ac_hdf5_read_text(file, "/", "class_names", &classes));
@@ -99,43 +92,34 @@ out:
     return status;
 }
 
-/* Read n elements, compare with the stored hash. `same` may be NULL. */
-static ac_status read_hashed(opening *o, const char *name, hid_t type, size_t type_bytes, size_t n, void *out,
-                             bool *same)
+/* Read the n elements of a part of another kind than pixels. */
+static ac_status read_part(opening *o, ac_seal_part part, hid_t type, size_t n, void *out)
 {
-    ac_status status = AC_OK;
-    uint64_t wanted;
-    AC_TRY(ac_hdf5_read(o->file, name, type, n, out));
-    AC_TRY(ac_hdf5_read_number(o->file, name, "hash", H5T_NATIVE_UINT64, 1, &wanted));
-    bool good = ac_hash64_bytes(out, n * type_bytes) == wanted;
-    if (same)
-        *same = good;
-    if (!good)
-        AC_TRY(damaged(o, name));
-out:
-    return status;
+    return ac_hdf5_read(o->file, ac_seal_part_name(part), type, n, out);
 }
 
-/* n texts: where each begins, and their zero-terminated bytes. A damaged table gives empty texts. */
-static ac_status read_texts(opening *o, const char *offsets_name, const char *bytes_name, size_t n, size_t **offset,
-                            char **pool)
+/* n texts: where each begins and, next in ac_seal_part, their zero-terminated bytes. A damaged table gives empty texts. */
+static ac_status read_texts(opening *o, ac_seal_part offsets_part, size_t n, size_t **offset, char **pool)
 {
     ac_status status = AC_OK;
     hsize_t n_bytes;
     uint64_t *stored = NULL;
-    bool offsets_good = false, bytes_good = false;
-    AC_TRY(ac_hdf5_dims(o->file, bytes_name, 1, &n_bytes));
+    ac_seal_part bytes_part = offsets_part + 1;
+    bool good = !o->damaged[offsets_part] && !o->damaged[bytes_part];
+    AC_TRY(ac_hdf5_dims(o->file, ac_seal_part_name(bytes_part), 1, &n_bytes));
+    if (n_bytes > o->seal.file_bytes)
+        return ac_error(AC_ERR_DATA, "dataset %s is larger than the file", ac_seal_part_name(bytes_part));
     AC_TRY(ac_calloc(n + 1, sizeof *stored, &stored));
     AC_TRY(ac_calloc(n_bytes + 1, 1, pool));
     AC_TRY(ac_calloc(n + 1, sizeof **offset, offset));
-    AC_TRY(read_hashed(o, offsets_name, H5T_NATIVE_UINT64, sizeof *stored, n + 1, stored, &offsets_good));
-    AC_TRY(read_hashed(o, bytes_name, H5T_NATIVE_UINT8, 1, n_bytes, *pool, &bytes_good));
-    bool good = offsets_good && bytes_good;
+    AC_TRY(read_part(o, offsets_part, H5T_NATIVE_UINT64, n + 1, stored));
+    AC_TRY(read_part(o, bytes_part, H5T_NATIVE_UINT8, n_bytes, *pool));
     for (size_t i = 0; i <= n; i++)
         (*offset)[i] = good ? (size_t)stored[i] : (size_t)n_bytes;
     for (size_t i = 0; good && i <= n; i++)
         if (stored[i] > n_bytes || (i > 0 && (stored[i] <= stored[i - 1] || (*pool)[stored[i] - 1] != 0)))
-            AC_TRY(ac_error(AC_ERR_DATA, "dataset %s does not fit %s at text %zu", offsets_name, bytes_name, i));
+            AC_TRY(ac_error(AC_ERR_DATA, "dataset %s does not fit %s at text %zu", ac_seal_part_name(offsets_part),
+                            ac_seal_part_name(bytes_part), i));
 out:
     ac_free(stored);
     return status;
@@ -144,12 +128,31 @@ out:
 static ac_status read_labels(opening *o, ac_shard *s)
 {
     ac_status status = AC_OK;
-    bool good;
     AC_TRY(ac_calloc(s->n * s->n_classes + 1, 1, &s->label));
-    AC_TRY(read_hashed(o, "labels", H5T_NATIVE_UINT8, 1, s->n * s->n_classes, s->label, &good));
-    for (size_t i = 0; good && i < s->n * s->n_classes; i++)
+    AC_TRY(read_part(o, AC_SEAL_LABELS, H5T_NATIVE_UINT8, s->n * s->n_classes, s->label));
+    for (size_t i = 0; !o->damaged[AC_SEAL_LABELS] && i < s->n * s->n_classes; i++)
         if (s->label[i] > 1)
             return ac_error(AC_ERR_DATA, "dataset labels, sample %zu: a value other than 0 and 1", i / s->n_classes);
+out:
+    return status;
+}
+
+/* Sizes of the datasets against each other, and of what is about to be allocated against the file. */
+static ac_status read_sizes(opening *o, ac_shard *s)
+{
+    ac_status status = AC_OK;
+    hsize_t dims[4], label_dims[2], n_offsets, side = (hsize_t)s->image_size_px, most = o->seal.file_bytes;
+    AC_TRY(ac_hdf5_dims(o->file, "images", 4, dims));
+    AC_TRY(ac_hdf5_dims(o->file, "labels", 2, label_dims));
+    AC_TRY(ac_hdf5_dims(o->file, "rejected_offsets", 1, &n_offsets));
+    if (dims[1] != side || dims[2] != side || dims[3] != 3 || label_dims[0] != dims[0] ||
+        label_dims[1] != s->n_classes || n_offsets % 2 != 1)
+        return ac_error(AC_ERR_DATA, "sizes of the datasets images, labels, rejected_offsets do not fit together");
+    if (dims[0] > INT32_MAX || dims[0] > most / (side * side * 3) || n_offsets > most ||
+        (dims[0] > 0 && s->n_classes > most / dims[0]))
+        return ac_error(AC_ERR_DATA, "the datasets are larger than the file");
+    s->n = (size_t)dims[0];
+    s->n_rejected = (size_t)(n_offsets / 2);
 out:
     return status;
 }
@@ -158,26 +161,18 @@ static ac_status read_file(opening *o)
 {
     ac_status status = AC_OK;
     ac_shard *s = o->shard;
-    hsize_t dims[4], label_dims[2], n_offsets;
     unsigned long long at;
     AC_TRY(read_attributes(o->file, s));
-    AC_TRY(ac_hdf5_dims(o->file, "images", 4, dims));
-    AC_TRY(ac_hdf5_dims(o->file, "labels", 2, label_dims));
-    AC_TRY(ac_hdf5_dims(o->file, "rejected_offsets", 1, &n_offsets));
-    hsize_t side = (hsize_t)s->image_size_px;
-    if (dims[1] != side || dims[2] != side || dims[3] != 3 || label_dims[0] != dims[0] ||
-        label_dims[1] != s->n_classes || dims[0] > INT32_MAX || n_offsets % 2 != 1)
-        return ac_error(AC_ERR_DATA, "sizes of the datasets images, labels, rejected_offsets do not fit together");
-    s->n = (size_t)dims[0];
-    s->n_rejected = (size_t)(n_offsets / 2);
+    AC_TRY(read_sizes(o, s));
     AC_TRY(read_labels(o, s));
     AC_TRY(ac_calloc(s->n + 1, sizeof *s->image_hash, &s->image_hash));
-    AC_TRY(read_hashed(o, "image_hash", H5T_NATIVE_UINT64, sizeof *s->image_hash, s->n, s->image_hash, NULL));
-    AC_TRY(read_texts(o, "name_offsets", "name_bytes", s->n, &s->name_offset, &s->name_pool));
-    AC_TRY(
-        read_texts(o, "rejected_offsets", "rejected_bytes", 2 * s->n_rejected, &s->rejected_offset, &s->rejected_pool));
+    AC_TRY(read_part(o, AC_SEAL_IMAGE_HASH, H5T_NATIVE_UINT64, s->n, s->image_hash));
+    AC_TRY(read_texts(o, AC_SEAL_NAME_OFFSETS, s->n, &s->name_offset, &s->name_pool));
+    AC_TRY(read_texts(o, AC_SEAL_REJECTED_OFFSETS, 2 * s->n_rejected, &s->rejected_offset, &s->rejected_pool));
     if (s->n > 0) {
         AC_TRY(ac_hdf5_offset(o->file, "images", &at));
+        if (at != o->seal.at[AC_SEAL_IMAGES])
+            return ac_error(AC_ERR_DATA, "dataset images does not lie where the seal says");
         s->images_at = at;
     }
 out:
@@ -193,7 +188,10 @@ static ac_status open_shard(const char *path, ac_shard *out, bool verify, size_t
     out->fd = open(path, O_RDONLY | O_CLOEXEC);
     if (out->fd < 0)
         AC_TRY(ac_error_errno("%s", path));
-    AC_TRY(check_file(out));
+    status = check_seal(&o);
+    out->hash = o.seal.root;
+    if (status != AC_OK)
+        AC_TRY(ac_error_in(status, "%s", path));
     AC_TRY(ac_hdf5_open(path, &o.file));
     status = read_file(&o);
     if (status != AC_OK)
@@ -225,6 +223,7 @@ void ac_shard_close(ac_shard *s)
     ac_free(s->name_pool);
     ac_free(s->name_offset);
     ac_free(s->split);
+    ac_free(s->dataset);
     ac_free(s->source);
     ac_free(s->options);
     ac_free(s->rejected_pool);

@@ -2,7 +2,9 @@
 #include "anyclass/alloc.h"
 #include "anyclass/file.h"
 #include "anyclass/shard.h"
+#include "data/shard_seal.h"
 #include "hdf5/hdf5_util.h"
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -37,6 +39,7 @@ static ac_status write_attributes(hid_t file, const ac_shard_meta *meta, uint64_
     AC_TRY(join_classes(meta, &classes));
     AC_TRY(ac_hdf5_write_number(file, "/", "format", H5T_NATIVE_INT64, 1, &format));
     AC_TRY(ac_hdf5_write_text(file, "/", "split", meta->split));
+    AC_TRY(ac_hdf5_write_text(file, "/", "dataset", meta->dataset));
     AC_TRY(ac_hdf5_write_text(file, "/", "source", meta->source));
     AC_TRY(ac_hdf5_write_text(file, "/", "options", meta->options));
     AC_TRY(ac_hdf5_write_text(file, "/", "class_names", classes));
@@ -50,21 +53,24 @@ out:
     return status;
 }
 
-/* A dataset and the hash of its bytes. */
-static ac_status write_hashed(hid_t file, const char *name, hid_t type, size_t n_bytes, int n_dims, const hsize_t *dims,
-                              const void *data)
+/* A dataset, and where the seal finds it. */
+static ac_status write_part(hid_t file, ac_seal_part part, hid_t type, size_t n_bytes, int n_dims, const hsize_t *dims,
+                            const void *data, ac_seal *seal)
 {
     ac_status status = AC_OK;
-    uint64_t hash = ac_hash64_bytes(data, n_bytes);
+    unsigned long long at = 0;
+    const char *name = ac_seal_part_name(part);
     AC_TRY(ac_hdf5_write(file, name, type, n_dims, dims, data));
-    AC_TRY(ac_hdf5_write_number(file, name, "hash", H5T_NATIVE_UINT64, 1, &hash));
+    if (n_bytes > 0)
+        AC_TRY(ac_hdf5_offset(file, name, &at));
+    seal->at[part] = at;
+    seal->n_bytes[part] = n_bytes;
 out:
     return status;
 }
 
-/* n texts as two datasets: their zero-terminated bytes, and where each begins. */
-static ac_status write_texts(hid_t file, const char *offsets_name, const char *bytes_name, const char *const *text,
-                             size_t n)
+/* n texts as two datasets: where each begins, and, next in ac_seal_part, their zero-terminated bytes. */
+static ac_status write_texts(hid_t file, ac_seal_part offsets_part, const char *const *text, size_t n, ac_seal *seal)
 {
     ac_status status = AC_OK;
     uint64_t *offset = NULL;
@@ -76,15 +82,15 @@ static ac_status write_texts(hid_t file, const char *offsets_name, const char *b
     for (size_t i = 0; i < n; i++)
         strcpy(pool + offset[i], text[i]);
     hsize_t n_offsets = n + 1, n_bytes = offset[n];
-    AC_TRY(write_hashed(file, offsets_name, H5T_STD_U64LE, n_offsets * sizeof *offset, 1, &n_offsets, offset));
-    AC_TRY(write_hashed(file, bytes_name, H5T_STD_U8LE, n_bytes, 1, &n_bytes, pool));
+    AC_TRY(write_part(file, offsets_part, H5T_STD_U64LE, n_offsets * sizeof *offset, 1, &n_offsets, offset, seal));
+    AC_TRY(write_part(file, offsets_part + 1, H5T_STD_U8LE, n_bytes, 1, &n_bytes, pool, seal));
 out:
     ac_free(offset);
     ac_free(pool);
     return status;
 }
 
-static ac_status write_content(hid_t file, const ac_shard_meta *meta, const ac_shard_content *content)
+static ac_status write_content(hid_t file, const ac_shard_meta *meta, const ac_shard_content *content, ac_seal *seal)
 {
     ac_status status = AC_OK;
     uint64_t *hash = NULL;
@@ -94,13 +100,24 @@ static ac_status write_content(hid_t file, const ac_shard_meta *meta, const ac_s
     AC_TRY(ac_calloc(n + 1, sizeof *hash, &hash));
     for (size_t i = 0; i < n; i++)
         hash[i] = ac_hash64_bytes(content->images + i * image_bytes, image_bytes);
-    AC_TRY(ac_hdf5_write(file, "images", H5T_STD_U8LE, 4, image_dims, content->images));
-    AC_TRY(write_hashed(file, "labels", H5T_STD_U8LE, n_labels, 2, label_dims, content->labels));
-    AC_TRY(write_texts(file, "name_offsets", "name_bytes", content->names, n));
-    AC_TRY(write_hashed(file, "image_hash", H5T_STD_U64LE, n * sizeof *hash, 1, &n, hash));
-    AC_TRY(write_texts(file, "rejected_offsets", "rejected_bytes", content->rejected, 2 * content->n_rejected));
+    AC_TRY(write_part(file, AC_SEAL_IMAGES, H5T_STD_U8LE, n * image_bytes, 4, image_dims, content->images, seal));
+    AC_TRY(write_part(file, AC_SEAL_LABELS, H5T_STD_U8LE, n_labels, 2, label_dims, content->labels, seal));
+    AC_TRY(write_texts(file, AC_SEAL_NAME_OFFSETS, content->names, n, seal));
+    AC_TRY(write_part(file, AC_SEAL_IMAGE_HASH, H5T_STD_U64LE, n * sizeof *hash, 1, &n, hash, seal));
+    AC_TRY(write_texts(file, AC_SEAL_REJECTED_OFFSETS, content->rejected, 2 * content->n_rejected, seal));
 out:
     ac_free(hash);
+    return status;
+}
+
+static ac_status write_seal(const char *path, ac_seal *seal)
+{
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    if (fd < 0)
+        return ac_error_errno("%s", path);
+    ac_status status = ac_seal_write(fd, seal);
+    if (close(fd) != 0 && status == AC_OK)
+        status = ac_error_errno("%s: close", path);
     return status;
 }
 
@@ -111,13 +128,15 @@ ac_status ac_shard_write(const char *path, const ac_shard_meta *meta, size_t sha
     char part[AC_PATH_BYTES + 8];
     size_t n_failures = 0;
     hid_t file = -1;
+    ac_seal seal = {0};
     snprintf(part, sizeof part, "%s.part", path);
-    AC_TRY(ac_hdf5_create(part, &file));
+    AC_TRY(ac_hdf5_create(part, AC_SEAL_BYTES, &file));
     AC_TRY(write_attributes(file, meta, shard, n_shards));
-    AC_TRY(write_content(file, meta, content));
+    AC_TRY(write_content(file, meta, content, &seal));
     AC_TRY(ac_hdf5_close(&file, part));
+    AC_TRY(write_seal(part, &seal));
     AC_TRY(ac_shard_verify(part, &n_failures));
-    AC_TRY(ac_hash_file(part, hash));
+    *hash = seal.root;
     AC_TRY(ac_file_publish(part, path));
 out:
     if (file >= 0) {

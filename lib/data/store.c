@@ -2,6 +2,7 @@
 #include "anyclass/store.h"
 #include "anyclass/alloc.h"
 #include "anyclass/file.h"
+#include "anyclass/machine.h"
 #include <string.h>
 
 static ac_status check_shard(const ac_store *store, size_t k)
@@ -11,7 +12,11 @@ static ac_status check_shard(const ac_store *store, size_t k)
     bool same = shard->n == m->shard[k].n_samples && shard->n_classes == m->n_classes && shard->image_size_px == m->image_size_px;
     for (size_t c = 0; same && c < m->n_classes; c++)
         same = strcmp(shard->class_name[c], m->class_name[c]) == 0;
-    return same ? AC_OK : ac_error(AC_ERR_DATA, "%s: samples, classes or image size differ from the manifest's", shard->path);
+    if (!same)
+        return ac_error(AC_ERR_DATA, "%s: samples, classes or image size differ from the manifest's", shard->path);
+    if (!ac_hash_equal(shard->hash, m->shard[k].hash))
+        return ac_error(AC_ERR_DATA, "%s: not the shard that the manifest lists, its hash differs: run anyclass-preprocess again", shard->path);
+    return AC_OK;
 }
 
 static void copy_labels(ac_store *store, size_t k)
@@ -41,6 +46,9 @@ ac_status ac_store_open(const char *folder, const char *split, ac_store *out)
     out->image_bytes = (size_t)out->image_size_px * (size_t)out->image_size_px * 3;
     for (size_t k = 0; k < n_shards; k++)
         out->shard[k].fd = -1;
+    if (ac_machine_allow_files(n_shards) < n_shards)
+        AC_TRY(ac_error(AC_ERR_IO, "%s: %zu shards, more files than this process may open: raise the hard limit (ulimit -Hn), "
+                        "or make fewer shards with a larger --shard_size", folder, n_shards));
     for (size_t k = 0; k < n_shards; k++) {
         AC_TRY(ac_path_join(path, folder, out->manifest.shard[k].file));
         AC_TRY(ac_shard_open(path, &out->shard[k]));

@@ -12,7 +12,7 @@ void ac_hdf5_begin(void)
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
 }
 
-ac_status ac_hdf5_create(const char *path, hid_t *file)
+ac_status ac_hdf5_create(const char *path, size_t user_block_bytes, hid_t *file)
 {
     ac_hdf5_begin();
     errno = 0;
@@ -20,6 +20,7 @@ ac_status ac_hdf5_create(const char *path, hid_t *file)
     H5Pset_libver_bounds(access, H5F_LIBVER_V110, H5F_LIBVER_V110);
     hid_t create = H5Pcreate(H5P_FILE_CREATE);
     H5Pset_obj_track_times(create, 0);
+    H5Pset_userblock(create, user_block_bytes);
     *file = H5Fcreate(path, H5F_ACC_TRUNC, create, access);
     int cause = errno;
     H5Pclose(create);
@@ -141,9 +142,11 @@ ac_status ac_hdf5_read_text(hid_t file, const char *object, const char *name, ch
 {
     ac_status status = AC_OK;
     *text = NULL;
-    hid_t attribute = H5Aopen_by_name(file, object, name, H5P_DEFAULT, H5P_DEFAULT), type = attribute < 0 ? -1 : H5Aget_type(attribute);
-    if (type < 0 || H5Tget_class(type) != H5T_STRING || H5Tis_variable_str(type) != 0 || H5Tget_size(type) > 1 << 16)
-        AC_TRY(ac_error(AC_ERR_DATA, "attribute %s of %s is missing or no text", name, object));
+    hid_t attribute = H5Aopen_by_name(file, object, name, H5P_DEFAULT, H5P_DEFAULT);
+    hid_t type = attribute < 0 ? -1 : H5Aget_type(attribute), space = attribute < 0 ? -1 : H5Aget_space(attribute);
+    if (type < 0 || H5Tget_class(type) != H5T_STRING || H5Tis_variable_str(type) != 0 || H5Tget_size(type) > 1 << 16 ||
+        space < 0 || H5Sget_simple_extent_npoints(space) != 1)
+        AC_TRY(ac_error(AC_ERR_DATA, "attribute %s of %s is missing or not one text", name, object));
     AC_TRY(ac_calloc(H5Tget_size(type) + 1, 1, text));
     if (H5Aread(attribute, type, *text) < 0)
         AC_TRY(ac_error(AC_ERR_DATA, "attribute %s of %s cannot be read", name, object));
@@ -152,6 +155,8 @@ out:
         ac_free(*text);
         *text = NULL;
     }
+    if (space >= 0)
+        H5Sclose(space);
     if (type >= 0)
         H5Tclose(type);
     if (attribute >= 0)

@@ -10,7 +10,8 @@
 void ac_hdf5_begin(void);
 
 /* Writing. Files hold no times, so that the same content is the same bytes. */
-AC_NODISCARD ac_status ac_hdf5_create(const char *path, hid_t *file);
+/** user_block_bytes: room in front that HDF5 leaves alone; 0, or a power of two from 512 on. */
+AC_NODISCARD ac_status ac_hdf5_create(const char *path, size_t user_block_bytes, hid_t *file);
 AC_NODISCARD ac_status ac_hdf5_close(hid_t *file, const char *path);
 AC_NODISCARD ac_status ac_hdf5_group(hid_t file, const char *name);
 AC_NODISCARD ac_status ac_hdf5_write(hid_t file, const char *name, hid_t type, int n_dims, const hsize_t *dims, const void *data);
@@ -25,7 +26,7 @@ AC_NODISCARD ac_status ac_hdf5_read(hid_t file, const char *name, hid_t type, si
 /** A fixed-length text attribute; owned by the caller. */
 AC_NODISCARD ac_status ac_hdf5_read_text(hid_t file, const char *object, const char *name, char **text);
 AC_NODISCARD ac_status ac_hdf5_read_number(hid_t file, const char *object, const char *name, hid_t type, int n, void *value);
-/** Byte offset of a contiguous dataset's data. */
+/** Byte offset of a contiguous dataset's data in the file, its user block counted. */
 AC_NODISCARD ac_status ac_hdf5_offset(hid_t file, const char *name, unsigned long long *offset);
 
 #endif

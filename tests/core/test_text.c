@@ -112,6 +112,7 @@ static void test_numbers(void)
     static const char *const bad[] = {"", " ", "nan", "inf", "-inf", "1x", "0x10", "1,5", "1e", "--1", "1 ", " 1", "1e999"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         TAP_OK(ac_parse_double(bad[i], &d) == AC_ERR_DATA, "'%s' is no number", bad[i]);
+    TAP_OK(ac_parse_double("1\n2\033[J\x7F\xC3\xA9", &d) == AC_ERR_DATA && strcmp(ac_error_text(), "'1?2?[J?\xC3\xA9' is no number") == 0, "control characters of a file do not get into messages");
     TAP_OK(ac_parse_int64("12", 0, 12, &whole) == AC_OK && whole == 12, "12 in 0..12");
     TAP_OK(ac_parse_int64("13", 0, 12, &whole) != AC_OK && ac_parse_int64("-1", 0, 12, &whole) != AC_OK, "beyond the range");
     TAP_OK(ac_parse_int64("1.5", 0, 12, &whole) != AC_OK && ac_parse_int64("", 0, 12, &whole) != AC_OK, "no whole numbers");

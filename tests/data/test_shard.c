@@ -13,7 +13,8 @@ enum { N = 37, SIDE = 8, M = 3, BYTES = SIDE * SIDE * 3 };
 static uint8_t images[N * BYTES], labels[N * M];
 static char folder[AC_PATH_BYTES];
 
-static ac_status write_split(void)
+/* Two shards; with `stale`, the manifest lists another first shard than the folder has. */
+static ac_status write_split(bool stale)
 {
     ac_status status = AC_OK;
     static char text[N][24];
@@ -21,9 +22,9 @@ static ac_status write_split(void)
     const char *names[N];
     char path[AC_PATH_BYTES];
     ac_manifest_entry shards[2] = {{.n_samples = 20}, {.n_samples = N - 20}};
-    ac_shard_meta meta = {"train", "list.csv", "{}", classes, M, SIDE, {.5f, .5f, .5f}, {.1f, .2f, .3f}};
+    ac_shard_meta meta = {"train", "csv", "list.csv", "{}", classes, M, SIDE, {.5f, .5f, .5f}, {.1f, .2f, .3f}};
     int64_t counts[M] = {0};
-    ac_manifest manifest = {"train", "list.csv", "{}", classes, M, counts, 0, N, 0, SIDE, {.5f, .5f, .5f}, {.1f, .2f, .3f}, shards, 2};
+    ac_manifest manifest = {"train", "csv", "list.csv", "{}", classes, M, counts, 0, N, 0, SIDE, {.5f, .5f, .5f}, {.1f, .2f, .3f}, shards, 2};
     for (int i = 0; i < N; i++) {
         snprintf(text[i], sizeof text[i], "image%02d.jpg", i);
         names[i] = text[i];
@@ -39,9 +40,22 @@ static ac_status write_split(void)
             .n = shards[k].n_samples, .names = names + first, .labels = labels + first * M, .images = images + first * BYTES};
         AC_TRY(ac_shard_write(path, &meta, k, 2, &content, &shards[k].hash));
     }
+    if (stale)
+        shards[0].hash.low ^= 1;
     AC_TRY(ac_manifest_save(&manifest, folder));
 out:
     return status;
+}
+
+static void test_stale(void)
+{
+    ac_store store;
+    TAP_CALL(write_split(true));
+    ac_status status = ac_store_open(folder, "train", &store);
+    TAP_OK(status == AC_ERR_DATA && strstr(ac_error_text(), "train-00000-of-00002.h5"), "a shard of another run is refused: %s", ac_error_text());
+    if (status == AC_OK)
+        ac_store_close(&store);
+    TAP_CALL(write_split(false));
 }
 
 static void test_read(ac_store *store)
@@ -86,6 +100,41 @@ static ac_status list_steps(ac_store *store, int64_t batch, int parts, int64_t f
     return status;
 }
 
+/* Batches in flight: as memory allows, and none of them allocates. */
+static void test_depth(ac_store *store)
+{
+    enum { BATCH = 5, ROW_BYTES = BYTES + M + 2 * 8 };
+    ac_loader *loader = NULL;
+    const ac_batch *batch = NULL;
+    size_t n_bytes;
+    ac_loader_config c = {.store = store, .seed = 4, .shuffle = true, .global_batch = BATCH, .slice_n = BATCH, .drop_last = true};
+    static const struct {
+        size_t memory;
+        int64_t depth;
+    } cases[] = {{1, 2}, {7 * BATCH * ROW_BYTES + 1, 7}, {(size_t)1 << 40, 64}};
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        c.memory_bytes = cases[k].memory;
+        if (!TAP_CALL(ac_loader_create(&c, &loader)))
+            return;
+        int64_t depth = ac_loader_depth(loader, &n_bytes);
+        TAP_OK(depth == cases[k].depth && n_bytes == (size_t)depth * BATCH * ROW_BYTES, "%zu bytes of memory: %lld batches in flight", cases[k].memory,
+               (long long)depth);
+        ac_loader_destroy(loader);
+    }
+    c.memory_bytes = 0;
+    if (!TAP_CALL(ac_loader_create(&c, &loader)) || !TAP_CALL(ac_loader_begin(loader, 0, 0)) || !TAP_CALL(ac_loader_next(loader, &batch, NULL)))
+        return;
+    uint64_t before = ac_alloc_get_stats().n_calls;
+    int n_batches = 0;
+    for (int epoch = 1; epoch <= 3; epoch++) {
+        bool good = ac_loader_begin(loader, epoch, 0) == AC_OK;
+        while (good && ac_loader_next(loader, &batch, NULL) == AC_OK && batch)
+            n_batches++;
+    }
+    TAP_OK(n_batches == 3 * (N / BATCH) && ac_alloc_get_stats().n_calls == before, "%d batches without an allocation", n_batches);
+    ac_loader_destroy(loader);
+}
+
 static void test_loader(ac_store *store)
 {
     int64_t one[64] = {0}, many[64], n;
@@ -111,6 +160,35 @@ static bool flip(const char *path, size_t at, int bits)
     return file && fclose(file) == 0 && good;
 }
 
+/* What verify tells of each damage goes nowhere while thousands are tried. */
+static int silence(int saved)
+{
+    fflush(stderr);
+    if (saved >= 0) {
+        dup2(saved, STDERR_FILENO);
+        close(saved);
+        return -1;
+    }
+    saved = dup(STDERR_FILENO);
+    return freopen("/dev/null", "w", stderr) ? saved : -1;
+}
+
+/* What the loader says when it comes to a damaged sample. */
+static bool loader_finds(ac_store *store)
+{
+    ac_loader *loader = NULL;
+    const ac_batch *batch = NULL;
+    ac_loader_config c = {.store = store, .shuffle = true, .global_batch = 4, .slice_n = 4, .n_threads = 2};
+    ac_status status = ac_loader_create(&c, &loader);
+    if (status == AC_OK)
+        status = ac_loader_begin(loader, 0, 0);
+    do
+        status = status == AC_OK ? ac_loader_next(loader, &batch, NULL) : status;
+    while (status == AC_OK && batch);
+    ac_loader_destroy(loader);
+    return status == AC_ERR_DATA;
+}
+
 static void test_damage(void)
 {
     char path[AC_PATH_BYTES];
@@ -127,21 +205,52 @@ static void test_damage(void)
             at++;
         tried += flip(path, at + 5, 4);
         if (ac_store_open(folder, "train", &store) == AC_OK) {
-            found += ac_store_read_image(&store, (int64_t)(20 + sample), pixels) == AC_ERR_DATA && strstr(ac_error_text(), "train-00001") &&
-                     strstr(ac_error_text(), "images");
+            char name[40];
+            snprintf(name, sizeof name, "sample %zu (image%02zu.jpg)", sample, 20 + sample);
+            bool refused = ac_store_read_image(&store, (int64_t)(20 + sample), pixels) == AC_ERR_DATA;
+            found += refused && loader_finds(&store) && strstr(ac_error_text(), "train-00001") && strstr(ac_error_text(), "images") &&
+                     strstr(ac_error_text(), name);
             ac_store_close(&store);
         }
         flip(path, at + 5, 4);
     }
     TAP_OK(tried == 5 && tried == found, "a flipped bit in %d of %d samples is found and named", found, tried);
-    int unseen = 0;
+    int unseen = 0, saved = silence(-1);
     for (size_t cut = 0; cut < n; cut += 1 + n / 60) {
         FILE *file = fopen(path, "wb");
         fwrite(bytes, 1, cut, file);
         fclose(file);
         unseen += ac_shard_verify(path, &n_failures) == AC_OK;
     }
+    silence(saved);
     TAP_OK(unseen == 0, "a truncated shard is refused at every length");
+    ac_free(bytes);
+}
+
+/* One bit of every byte of a shard, libhdf5's own structures among them. */
+static void test_every_byte(void)
+{
+    char path[AC_PATH_BYTES];
+    uint8_t *bytes;
+    size_t n, n_failures, unseen = 0, unnamed = 0;
+    if (!TAP_CALL(ac_path_join(path, folder, "train-00001-of-00002.h5")) || !TAP_CALL(ac_file_read_all(path, 0, &bytes, &n)))
+        return;
+    int saved = silence(-1);
+    for (size_t at = 0; at < n; at++) {
+        int bits = 1 << at % 8;
+        if (!flip(path, at, bits))
+            break;
+        unseen += ac_shard_verify(path, &n_failures) != AC_ERR_DATA || n_failures == 0;
+        unnamed += strstr(ac_error_text(), "train-00001-of-00002.h5") == NULL;
+        flip(path, at, bits);
+    }
+    silence(saved);
+    TAP_OK(unseen == 0 && unnamed == 0, "a bit flipped in each of %zu bytes is found: %zu unseen, %zu unnamed", n, unseen, unnamed);
+    FILE *file = fopen(path, "ab");
+    bool grown = file && fputc(0, file) == 0 && fclose(file) == 0;
+    ac_shard shard;
+    TAP_OK(grown && ac_shard_open(path, &shard) == AC_ERR_DATA && strstr(ac_error_text(), "appended"), "an appended byte is found");
+    TAP_OK(truncate(path, (off_t)n) == 0 && ac_shard_verify(path, &n_failures) == AC_OK, "and without it the shard is whole");
     ac_free(bytes);
 }
 
@@ -199,14 +308,17 @@ static void test_coco(const char *shared)
 int main(void)
 {
     ac_store store;
-    if (!tap_folder(folder) || !TAP_CALL(write_split()))
+    if (!tap_folder(folder) || !TAP_CALL(write_split(false)))
         return tap_done();
     if (TAP_CALL(ac_store_open(folder, "train", &store))) {
         test_read(&store);
         test_loader(&store);
+        test_depth(&store);
         ac_store_close(&store);
     }
+    test_stale();
     test_damaged_tables();
+    test_every_byte();
     test_damage();
     const char *shared = tap_shared();
     if (shared)

@@ -17,6 +17,7 @@ static ac_status write_shard(const ac_dataset *dataset, const char *folder, size
     const char **names = NULL;
     uint8_t *images = NULL;
     ac_shard_meta meta = {.split = "val",
+                          .dataset = "csv",
                           .source = "labels.csv",
                           .options = "{}",
                           .class_name = dataset->class_name,
@@ -56,8 +57,9 @@ static ac_status write_all(const ac_dataset *dataset, const char *folder, size_t
 {
     ac_status status = AC_OK;
     ac_manifest_entry entries[MOST_SHARDS];
-    static char split[] = "val", source[] = "labels.csv", options[] = "{}";
+    static char split[] = "val", dataset_kind[] = "csv", source[] = "labels.csv", options[] = "{}";
     ac_manifest manifest = {.split = split,
+                            .dataset = dataset_kind,
                             .source = source,
                             .options = options,
                             .class_name = dataset->class_name,

@@ -1,0 +1,52 @@
+/* Limits of the table of annotations: refused with a reason while the file is read, not after the images are. */
+#include "anyclass/alloc.h"
+#include "anyclass/dataset.h"
+#include "anyclass/log.h"
+#include "tests/tap.h"
+#include <string.h>
+
+/* Names of 3 characters, then of 6 until one is refused. */
+static void test_class_names(void)
+{
+    ac_dataset d = {0};
+    char name[16];
+    ac_status status = AC_OK;
+    const double start_s = ac_now_s();
+    for (int i = 0; i < 4096 && status == AC_OK; i++) {
+        snprintf(name, sizeof name, "%03x", i);
+        status = ac_dataset_add_class(&d, name);
+    }
+    TAP_OK(status == AC_OK && d.n_classes == 4096, "4096 classes are taken");
+    for (int i = 0; i < 20000 && status == AC_OK; i++) {
+        snprintf(name, sizeof name, "%06d", i);
+        status = ac_dataset_add_class(&d, name);
+    }
+    const size_t n = 4096 + (AC_CLASS_NAMES_BYTES - 4 * 4096) / 7;
+    TAP_OK(status == AC_ERR_DATA && d.n_classes == n && strstr(ac_error_text(), "60000 bytes allowed"),
+           "names of more than 60000 bytes are refused: %zu classes", d.n_classes);
+    TAP_OK(ac_now_s() - start_s < 20, "in less than 20 s");
+    TAP_OK(strcmp(d.class_name[4095], "fff") == 0 && strcmp(d.class_name[n - 1], "006229") == 0, "all names are there");
+    TAP_OK(ac_dataset_add_class(&d, "000") == AC_ERR_DATA && strstr(ac_error_text(), "occurs twice"), "a name twice is told");
+    ac_dataset_release(&d);
+}
+
+static void test_labels(void)
+{
+    ac_dataset d = {0};
+    TAP_CALL(ac_dataset_add_class(&d, "a"));
+    TAP_CALL(ac_dataset_add_sample(&d, "a.png"));
+    d.n_samples = (size_t)1 << 32; /* as if so many had been read */
+    TAP_OK(ac_dataset_add_sample(&d, "b.png") == AC_ERR_DATA && strstr(ac_error_text(), "more than 4294967296 labels"),
+           "more than 2^32 labels are refused");
+    d.n_samples = 1;
+    TAP_CALL(ac_dataset_add_sample(&d, "b.png"));
+    ac_dataset_release(&d);
+}
+
+int main(void)
+{
+    test_class_names();
+    test_labels();
+    TAP_OK(ac_alloc_get_stats().n_live == 0, "no memory is left behind");
+    return tap_done();
+}

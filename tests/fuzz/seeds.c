@@ -1,0 +1,154 @@
+/* Writes the first inputs of the fuzz targets below a folder: what can be made is not kept in the tree.
+ * usage: seeds FOLDER    makes FOLDER/TARGET/NAME for every target */
+#include "anyclass/alloc.h"
+#include "anyclass/file.h"
+#include "tests/fuzz/shard_seed.h"
+#include <dirent.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FIXTURES "tests/image/fixtures"
+
+static const char *top; /* FOLDER */
+
+static void check(ac_status status)
+{
+    if (status == AC_OK)
+        return;
+    fprintf(stderr, "seeds: %s\n", ac_error_text());
+    exit(ac_status_exit_code(status));
+}
+
+/* FOLDER/TARGET/NAME: the bytes that steer the target, then those of a file */
+static void put(const char *target, const char *name, const char *steer, size_t n_steer, const void *bytes, size_t n)
+{
+    char folder[AC_PATH_BYTES], path[AC_PATH_BYTES];
+    ac_file file = {0};
+    check(ac_path_join(folder, top, target));
+    check(ac_path_make_folders(folder));
+    check(ac_path_join(path, folder, name));
+    check(ac_file_create(&file, path));
+    check(ac_file_write(&file, steer, n_steer));
+    check(ac_file_write(&file, bytes, n));
+    check(ac_file_commit(&file));
+}
+
+/* Every small image of the tests, once strict and once with everything allowed. */
+static void images(void)
+{
+    enum { LARGEST_BYTES = 4096 };
+    DIR *folder = opendir(FIXTURES);
+    if (!folder)
+        check(ac_error_errno(FIXTURES));
+    for (struct dirent *entry = readdir(folder); entry; entry = readdir(folder)) {
+        const char *dot = strrchr(entry->d_name, '.');
+        char path[AC_PATH_BYTES], name[300];
+        uint8_t *bytes;
+        size_t n;
+        if (!dot || entry->d_name[0] == '.' || strcmp(dot, ".tsv") == 0 || strcmp(dot, ".py") == 0)
+            continue;
+        check(ac_path_join(path, FIXTURES, entry->d_name));
+        check(ac_file_read_all(path, 0, &bytes, &n));
+        snprintf(name, sizeof name, "all-%s", entry->d_name);
+        if (n <= LARGEST_BYTES) {
+            put("image", entry->d_name, "\x08\x1f\x00\x00", 4, bytes, n);
+            put("image", name, "\x37\x07\x00\x08", 4, bytes, n);
+        }
+        ac_free(bytes);
+    }
+    closedir(folder);
+}
+
+/* EXIF blocks of both byte orders: the orientation as byte, short and long, behind another entry. */
+static void exif_blocks(void)
+{
+    static const char little[] = "II*\0\x08\0\0\0\2\0\x0f\1\2\0\2\0\0\0a\0\0\0\x12\1\3\0\1\0\0\0\6\0\0";
+    static const char big[] = "MM\0*\0\0\0\x08\0\1\1\x12\0\4\0\0\0\1\0\0\0\5";
+    static const char byte[] = "MM\0*\0\0\0\x08\0\1\1\x12\0\1\0\0\0\1\7\0\0";
+    put("image", "exif-short", "\x40\x00\x00\x00", 4, little, sizeof little);
+    put("image", "exif-long", "\x40\x00\x00\x00", 4, big, sizeof big - 1);
+    put("image", "exif-byte", "\x40\x00\x01\x00", 4, byte, sizeof byte);
+}
+
+/* A manifest as it is, and one to be sealed anew. */
+static void manifests(void)
+{
+    static char *classes[] = {"RB", "caf\xC3\xA9 \"x\""};
+    int64_t counts[] = {12, 3};
+    ac_manifest_entry shards[] = {
+        {.file = "train-00000-of-00002.h5", .n_samples = 20, .hash = {.low = 1, .high = 2}},
+        {.file = "train-00001-of-00002.h5", .n_samples = 17, .hash = {.low = 3, .high = 4}},
+    };
+    const ac_manifest manifest = {.split = "train",
+                                  .dataset = "csv",
+                                  .source = "list.csv",
+                                  .options = "{}",
+                                  .class_name = classes,
+                                  .n_classes = 2,
+                                  .class_count = counts,
+                                  .n_negative = 22,
+                                  .n_samples = 37,
+                                  .n_rejected = 1,
+                                  .image_size_px = 8,
+                                  .mean = {.5f, .25f, .1f},
+                                  .std = {.1f, .2f, .3f},
+                                  .shard = shards,
+                                  .n_shards = 2};
+    char path[AC_PATH_BYTES];
+    uint8_t *bytes;
+    size_t n;
+    check(ac_path_make_folders(top));
+    check(ac_manifest_save(&manifest, top));
+    check(ac_path_join(path, top, "train-manifest.json"));
+    check(ac_file_read_all(path, 0, &bytes, &n));
+    put("manifest", "as-it-is", "\x00\x00", 2, bytes, n);
+    put("manifest", "to-seal", "\x01\x00", 2, bytes, n);
+    put("json", "manifest", "", 1, bytes, n);
+    ac_free(bytes);
+    remove(path);
+}
+
+/* A whole shard and an empty one as they are and with their seal mended; edits; and other schemas (all usual). */
+static void shards(void)
+{
+    static const char zeros[64];
+    char path[AC_PATH_BYTES], name[32];
+    uint8_t *bytes;
+    size_t n;
+    check(ac_path_join(path, top, "shard.h5"));
+    for (size_t n_images = 0; n_images <= 3; n_images += 3) {
+        check(fuzz_write_shard(path, n_images));
+        check(ac_file_read_all(path, 0, &bytes, &n));
+        snprintf(name, sizeof name, "whole-%zu", n_images);
+        put("shard", name, "\x08\x00", 2, bytes, n);
+        snprintf(name, sizeof name, "mended-%zu", n_images);
+        put("shard", name, "\x04\x00", 2, bytes, n);
+        ac_free(bytes);
+    }
+    remove(path);
+    put("shard", "edits", "\x09\x00", 2, "\0\2\1zz\3\5\0\0\2\1\7\1\0\0\0\0\0\0\0", 20);
+    put("shard", "edits-unsealed", "\x19\x00", 2,
+        "\1\2\1zz\x08\x1a\1"
+        "55",
+        10);
+    put("shard", "edits-of-seal", "\x0d\x00", 2,
+        "\7\x50\x00"
+        "9",
+        4);
+    put("shard", "schema", "\x0a\x00", 2, zeros, sizeof zeros);
+    put("shard", "schema-memory", "\x02\x05", 2, zeros, sizeof zeros);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc != 2) {
+        fprintf(stderr, "usage: seeds FOLDER\n");
+        return 2;
+    }
+    top = argv[1];
+    images();
+    exif_blocks();
+    manifests();
+    shards();
+    return 0;
+}
