@@ -10,7 +10,7 @@
 #include <string.h>
 #include <yajl/yajl_parse.h>
 
-enum { PIECE_BYTES = 1 << 18, NAME_BYTES = 1024, LIST_DEPTH = 2, RECORD_DEPTH = 3, SHORT_ARRAY = 8 };
+enum { PIECE_BYTES = 1 << 16, NAME_BYTES = 1024, LIST_DEPTH = 2, RECORD_DEPTH = 3, SHORT_ARRAY = 8 };
 enum { MAX_TEXT_BYTES = 1 << 28 };
 enum { NO_MEMBER = AC_COCO_N_MEMBERS };
 

@@ -468,10 +468,10 @@ static ac_status add_to_digest(void *context, const ac_coco_record *r)
     return AC_OK;
 }
 
-/* A file is read in pieces of 2^18 bytes: move the border through the whole document. */
+/* A file is read in pieces of 2^16 bytes: move the border through the whole document. */
 static void test_pieces(void)
 {
-    enum { BORDER = 1 << 18 };
+    enum { BORDER = 1 << 16 };
     static char padded[BORDER + 4096];
     char text[4096], path[AC_PATH_BYTES];
     unsigned all = (1u << AC_COCO_N_LISTS) - 1;
