@@ -16,13 +16,14 @@ LIBRARIES := hdf5 libjpeg libpng yajl libxxhash libzip
 # evaluated when first used, so that `make deps` can run before pkg-config is there
 PKG_CFLAGS = $(eval PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(LIBRARIES)))$(PKG_CFLAGS)
 PKG_LIBS   = $(eval PKG_LIBS := $(shell $(PKG_CONFIG) --libs $(LIBRARIES)))$(PKG_LIBS)
-# no-math-errno and no-trapping-math change no result: they let loops with sqrt and conditions become vector code
+# no-math-errno and no-trapping-math change no result: they let loops with sqrt and conditions become vector code; no
+# product is fused with a sum, whatever the processor has (GCC's default with -std=c11, not every compiler's)
 SANITIZE_asan := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -O1 -DAC_NO_TARGET_CLONES
 SANITIZE_tsan := -fsanitize=thread -O1 -DAC_NO_TARGET_CLONES
 SANITIZE_fuzz := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -O1 -DAC_NO_TARGET_CLONES
 OPENMP    := $(if $(filter fuzz,$(VARIANT)),,-fopenmp)
 ALL_CFLAGS = -std=c11 -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE -DAC_VERSION='"$(VERSION)"' -Iinclude -Ilib -I. \
-             $(WARNINGS) -fno-math-errno -fno-trapping-math $(OPENMP) $(PKG_CFLAGS) $(CFLAGS) $(SANITIZE_$(VARIANT))
+             $(WARNINGS) -fno-math-errno -fno-trapping-math -ffp-contract=off $(OPENMP) $(PKG_CFLAGS) $(CFLAGS) $(SANITIZE_$(VARIANT))
 ALL_LIBS   = $(PKG_LIBS) -ldnnl -lm -lpthread
 
 PROGRAMS  := $(patsubst %/main.c,%,$(wildcard preprocess/main.c train/main.c infer/main.c evaluate/main.c))
@@ -48,8 +49,8 @@ FUZZ_PACKAGES   := clang libclang-rt-dev
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all programs tests benches help info need-deps deps demo check check-run check-asan asan tsan lint format install \
-        headers-alone bench fuzz fuzz-run clean
+.PHONY: all programs tests benches help info need-deps deps demo check check-run check-neon check-asan asan tsan lint format \
+        install headers-alone bench bench-image fuzz fuzz-run clean
 
 all: need-deps
 	@$(MAKE) --no-print-directory programs
@@ -120,6 +121,22 @@ $(FUZZ_LIB): $(FUZZ_LIB_SRC:%.c=$(BUILD)/%.o)
 $(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(FUZZ_LIB)
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) $(if $(filter seeds,$*),,-fsanitize=fuzzer) $^ $(PKG_LIBS) -lm -lpthread -o $@
 
+# the resize alone: it needs no library that would have to be there for the other processor
+NEON_CC   ?= aarch64-linux-gnu-gcc
+NEON_RUN  ?= qemu-aarch64 -L /usr/aarch64-linux-gnu
+NEON_SRC  := tests/image/test_resize.c $(wildcard lib/image/resize*.c) lib/image/image.c lib/image/png_chunks.c \
+             lib/core/alloc.c lib/core/status.c
+NEON_PACKAGES := gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
+
+check-neon: ## the NEON resize, cross-compiled and run under qemu-user (installs both)
+	@command -v $(NEON_CC) >/dev/null && command -v $(firstword $(NEON_RUN)) >/dev/null || \
+	  $(MAKE) --no-print-directory deps DEBIAN_PACKAGES='$(NEON_PACKAGES)'
+	@mkdir -p build/neon
+	$(NEON_CC) -std=c11 -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE -Iinclude -Ilib -I. $(WARNINGS) -O2 -g $(NEON_SRC) -lm -o build/neon/test_resize
+	@$(NEON_RUN) build/neon/test_resize > build/neon/test_resize.tap; status=$$?; cat build/neon/test_resize.tap; \
+	  grep -q '^ok .* - neon equals plain' build/neon/test_resize.tap || status=1; \
+	  echo "$$(grep -c '^ok [0-9]* - ' build/neon/test_resize.tap) passed, $$(grep -c '^not ok' build/neon/test_resize.tap) failed"; exit $$status
+
 headers-alone: $(patsubst include/%.h,$(BUILD)/alone/%.ok,$(wildcard include/anyclass/*.h))
 $(BUILD)/alone/%.ok: include/%.h
 	@mkdir -p $(@D)
@@ -128,6 +145,10 @@ $(BUILD)/alone/%.ok: include/%.h
 bench: need-deps ## speed against peers (needs Python with torch: bench/README.md)
 	@$(MAKE) --no-print-directory benches
 	@bench/run.sh
+
+bench-image: need-deps ## decode and resize against libjpeg-turbo and Pillow (bench/README.md)
+	@$(MAKE) --no-print-directory benches
+	@bench/image.sh
 
 lint: ## static analysis and script checks
 	@bash -n $$(git ls-files '*.sh' '*.t' tests/run tests/exec tests/fuzz/run .ci/run)

@@ -40,7 +40,7 @@ ac_status preprocess_read_image(const split_job *job, image_tools *tools, size_t
         return AC_OK;
     }
     if (!tools->resizer)
-        AC_TRY(ac_resizer_create((int)config->image_size, &tools->resizer));
+        AC_TRY(ac_resizer_create_with((int)config->image_size, (ac_simd)config->simd, &tools->resizer));
     status = ac_image_load(path, &decode, &tools->image, &tools->scratch, &tools->scratch_bytes);
     if (status == AC_ERR_DATA) {
         copy_reason(path, reason);

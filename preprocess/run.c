@@ -100,6 +100,12 @@ static const ac_option option_table[] = {
      .min = 0,
      .max = 1024,
      .help = "Threads per rank; 0: OMP_NUM_THREADS, or the rank's share of the node's cores."},
+    {.name = "simd",
+     .type = AC_OPTION_CHOICE,
+     O(simd),
+     .choices = AC_SIMD_CHOICES,
+     .fallback = "auto",
+     .help = "Instructions of the resize; the result is the same. auto: the fastest that the processor has."},
     {.name = "overwrite",
      .type = AC_OPTION_FLAG,
      O(overwrite),
@@ -151,6 +157,8 @@ static ac_status check_usage(const preprocess_config *c)
     if (c->mean.n_items % 3 || c->mean.n_items > 3 || c->std.n_items % 3 || c->std.n_items > 3)
         return ac_error(AC_ERR_USAGE, "--%s needs three numbers",
                         c->mean.n_items % 3 || c->mean.n_items > 3 ? "mean" : "std");
+    if (ac_simd_check((ac_simd)c->simd) != AC_OK)
+        return ac_error_in(AC_ERR_USAGE, "--simd");
     if (c->verify)
         return c->overwrite ? ac_error(AC_ERR_USAGE, "--verify and --overwrite exclude each other") : AC_OK;
     if (!c->ann_root || !c->data_root)

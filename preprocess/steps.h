@@ -17,6 +17,7 @@ enum { REASON_BYTES = 240 };
 typedef struct preprocess_config {
     ac_common_config common;
     int dataset; /* index into AC_DATASET_CHOICES */
+    int simd;    /* an ac_simd */
     const char *ann_root, *data_root, *output;
     ac_string_list splits;
     ac_double_list mean, std;

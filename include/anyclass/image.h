@@ -16,8 +16,9 @@ typedef struct ac_image {
 
 typedef struct ac_decode_options {
     bool allow_warnings;    /* accept damage that Pillow passes over: what libjpeg / libpng call a warning (stray bytes,
-                               an early end marker, a wrong CRC of pixel data, a palette index without an entry) and a
-                               missing end; truncated pixel data are refused all the same */
+                               an early end marker, a wrong CRC of pixel data, a palette index without an entry), missing
+                               scans of a progressive JPEG and a missing end; truncated pixel data are refused all the
+                               same */
     bool apply_orientation; /* apply the orientation in the EXIF block (Pillow and the reference ignore it) */
     int min_side_px;        /* > 0: JPEG may be decoded at 1/2, 1/4 or 1/8 scale as long as both sides stay at least this
                                long ("fast decode", not bit-equal); 0: full size */
@@ -40,10 +41,28 @@ AC_NODISCARD ac_status ac_image_load(const char *path, const ac_decode_options *
 /** Safe on a zeroed struct, which is what it leaves. */
 void ac_image_release(ac_image *image);
 
+typedef enum ac_simd { /* instructions of the resize; every level gives the same bytes */
+    AC_SIMD_AUTO,      /* the fastest that the processor supports */
+    AC_SIMD_PLAIN,     /* C, everywhere */
+    AC_SIMD_AVX2,
+    AC_SIMD_AVX512, /* F, BW, VL, VBMI and VNNI: Intel since Ice Lake, AMD since Zen 4 */
+    AC_SIMD_NEON,   /* aarch64 */
+    AC_N_SIMD
+} ac_simd;
+#define AC_SIMD_CHOICES "auto|plain|avx2|avx512|neon" /* their names, in that order */
+
+/** @return AC_OK when this processor supports `level`; else AC_ERR_USAGE with the levels that it does. */
+AC_NODISCARD ac_status ac_simd_check(ac_simd level);
+
 typedef struct ac_resizer ac_resizer; /* filter tables and row buffers, used again from image to image; one per thread */
 
-/** @param size_px  side of the square result, 1 .. 4096 */
+/** @param size_px  side of the square result, 1 .. 4096
+ * @return AC_OK; AC_ERR_RANGE, AC_ERR_MEMORY (*out is NULL). */
 AC_NODISCARD ac_status ac_resizer_create(int size_px, ac_resizer **out);
+/** Likewise with a level of one's own choice; AC_ERR_USAGE as from ac_simd_check(). */
+AC_NODISCARD ac_status ac_resizer_create_with(int size_px, ac_simd level, ac_resizer **out);
+/** Name of the level that it uses, never "auto". */
+const char *ac_resizer_simd(const ac_resizer *resizer);
 /** NULL is allowed. */
 void ac_resizer_destroy(ac_resizer *resizer);
 /** Resize without keeping the aspect ratio: Pillow's Image.resize((S, S), BILINEAR) with antialiasing, the same bytes.

@@ -1,16 +1,14 @@
-/* Finds out what an image file is and hands it to its decoder; memory of images; reading image files.
- * Leaves the formats to jpeg.c and png.c, the orientation to exif.c. */
+/* Finds out what an image file is and hands it to its decoder; reading image files.
+ * Leaves the formats to jpeg.c and png.c, the orientation to exif.c, memory to image.c. */
 #include "image_internal.h"
 #include "anyclass/alloc.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const int64_t DEFAULT_MAX_PIXELS = 178956970; /* twice Pillow's MAX_IMAGE_PIXELS: where it raises an error */
 static const size_t MAX_FILE_BYTES = (size_t)1 << 30;
 
 /* what the first bytes of a file say; `at` is where they stand */
@@ -127,37 +125,4 @@ ac_status ac_image_load(const char *path, const ac_decode_options *options, ac_i
 out:
     close(fd);
     return status == AC_OK ? AC_OK : ac_error_in(status, "%s", path);
-}
-
-ac_status ac_image_check_size(int64_t width_px, int64_t height_px, int64_t max_pixels)
-{
-    if (max_pixels <= 0)
-        max_pixels = DEFAULT_MAX_PIXELS;
-    if (width_px < 1 || height_px < 1 || width_px > INT_MAX || height_px > INT_MAX)
-        return ac_error(AC_ERR_DATA, "impossible size of %" PRId64 " x %" PRId64 " pixels", width_px, height_px);
-    if (width_px > max_pixels / height_px)
-        return ac_error(AC_ERR_DATA, "%" PRId64 " x %" PRId64 " pixels are more than the limit of %" PRId64
-                        " (decompression bomb?)", width_px, height_px, max_pixels);
-    return AC_OK;
-}
-
-ac_status ac_image_reserve(ac_image *image, int width_px, int height_px)
-{
-    const size_t n_pixels = (size_t)width_px * (size_t)height_px;
-    if (!image->pixel || image->capacity / 3 < n_pixels) {
-        ac_image_release(image);
-        const ac_status status = ac_malloc(n_pixels, 3, &image->pixel);
-        if (status != AC_OK)
-            return status;
-        image->capacity = n_pixels * 3;
-    }
-    image->width_px = width_px;
-    image->height_px = height_px;
-    return AC_OK;
-}
-
-void ac_image_release(ac_image *image)
-{
-    ac_free(image->pixel);
-    *image = (ac_image){0};
 }

@@ -3,14 +3,17 @@
  * setjmp / longjmp stay inside this file. libjpeg takes its working memory from malloc: it offers no hook. */
 #include "image_internal.h"
 #include "anyclass/alloc.h"
+#include <inttypes.h>
 #include <setjmp.h>
 #include <stdio.h>
 #include <string.h>
 #include <jpeglib.h>
 #include <jerror.h>
 
-/* No encoder writes so many; a small crafted file with more keeps a decoder busy for hours. */
-enum { MAX_SCANS = 1000 };
+/* No encoder writes so many; a small crafted file with more keeps a decoder busy for hours. A scan costs some bytes of
+ * the file but a visit of every block, so from the usual number on they are counted in pixels: 2^30 take a second. */
+enum { MAX_SCANS = 1000, USUAL_SCANS = 20 };
+static const int64_t MAX_SCANNED_PIXELS = (int64_t)1 << 30;
 
 typedef struct decoder {
     struct jpeg_decompress_struct info;
@@ -53,9 +56,11 @@ static void on_message(j_common_ptr info, int level)
 static void on_progress(j_common_ptr info)
 {
     decoder *d = info->client_data;
-    if (!info->is_decompressor || d->info.input_scan_number <= MAX_SCANS)
+    const int n = d->info.input_scan_number;
+    const int64_t n_pixels = (int64_t)d->info.image_width * d->info.image_height;
+    if (!info->is_decompressor || n <= USUAL_SCANS || (n <= MAX_SCANS && n * n_pixels <= MAX_SCANNED_PIXELS))
         return;
-    d->status = ac_error(AC_ERR_DATA, "JPEG: more than %d scans", MAX_SCANS);
+    d->status = ac_error(AC_ERR_DATA, "JPEG: more than %d scans of %" PRId64 " pixels", n - 1, n_pixels);
     longjmp(d->escape, 1);
 }
 
@@ -136,6 +141,18 @@ static ac_status read_header(decoder *d)
     return AC_OK;
 }
 
+/* A progressive file may end after any scan without a word from libjpeg, which then smooths the blocks, each version in
+ * its own way. coef_bits: how many low bits of a coefficient are missing, -1: all. */
+static ac_status check_scans(const decoder *d)
+{
+    const struct jpeg_decompress_struct *info = &d->info;
+    for (int c = 0; info->coef_bits && c < info->num_components; c++)
+        for (int i = 0; i < DCTSIZE2; i++)
+            if (info->coef_bits[c][i] != 0)
+                return ac_error(AC_ERR_DATA, "JPEG: progressive, and its last scans are missing");
+    return AC_OK;
+}
+
 static ac_status read_rows(decoder *d)
 {
     struct jpeg_decompress_struct *info = &d->info;
@@ -176,6 +193,8 @@ static ac_status decode(decoder *d, const uint8_t *bytes)
         AC_TRY(ac_malloc(info->output_width, 4, &d->line));
     if (!jpeg_start_decompress(info))
         AC_TRY(truncated(d, "before its last scan"));
+    if (!d->options->allow_warnings)
+        AC_TRY(check_scans(d));
     AC_TRY(read_rows(d));
     if (!jpeg_finish_decompress(info) && !d->options->allow_warnings)
         AC_TRY(truncated(d, "before its end marker"));

@@ -122,6 +122,8 @@ static ac_status read_front(const uint8_t *bytes, size_t n_bytes, size_t *at, ac
             return status;
         if (is(&c, "IEND"))
             return ac_error(AC_ERR_DATA, "PNG: no pixel data");
+        if (is(&c, "IHDR") && *at != AC_PNG_SIGNATURE_BYTES)
+            return ac_error(AC_ERR_DATA, "PNG: a second header at byte %zu", *at);
         if (is(&c, "PLTE"))
             out->palette = whole(&c);
         note_exif(&c, out);
@@ -137,18 +139,20 @@ static ac_status read_rest(const uint8_t *bytes, size_t n_bytes, size_t at, ac_p
     bool in_run = true;
     while (read_chunk(bytes, n_bytes, at, &c)) {
         const int64_t behind = bytes_behind(bytes, n_bytes, &c);
-        const bool is_data = is(&c, "IDAT");
-        if (behind < 0 || (is_data && behind < 4))
+        const bool is_data = is(&c, "IDAT"), is_end = is(&c, "IEND"); /* nobody reads what the end chunk holds */
+        if ((behind < 0 && !is_end) || (is_data && behind < 4))
             return ac_error(AC_ERR_DATA, "PNG: truncated in chunk %s (file of %zu bytes)", c.type, n_bytes);
         in_run = in_run && is_data;
         if (in_run)
             out->pixel_data = (ac_png_part){bytes + first, at + c.n + AC_PNG_AROUND_BYTES - first};
         else if (is_data)
             out->oddity = "pixel data in two places";
+        else if (is(&c, "IHDR"))
+            out->oddity = "a second header behind its pixel data";
         note_exif(&c, out);
         if (behind < 4)
             break;
-        if (is(&c, "IEND"))
+        if (is_end)
             return AC_OK;
         at += c.n + AC_PNG_AROUND_BYTES;
     }

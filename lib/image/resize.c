@@ -4,6 +4,7 @@
 #include "resize.h"
 #include "anyclass/alloc.h"
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { MAX_SIZE_PX = 4096 };
@@ -18,9 +19,39 @@ struct ac_resizer {
     size_t edge_bytes;
 };
 
-const ac_resize_kernels *ac_resize_kernels_best(void)
+/* in the order of ac_simd; a later one that is supported is faster */
+static const ac_resize_kernels *const levels[AC_N_SIMD] = {
+    [AC_SIMD_PLAIN] = &ac_resize_plain,
+    [AC_SIMD_AVX2] = &ac_resize_avx2,
+    [AC_SIMD_AVX512] = &ac_resize_avx512,
+    [AC_SIMD_NEON] = &ac_resize_neon,
+};
+
+const ac_resize_kernels *ac_resize_kernels_of(ac_simd level)
 {
-    return ac_resize_avx2.supported() ? &ac_resize_avx2 : &ac_resize_plain;
+    return (unsigned)level < AC_N_SIMD ? levels[level] : NULL;
+}
+
+static const ac_resize_kernels *fastest(void)
+{
+    int level = AC_N_SIMD - 1;
+    while (!levels[level]->supported())
+        level--;
+    return levels[level];
+}
+
+ac_status ac_simd_check(ac_simd level)
+{
+    char names[64] = "";
+    const ac_resize_kernels *wanted = ac_resize_kernels_of(level);
+    if (level == AC_SIMD_AUTO || (wanted && wanted->supported()))
+        return AC_OK;
+    for (int i = AC_SIMD_PLAIN; i < AC_N_SIMD; i++)
+        if (levels[i]->supported()) {
+            const size_t used = strlen(names);
+            snprintf(names + used, sizeof names - used, "%s%s", used ? ", " : "", levels[i]->name);
+        }
+    return ac_error(AC_ERR_USAGE, "this processor has no %s; available: %s", wanted ? wanted->name : "such level", names);
 }
 
 static void filter_release(ac_resize_filter *f)
@@ -36,27 +67,36 @@ static inline double triangle(double x)
     return x < 1.0 ? 1.0 - x : 0.0;
 }
 
-/* Weights of output i. The order of the operations and the types are Pillow's: they decide the last bit. `raw` has room
- * for stride weights. */
-static void filter_output(ac_resize_filter *f, int i, double scale, double filter_scale, double *raw)
+/* Where the filter of output i stands. The order of the operations and the types, here and in the weights, are
+ * Pillow's: they decide the last bit. */
+static void filter_window(ac_resize_filter *f, int i, int n_in, double scale, double filter_scale)
+{
+    const double centre = (i + 0.5) * scale;
+    int first = (int)(centre - filter_scale + 0.5), end = (int)(centre + filter_scale + 0.5);
+    first = first < 0 ? 0 : first;
+    end = end > n_in ? n_in : end;
+    f->first[i] = first;
+    f->n_taps[i] = end - first;
+}
+
+/* Weights of output i. Where `stride` taps would pass the end of the input, the window starts earlier, with zeros.
+ * `raw` has room for stride weights. */
+static void filter_weights(ac_resize_filter *f, int i, int n_in, double scale, double filter_scale, double *raw)
 {
     const double centre = (i + 0.5) * scale, step = 1.0 / filter_scale;
-    int first = (int)(centre - filter_scale + 0.5), end = (int)(centre + filter_scale + 0.5);
+    const int first = f->first[i], n = f->n_taps[i], over = first + (f->stride - n_in);
+    const int lead = over < 0 ? 0 : over < first ? over : first;
     int32_t *weight = f->weight + (size_t)i * (size_t)f->stride;
     double sum = 0.0;
-    first = first < 0 ? 0 : first;
-    end = end > f->n_in ? f->n_in : end;
-    const int n = end - first;
     for (int t = 0; t < n; t++) {
         raw[t] = triangle((t + first - centre + 0.5) * step);
         sum += raw[t];
     }
-    for (int t = 0; t < f->stride; t++) {
-        const double share = t >= n ? 0.0 : sum != 0.0 ? raw[t] / sum : raw[t];
-        weight[t] = (int32_t)(0.5 + share * (1 << AC_RESIZE_BITS));
-    }
-    f->first[i] = first;
-    f->n_taps[i] = n;
+    memset(weight, 0, (size_t)f->stride * sizeof *weight);
+    for (int t = 0; t < n; t++)
+        weight[lead + t] = (int32_t)(0.5 + (sum != 0.0 ? raw[t] / sum : raw[t]) * (1 << AC_RESIZE_BITS));
+    f->first[i] = first - lead;
+    f->n_taps[i] = n + lead;
 }
 
 /* Make the weights from n_in to f->n_out; nothing to do when they are there. */
@@ -64,47 +104,58 @@ static ac_status filter_prepare(ac_resize_filter *f, int n_in)
 {
     ac_status status = AC_OK;
     double *raw = NULL;
+    int64_t stride = 1;
     if (f->n_in == n_in)
         return AC_OK;
     const double scale = (double)(float)n_in / f->n_out; /* Pillow hands the box over in single precision */
     const double filter_scale = scale < 1.0 ? 1.0 : scale;
-    const int64_t n_taps = (int64_t)ceil(filter_scale) * 2 + 1;
-    const int64_t stride = (n_taps + AC_RESIZE_TAP_GROUP - 1) / AC_RESIZE_TAP_GROUP * AC_RESIZE_TAP_GROUP;
-    if (stride > INT32_MAX)
-        return ac_error(AC_ERR_DATA, "%d pixels are too many to resize", n_in);
+    f->n_in = 0; /* nothing is there until all is */
     if (!f->first)
         AC_TRY(ac_malloc((size_t)f->n_out, sizeof *f->first, &f->first));
     if (!f->n_taps)
         AC_TRY(ac_malloc((size_t)f->n_out, sizeof *f->n_taps, &f->n_taps));
+    for (int i = 0; i < f->n_out; i++) {
+        filter_window(f, i, n_in, scale, filter_scale);
+        stride = f->n_taps[i] > stride ? f->n_taps[i] : stride;
+    }
+    stride = (stride + AC_RESIZE_TAP_GROUP - 1) / AC_RESIZE_TAP_GROUP * AC_RESIZE_TAP_GROUP;
+    if (stride > INT32_MAX)
+        AC_TRY(ac_error(AC_ERR_DATA, "%d pixels are too many to resize", n_in));
     AC_TRY(ac_reserve(&f->weight, &f->n_weights, (size_t)f->n_out * (size_t)stride, sizeof *f->weight));
     AC_TRY(ac_malloc((size_t)stride, sizeof *raw, &raw));
     f->stride = (int)stride;
-    f->n_in = n_in;
     for (int i = 0; i < f->n_out; i++)
-        filter_output(f, i, scale, filter_scale, raw);
+        filter_weights(f, i, n_in, scale, filter_scale, raw);
+    f->n_in = n_in;
 out:
     ac_free(raw);
     return status;
 }
 
-ac_status ac_resizer_create_with(int size_px, const ac_resize_kernels *kernels, ac_resizer **out)
+ac_status ac_resizer_create_with(int size_px, ac_simd level, ac_resizer **out)
 {
+    ac_status status = AC_OK;
+    ac_resizer *r = NULL;
     *out = NULL;
     if (size_px < 1 || size_px > MAX_SIZE_PX)
         return ac_error(AC_ERR_RANGE, "image size %d is not in 1 .. %d", size_px, MAX_SIZE_PX);
-    ac_resizer *r = NULL;
-    const ac_status status = ac_calloc(1, sizeof *r, &r);
-    if (status != AC_OK)
-        return status;
+    AC_TRY(ac_simd_check(level));
+    AC_TRY(ac_calloc(1, sizeof *r, &r));
     r->size_px = r->x.n_out = r->y.n_out = size_px;
-    r->kernels = kernels;
+    r->kernels = level == AC_SIMD_AUTO ? fastest() : levels[level];
     *out = r;
-    return AC_OK;
+out:
+    return status;
 }
 
 ac_status ac_resizer_create(int size_px, ac_resizer **out)
 {
-    return ac_resizer_create_with(size_px, ac_resize_kernels_best(), out);
+    return ac_resizer_create_with(size_px, AC_SIMD_AUTO, out);
+}
+
+const char *ac_resizer_simd(const ac_resizer *r)
+{
+    return r->kernels->name;
 }
 
 void ac_resizer_destroy(ac_resizer *r)

@@ -239,6 +239,44 @@ static void test_many_scans(void)
     ac_image_release(&image);
 }
 
+/* bytes[0 .. at) + what + bytes[at ..), cut to n bytes of `bytes` */
+static void test_spliced(const uint8_t *bytes, size_t n_bytes, size_t at, const void *what, size_t n, const char *want[2], const char *title)
+{
+    ac_image image = {0};
+    uint8_t *file = NULL;
+    TAP_CALL(ac_malloc(n_bytes + n, 1, &file));
+    memcpy(file, bytes, at);
+    memcpy(file + at, what, n);
+    memcpy(file + at + n, bytes + at, n_bytes - at);
+    TAP_OK(verdict_is(decode_copy(file, n_bytes + n, &strict, &image), want[0]), "%s: strict: %s", title, want[0]);
+    TAP_OK(verdict_is(decode_copy(file, n_bytes + n, &lenient, &image), want[1]), "%s: warnings allowed: %s", title, want[1]);
+    ac_free(file);
+    ac_image_release(&image);
+}
+
+/* Damage that leaves a whole file with right checksums. */
+static void test_subtle_damage(void)
+{
+    const char *refused[2] = {"second header", "second header"}, *odd[2] = {"second header", "ok"},
+               *end[2] = {"truncated behind", "ok"}, *scans[2] = {"scans are missing", "ok"};
+    const size_t header = 8, behind_header = 33, end_bytes = 12;
+    uint8_t *bytes = NULL;
+    size_t n = 0;
+    TAP_CALL(read_fixture("png-2-8.png", &bytes, &n));
+    test_spliced(bytes, n, behind_header, bytes + header, behind_header - header, refused, "PNG with two headers");
+    test_spliced(bytes, n, n - end_bytes, bytes + header, behind_header - header, odd, "PNG with a header behind its pixels");
+    bytes[n - end_bytes + 3] = 9;
+    test_spliced(bytes, n, n, "", 0, end, "PNG with an end chunk beyond the file");
+    ac_free(bytes);
+    TAP_CALL(read_fixture("jpeg-progressive.jpg", &bytes, &n));
+    size_t last = n - 2;
+    while (last > 0 && !(bytes[last] == 0xff && bytes[last + 1] == 0xda))
+        last--;
+    TAP_OK(last > 0, "the fixture has scans");
+    test_spliced(bytes, last, last, "\xff\xd9", 2, scans, "progressive JPEG without its last scan");
+    ac_free(bytes);
+}
+
 static void test_load(const char *folder)
 {
     ac_image image = {0};
@@ -345,6 +383,7 @@ int main(void)
     test_limits();
     test_codings();
     test_many_scans();
+    test_subtle_damage();
     test_load(folder);
     test_memory();
     test_write(folder);
