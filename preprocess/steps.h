@@ -75,6 +75,9 @@ ac_status preprocess_share_records(split_job *job);
 
 /* records.c: the functions above. */
 
+/* run.c. Collective. Everything but options: checks, then one split after the other. */
+ac_status preprocess_run_all(ac_run *run, const preprocess_config *config);
+
 /* split.c. Collective. Make one split, or with --dry_run only look at it.
  * @param[out] n_rejected  images rejected, the same on all ranks. */
 ac_status preprocess_split(ac_run *run, const preprocess_config *config, ac_split split, size_t *n_rejected);
