@@ -16,13 +16,14 @@ LIBRARIES := hdf5 libjpeg libpng yajl libxxhash libzip
 # evaluated when first used, so that `make deps` can run before pkg-config is there
 PKG_CFLAGS = $(eval PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(LIBRARIES)))$(PKG_CFLAGS)
 PKG_LIBS   = $(eval PKG_LIBS := $(shell $(PKG_CONFIG) --libs $(LIBRARIES)))$(PKG_LIBS)
-# no-math-errno and no-trapping-math change no result: they let loops with sqrt and conditions become vector code
+# no-math-errno and no-trapping-math change no result: they let loops with sqrt and conditions become vector code; no
+# product is fused with a sum, whatever the processor has (GCC's default with -std=c11, not every compiler's)
 SANITIZE_asan := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -O1 -DAC_NO_TARGET_CLONES
 SANITIZE_tsan := -fsanitize=thread -O1 -DAC_NO_TARGET_CLONES
 SANITIZE_fuzz := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -O1 -DAC_NO_TARGET_CLONES
 OPENMP    := $(if $(filter fuzz,$(VARIANT)),,-fopenmp)
 ALL_CFLAGS = -std=c11 -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE -DAC_VERSION='"$(VERSION)"' -Iinclude -Ilib -I. \
-             $(WARNINGS) -fno-math-errno -fno-trapping-math $(OPENMP) $(PKG_CFLAGS) $(CFLAGS) $(SANITIZE_$(VARIANT))
+             $(WARNINGS) -fno-math-errno -fno-trapping-math -ffp-contract=off $(OPENMP) $(PKG_CFLAGS) $(CFLAGS) $(SANITIZE_$(VARIANT))
 ALL_LIBS   = $(PKG_LIBS) -ldnnl -lm -lpthread
 
 PROGRAMS  := $(patsubst %/main.c,%,$(wildcard preprocess/main.c train/main.c infer/main.c evaluate/main.c))

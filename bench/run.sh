@@ -11,7 +11,7 @@ if [ ! -e "$out/shards/val-manifest.json" ]; then
 fi
 for _ in $(seq "${1:-2}"); do
     bin/anyclass-train --data_root "$out/shards" --log_save_dir "$out/logs" --version_name bench --model resnet50 --batch_size "$batch" \
-        --max_epochs 1 --learning_rate 0.01 --profile 2>&1 | grep -E 'epoch 0: [0-9]+ images|profile|memory'
+        --augment none --max_epochs 1 --learning_rate 0.01 --profile 2>&1 | grep -E 'epoch 0: [0-9]+ images|profile|memory'
     for mode in eager channels_last compile; do
         "$python" bench/peer_train.py --mode "$mode" --batch "$batch" --threads "$OMP_NUM_THREADS" --steps 4 2>/dev/null || echo "peer $mode: not available"
     done

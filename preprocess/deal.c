@@ -4,7 +4,8 @@
  *
  * Every message is a question that its sender waits for the answer of, and whoever waits answers others meanwhile; so
  * nothing is under way when the last rank comes to the barrier at the end. Rank 0's main thread answers between two images. A
- * rank that fails says so with its next question: then nobody gets a new shard. */
+ * rank that fails says so with its next question: then nobody gets a new shard. A shard is written (write.c) while the next
+ * one's images are read. */
 #include "anyclass/alloc.h"
 #include "preprocess/steps.h"
 #include <string.h>
@@ -36,6 +37,7 @@ typedef struct result { /* what comes back, the pixels in a message of their own
 typedef struct dealer {
     split_job *job;
     image_batch *batch; /* the shard this rank makes; NULL between shards */
+    shard_writer writer; /* and the one before it */
     size_t n_lent;      /* images of it that other ranks have */
     bool asking;        /* waits to hear whether it makes a shard: until then it cannot say that it has nothing to lend */
     result *buffer;
@@ -184,6 +186,16 @@ static bool wait_answer(dealer *d, int rank, int tag, void *answer, size_t n_byt
     return d->status == AC_OK;
 }
 
+/* Wait until the shard before is on disk, answering others. */
+static ac_status finish_write(dealer *d)
+{
+    while (d->status == AC_OK && !preprocess_write_done(&d->writer)) {
+        serve(d);
+        pause_shortly(d);
+    }
+    return preprocess_write_end(&d->writer);
+}
+
 /* Make a shard, others helping where they are free. */
 static ac_status own(dealer *d, size_t shard, report *told)
 {
@@ -200,7 +212,8 @@ static ac_status own(dealer *d, size_t shard, report *told)
         pause_shortly(d);
     }
     AC_TRY(d->status);
-    AC_TRY(preprocess_batch_write(&batch, shard));
+    AC_TRY(finish_write(d));
+    AC_TRY(preprocess_write_begin(&d->writer, &batch, shard));
     told->n_images = (int64_t)batch.n;
 out:
     d->batch = NULL;
@@ -258,7 +271,7 @@ static ac_status work(dealer *d)
             d->asking = false;
         }
         if (next.kind == TASK_END)
-            return status == AC_OK ? AC_OK : ac_error(status, "%s", text);
+            break;
         told = (report){.exhausted = -1};
         ac_status one = next.kind == TASK_OWN ? own(d, (size_t)next.which, &told) : help(d, (int)next.which, &told);
         if (one != AC_OK && status == AC_OK) {
@@ -267,6 +280,8 @@ static ac_status work(dealer *d)
         }
         told.failed = status != AC_OK;
     }
+    ac_status written = finish_write(d);
+    return status == AC_OK ? written : ac_error(status, "%s", text);
 }
 
 /* The end, whatever happened: answer until every rank is here. */
@@ -309,7 +324,7 @@ out:
 ac_status preprocess_make_missing(split_job *job)
 {
     ac_status status = AC_OK;
-    dealer d = {.job = job};
+    dealer d = {.job = job, .writer = {.job = job}};
     AC_TRY(ac_comm_agree(job->comm, list_missing(&d)));
     ac_progress_begin(&job->progress, job->meta.split, "images", job->n_to_make);
     status = work(&d);
@@ -321,6 +336,7 @@ ac_status preprocess_make_missing(split_job *job)
         ac_progress_end(&job->progress);
     }
 out:
+    preprocess_write_release(&d.writer);
     ac_free(d.missing);
     ac_free(d.lends);
     ac_free(d.buffer);

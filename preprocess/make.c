@@ -1,5 +1,5 @@
-/* Pixels to shards: threads decode and resize the images of one shard into memory, then it is written. Which images are
- * bad is decided here. */
+/* Images to pixels: threads decode and resize the images of one shard into memory. Which images are bad is decided here;
+ * write.c makes a file of them. */
 #include "anyclass/alloc.h"
 #include "preprocess/steps.h"
 #include <errno.h>
@@ -131,58 +131,4 @@ size_t preprocess_batch_read(image_batch *b)
         preprocess_release_tools(&tools);
     }
     return n_read;
-}
-
-/* Sort the images into good ones, moved together in the batch's pixels, and rejected ones. */
-static ac_status sort_out(image_batch *b, const char **names, uint8_t *labels, const char **rejected,
-                          ac_shard_content *content)
-{
-    ac_status status = AC_OK;
-    split_job *job = b->job;
-    size_t m = job->dataset.n_classes, image_bytes = preprocess_image_bytes(job);
-    *content = (ac_shard_content){.names = names, .labels = labels, .images = b->pixels, .rejected = rejected};
-    for (size_t i = 0; i < b->n; i++) {
-        const char *name = ac_dataset_name(&job->dataset, b->first + i);
-        if (b->reason[i][0]) {
-            AC_TRY(preprocess_add_rejected(job, b->first + i, b->reason[i]));
-            rejected[2 * content->n_rejected] = name;
-            rejected[2 * content->n_rejected + 1] = b->reason[i];
-            content->n_rejected++;
-            continue;
-        }
-        names[content->n] = name;
-        memcpy(labels + content->n * m, job->dataset.label + (b->first + i) * m, m);
-        if (content->n != i)
-            memcpy(b->pixels + content->n * image_bytes, b->pixels + i * image_bytes, image_bytes);
-        content->n++;
-    }
-out:
-    return status;
-}
-
-ac_status preprocess_batch_write(image_batch *b, size_t shard)
-{
-    ac_status status = AC_OK;
-    split_job *job = b->job;
-    char path[AC_PATH_BYTES];
-    const char **names = NULL, **rejected = NULL;
-    uint8_t *labels = NULL;
-    ac_shard_content content;
-    shard_record record = {.shard = (int64_t)shard};
-    if (b->status != AC_OK)
-        return ac_error(b->status, "%s", b->text);
-    AC_TRY(ac_calloc(b->n, sizeof *names, &names));
-    AC_TRY(ac_calloc(2 * b->n, sizeof *rejected, &rejected));
-    AC_TRY(ac_calloc(b->n * job->dataset.n_classes, 1, &labels));
-    AC_TRY(sort_out(b, names, labels, rejected, &content));
-    AC_TRY(preprocess_shard_path(job, shard, path));
-    AC_TRY(ac_shard_write(path, &job->meta, shard, job->n_shards, &content, &record.hash));
-    record.n = (int64_t)content.n;
-    record.n_rejected = (int64_t)content.n_rejected;
-    AC_TRY(preprocess_add_record(job, &record));
-out:
-    ac_free(names);
-    ac_free(rejected);
-    ac_free(labels);
-    return status;
 }

@@ -1,4 +1,5 @@
 /* anyclass-preprocess: options, checks before any work, one split after the other. */
+#include "preprocess/prepare.h"
 #include "preprocess/preprocess.h"
 #include "preprocess/steps.h"
 #include <errno.h>
@@ -91,7 +92,7 @@ static const ac_option option_table[] = {
      .min = 1,
      .max = 1e6,
      .unit = "IMAGES",
-     .help = "Annotated images per shard; a rank holds one shard's pixels in memory."},
+     .help = "Annotated images per shard; a rank holds the pixels of two in memory: one is written while the next is made."},
     {.name = "n_threads",
      .type = AC_OPTION_INT,
      O(n_threads),
@@ -117,11 +118,13 @@ static const ac_option option_table[] = {
      .help = "Only re-read the shards in --output and name what is damaged: shard, dataset, sample."},
     AC_COMMON_OPTIONS(preprocess_config),
 };
+#define COMMAND_LINE(name, text) "\n  " #name ": " text
 static const ac_program program = {
     .name = "anyclass-preprocess",
     .summary = "Images and annotations to sharded HDF5.",
-    .usage = "--dataset coco --ann_root FOLDER --data_root FOLDER --output FOLDER",
-    .notes = "A run that was stopped goes on where it was: run it again. Images that cannot be used are listed in\n"
+    .usage = "[COMMAND] --dataset coco --ann_root FOLDER --data_root FOLDER --output FOLDER",
+    .notes = "Commands, each with options and --help of its own; without one shards are made:" PREPARE_COMMANDS(
+        COMMAND_LINE) "\n\nA run that was stopped goes on where it was: run it again. Images that cannot be used are listed in\n"
              "{split}-rejected.csv; once they are repaired, run again and their shards are made anew.",
     .options = option_table,
     .n_options = sizeof option_table / sizeof *option_table,
@@ -238,7 +241,7 @@ static ac_status report_rejected(const preprocess_config *c, const ac_split *spl
         c->output, text, most);
 }
 
-static ac_status run_all(ac_run *run, const preprocess_config *c)
+ac_status preprocess_run_all(ac_run *run, const preprocess_config *c)
 {
     ac_status status = AC_OK, worst = AC_OK;
     ac_split split[AC_N_SPLITS];
@@ -273,10 +276,13 @@ out:
 
 int ac_preprocess_run(MPI_Comm comm, int argc, char **argv)
 {
+    const prepare_command *command = argc > 1 && argv[1][0] != '-' ? prepare_find(argv[1]) : NULL;
+    if (command)
+        return prepare_run(command, comm, argc - 1, argv + 1);
     ac_run run;
     preprocess_config config;
     ac_status status = ac_run_begin(&run, comm, &program, argc, argv, &config, NULL);
     if (status == AC_OK && run.go)
-        status = run_all(&run, &config);
+        status = preprocess_run_all(&run, &config);
     return ac_run_end(&run, &program, status);
 }

@@ -96,7 +96,7 @@ out:
 static void log_dry_run(const split_job *job)
 {
     double mebibytes = (double)job->meta.image_size_px * job->meta.image_size_px * 3 / 1048576;
-    size_t first, rows = preprocess_shard_range(job, 0, &first);
+    size_t first, rows = preprocess_shard_range(job, 0, &first) * (job->n_shards > (size_t)job->size ? 2 : 1);
     ac_log(AC_LOG_INFO,
            "%s: %zu images of %zu classes, %zu shards (%zu are there), %.0f MiB on disk, %.0f MiB of memory per rank",
            job->meta.split, job->dataset.n_samples, job->dataset.n_classes, job->n_shards, job->n_records,

@@ -1,5 +1,5 @@
 /* What the steps of anyclass-preprocess share. A split goes through: annotations and image folder (split.c), what the
- * output folder holds already (existing.c, lock.c), pixels to shards (deal.c, make.c), rejected.csv and manifest
+ * output folder holds already (existing.c, lock.c), pixels to shards (deal.c, make.c, write.c), rejected.csv and manifest
  * (finish.c). verify.c re-reads what is there. */
 #ifndef ANYCLASS_PREPROCESS_STEPS_H
 #define ANYCLASS_PREPROCESS_STEPS_H
@@ -10,6 +10,7 @@
 #include "anyclass/log.h"
 #include "anyclass/program.h"
 #include "anyclass/shard.h"
+#include <pthread.h>
 #include <stdatomic.h>
 
 enum { REASON_BYTES = 240 };
@@ -74,6 +75,9 @@ ac_status preprocess_share_records(split_job *job);
 
 /* records.c: the functions above. */
 
+/* run.c. Collective. Everything but options: checks, then one split after the other. */
+ac_status preprocess_run_all(ac_run *run, const preprocess_config *config);
+
 /* split.c. Collective. Make one split, or with --dry_run only look at it.
  * @param[out] n_rejected  images rejected, the same on all ranks. */
 ac_status preprocess_split(ac_run *run, const preprocess_config *config, ac_split split, size_t *n_rejected);
@@ -112,10 +116,35 @@ ac_status preprocess_batch_begin(image_batch *batch, split_job *job, size_t shar
 size_t preprocess_batch_read(image_batch *batch);
 /* Note a failure; the first one counts. Any thread. */
 void preprocess_batch_fail(image_batch *batch, ac_status status, const char *text);
-/* Write the shard when all images are read, and add its record; returns the batch's failure if it has one. */
-ac_status preprocess_batch_write(image_batch *batch, size_t shard);
 /* Safe after a failed begin. */
 void preprocess_batch_end(image_batch *batch);
+
+/* write.c. Not collective. */
+typedef struct shard_writer { /* one shard on its way to disk */
+    split_job *job;
+    bool busy, threaded;
+    pthread_t thread;
+    atomic_bool done;
+    char path[AC_PATH_BYTES];
+    ac_shard_content content;
+    const char **names, **rejected;
+    uint8_t *labels;
+    char (*reason)[REASON_BYTES];
+    uint8_t *pixels; /* as in split_job, of the shard that is written */
+    size_t pixels_capacity;
+    shard_record record;
+    ac_status status;
+    char text[AC_ERROR_TEXT_BYTES];
+} shard_writer;
+/* Begin to write the shard of a batch whose images are all read; takes the batch's reasons over and leaves other room in
+ * job->pixels. The writer (zeroed but for `job` at first) is not busy. Returns the batch's failure if it has one. */
+ac_status preprocess_write_begin(shard_writer *writer, image_batch *batch, size_t shard);
+/* True when preprocess_write_end() would not wait. */
+bool preprocess_write_done(const shard_writer *writer);
+/* Wait for the file and add its record. AC_OK when nothing was begun. */
+ac_status preprocess_write_end(shard_writer *writer);
+/* Waits for a file that is under way. */
+void preprocess_write_release(shard_writer *writer);
 
 /* deal.c. Collective. Make the shards that have no record. */
 ac_status preprocess_make_missing(split_job *job);

@@ -37,18 +37,30 @@ out:
     return status;
 }
 
+ac_augment trainer_augment(const train_config *c, const char *dataset)
+{
+    ac_augment augment = {c->augment - 1, (float)c->jitter_brightness, (float)c->jitter_contrast, (float)c->jitter_saturation, (float)c->jitter_hue,
+                          (float)c->rotation_degrees};
+    if (c->augment == 0)
+        augment.kind = strcmp(dataset, "chest") == 0 ? AC_AUGMENT_ROTATION : AC_AUGMENT_COLOUR;
+    return augment;
+}
+
+static const char *const augment_names[] = {"none", "colour", "rotation"};
+
 static ac_status build_networks(trainer *t)
 {
     ac_status status = AC_OK;
     const train_config *c = t->config;
     ac_network_options o = {.model = ac_model_find(c->model), .batch = t->slice_n, .image_size_px = t->train.image_size_px,
-                            .n_classes = (int64_t)t->train.n_classes, .training = true, .flip = c->flip, .sync_bn = c->sync_bn,
-                            .seed = (uint64_t)c->seed, .loss = t->loss, .activation_dtype = AC_F32};
+                            .n_classes = (int64_t)t->train.n_classes, .training = true, .flip = c->flip, .augment = trainer_augment(c, t->train.manifest.dataset),
+                            .sync_bn = c->sync_bn, .seed = (uint64_t)c->seed, .loss = t->loss, .activation_dtype = AC_F32};
     if (!o.model)
         return ac_error(AC_ERR_USAGE, "--model: '%s' is none of %s", c->model, ac_model_names());
     memcpy(o.mean, t->train.manifest.mean, sizeof o.mean);
     memcpy(o.std, t->train.manifest.std, sizeof o.std);
     AC_TRY(ac_network_build(&o, &t->network));
+    ac_log(AC_LOG_INFO, "augmentation of data set %s: %s%s", t->train.manifest.dataset, augment_names[o.augment.kind], c->flip ? ", mirrored" : "");
     o.training = false;
     AC_TRY(ac_network_build(&o, &t->eval));
 out:

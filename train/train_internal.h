@@ -19,6 +19,8 @@ typedef struct train_config {
     double learning_rate, weight_decay, momentum, clip_norm, lr_decay, min_lr, warmup_start_factor;
     ac_double_list lr_steps;
     int64_t warmup_epochs;
+    int augment; /* 0: auto; else 1 + ac_augment_kind */
+    double jitter_brightness, jitter_contrast, jitter_saturation, jitter_hue, rotation_degrees;
     bool flip, sync_bn, profile;
 } train_config;
 
@@ -53,6 +55,8 @@ void trainer_close(trainer *t);
 /** Options, communicator and trainer, then `body` on it, unless --dry_run or --help and its like leave nothing to do.
  * @return the exit code. Collective. */
 int trainer_run(MPI_Comm comm, int argc, char **argv, ac_status (*body)(trainer *));
+/** Kind and ranges as the options say them; without --augment by the data set's kind, as the reference does it. */
+ac_augment trainer_augment(const train_config *config, const char *dataset);
 /** One epoch of steps. @param[out] loss  mean J of its steps. Collective. */
 AC_NODISCARD ac_status trainer_epoch(trainer *t, int64_t epoch, double *loss);
 /** Every validation image once. @param[out] values  the tracked metrics, the same on all ranks. Collective. */

@@ -26,7 +26,7 @@ AC_NODISCARD ac_status ac_csv_open(ac_csv *csv, const char *path);
 AC_NODISCARD ac_status ac_csv_open_text(ac_csv *csv, const char *name, char *text, size_t n_bytes);
 /** Go to the next row; blank lines are skipped.
  * @param[out] have_row false at the end.
- * @return AC_ERR_DATA "NAME line N: ..." for a quote that is never closed, text behind a closing quote, a zero byte. */
+ * @return AC_ERR_DATA "NAME line N: ... (field F)" for a quote that is never closed, text behind a closing quote, a zero byte. */
 AC_NODISCARD ac_status ac_csv_next(ac_csv *csv, bool *have_row);
 /** Index of the field equal to `name` in the current row (the header), or -1. Surrounding blanks count. */
 int ac_csv_find(const ac_csv *csv, const char *name);

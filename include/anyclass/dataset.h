@@ -24,7 +24,8 @@ typedef struct ac_dataset {
     char *name_pool;
     uint8_t *label;        /* [n_samples, n_classes], each 0 or 1; a row of zeros is a negative image */
     float mean[3], std[3]; /* normalisation constants of the data set, RGB in 0..1 */
-    size_t name_capacity, label_capacity, pool_bytes, pool_capacity; /* used while filling */
+    size_t *line;          /* [n_samples] line of the annotation file, for messages; NULL where there are none */
+    size_t name_capacity, label_capacity, line_capacity, pool_bytes, pool_capacity; /* used while filling */
 } ac_dataset;
 
 typedef struct ac_dataset_options {
@@ -34,7 +35,7 @@ typedef struct ac_dataset_options {
 } ac_dataset_options;
 
 /** The kinds this build reads, as an option's choices. */
-#define AC_DATASET_CHOICES "csv|coco"
+#define AC_DATASET_CHOICES "sewer|coco|chest|csv"
 /** Name of kind `i` of AC_DATASET_CHOICES, from 0; NULL beyond the last. */
 const char *ac_dataset_kind(size_t i);
 
@@ -43,7 +44,8 @@ const char *ac_dataset_kind(size_t i);
 bool ac_dataset_available(const ac_dataset_options *options);
 
 /** Read the annotations of one split. Samples come in file order; a file name that occurs twice is AC_ERR_DATA, and so
- * are labels other than 0/1, a missing column or member; messages name the file and its line (csv) or byte (coco).
+ * are labels other than 0/1, a missing column or member; messages name the file, its line and the column
+ * (COCO: column of characters, and byte). A chest split is a list of images beside the table of all (docs/formats.md).
  * `out` is zeroed by the callee; release it with ac_dataset_release() after success. AC_ERR_IO when the file is missing
  * or cannot be read, AC_ERR_USAGE for an unknown kind. */
 AC_NODISCARD ac_status ac_dataset_read(const ac_dataset_options *options, ac_dataset *out);

@@ -31,6 +31,7 @@ typedef struct ac_network_options {
     float mean[3], std[3];
     bool training;             /* with targets and loss; false: logits only */
     bool flip;                 /* random mirror images (training) */
+    ac_augment augment;        /* (training) */
     bool sync_bn;
     uint64_t seed;             /* of the augmentation */
     ac_loss_config loss;

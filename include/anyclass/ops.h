@@ -3,17 +3,21 @@
 #ifndef ANYCLASS_OPS_H
 #define ANYCLASS_OPS_H
 
+#include "anyclass/augment.h"
 #include "anyclass/graph.h"
 #include "anyclass/loss.h"
 
 typedef enum ac_activation { AC_ACTIVATION_NONE, AC_ACTIVATION_RELU, AC_ACTIVATION_LEAKY_RELU } ac_activation;
 
-/* image_input: uint8 [N, S, S, 3] and sample keys int64 [N] -> (x / 255 - mean) / std, mirrored left-right for a sample
- * whose draw (seed, AC_STREAM_AUGMENT, key, 0) word 0 has its top bit set, when `flip` is on (training graphs only). */
+/* image_input: uint8 [N, H, W, 3] and sample keys int64 [N] -> (x / 255 - mean) / std of the augmented pixels, which are
+ * uint8 again: colours changed or the image rotated as `augment` says, then mirrored left-right for half of the samples
+ * when `flip` is on (training graphs only). What happens to a sample is a function of (seed, key) alone: the draws and
+ * the arithmetic are in augment_formula.h. */
 typedef struct ac_image_input_attribute {
     float mean[3], std[3];
     bool flip;
     uint64_t seed;
+    ac_augment augment;
 } ac_image_input_attribute;
 extern const ac_op ac_op_image_input;
 ac_value ac_add_image_input(ac_graph *graph, const char *name, ac_value images, ac_value keys, const ac_image_input_attribute *attribute);

@@ -40,7 +40,7 @@ void ac_csv_close(ac_csv *csv)
 
 static ac_status fail(const ac_csv *csv, size_t line, const char *what)
 {
-    return ac_error(AC_ERR_DATA, "%s line %zu: %s", csv->name, line, what);
+    return ac_error(AC_ERR_DATA, "%s line %zu: %s (field %zu)", csv->name, line, what, csv->n_fields);
 }
 
 /* A quoted field: moves the text over its quotes. On return csv->at stands behind the closing quote. */

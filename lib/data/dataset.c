@@ -1,7 +1,6 @@
 /* The table of annotated images, and which reader fills it. The formats themselves are in dataset_KIND.c. */
 #include "anyclass/alloc.h"
 #include "anyclass/file.h"
-#include "anyclass/hash.h"
 #include "data/dataset_internal.h"
 #include <errno.h>
 #include <string.h>
@@ -18,11 +17,11 @@ typedef struct reader { /* one row per annotation format, in the order of AC_DAT
 } reader;
 
 static const reader readers[] = {
-    {"csv",
-     {{"train.csv", "Train.csv"}, {"val.csv", "Val.csv"}, {"test.csv", "Test.csv"}},
-     {.470f, .447f, .408f},
-     {.233f, .228f, .231f},
-     ac_dataset_read_csv},
+    {"sewer",
+     {{"SewerML_Train.csv"}, {"SewerML_Val.csv", "SewerML_Valid.csv"}, {"SewerML_Test.csv"}},
+     {.523f, .453f, .345f},
+     {.210f, .199f, .154f},
+     ac_dataset_read_sewer},
     {"coco",
      {{"instances_train.json", "instances_train2017.json"},
       {"instances_val.json", "instances_val2017.json"},
@@ -30,6 +29,16 @@ static const reader readers[] = {
      {.470f, .447f, .408f},
      {.233f, .228f, .231f},
      ac_dataset_read_coco},
+    {"chest",
+     {{"train_val_test/train.txt"}, {"train_val_test/val.txt"}, {"train_val_test/test.txt"}},
+     {.506f, .506f, .506f},
+     {.230f, .230f, .230f},
+     ac_dataset_read_chest},
+    {"csv",
+     {{"train.csv", "Train.csv"}, {"val.csv", "Val.csv"}, {"test.csv", "Test.csv"}},
+     {.470f, .447f, .408f},
+     {.233f, .228f, .231f},
+     ac_dataset_read_csv},
 };
 
 const char *ac_dataset_kind(size_t i)
@@ -65,12 +74,13 @@ static ac_status find_file(const reader *row, const ac_dataset_options *options,
         strcpy(path, options->ann_root);
         return AC_OK;
     }
-    for (size_t i = 0; i < MAX_NAMES; i++) {
+    for (size_t i = 0; i < MAX_NAMES && names[i]; i++) {
         AC_TRY(ac_path_join(path, options->ann_root, names[i]));
         if (ac_path_exists(path))
             return AC_OK;
     }
-    status = ac_error(AC_ERR_IO, "%s: no annotation file %s or %s in it", options->ann_root, names[0], names[1]);
+    status = ac_error(AC_ERR_IO, "%s: no annotation file %s%s%s in it", options->ann_root, names[0],
+                      names[1] ? " or " : "", names[1] ? names[1] : "");
 out:
     return status;
 }
@@ -114,6 +124,7 @@ void ac_dataset_release(ac_dataset *dataset)
     ac_free(dataset->name_offset);
     ac_free(dataset->name_pool);
     ac_free(dataset->label);
+    ac_free(dataset->line);
     memset(dataset, 0, sizeof *dataset);
 }
 
@@ -193,24 +204,59 @@ out:
     return status;
 }
 
+ac_status ac_dataset_set_line(ac_dataset *dataset, size_t line)
+{
+    ac_status status =
+        ac_reserve(&dataset->line, &dataset->line_capacity, dataset->n_samples, sizeof *dataset->line);
+    if (status == AC_OK)
+        dataset->line[dataset->n_samples - 1] = line;
+    return status;
+}
+
 ac_status ac_dataset_check_unique(const ac_dataset *dataset, const char *where)
 {
     ac_status status = AC_OK;
-    size_t n_slots = 16;
-    size_t *slot = NULL; /* sample + 1, open addressing */
-    while (n_slots < 2 * dataset->n_samples)
-        n_slots *= 2;
-    AC_TRY(ac_calloc(n_slots, sizeof *slot, &slot));
-    for (size_t i = 0; i < dataset->n_samples; i++) {
-        const char *name = ac_dataset_name(dataset, i);
-        size_t at = (size_t)ac_hash64_bytes(name, strlen(name)) & (n_slots - 1);
-        for (; slot[at]; at = (at + 1) & (n_slots - 1))
-            if (strcmp(ac_dataset_name(dataset, slot[at] - 1), name) == 0)
-                AC_TRY(ac_error(AC_ERR_DATA, "%s: file name '%s' occurs twice (images %zu and %zu)", where, name,
-                                slot[at], i + 1));
-        slot[at] = i + 1;
+    ac_name_index index = {0};
+    size_t twice[2];
+    AC_TRY(ac_name_index_create(dataset->name_pool, dataset->name_offset, dataset->n_samples, &index, twice));
+    if (twice[1] == 0)
+        goto out;
+    const char *name = ac_dataset_name(dataset, twice[1]);
+    if (dataset->line)
+        status = ac_error(AC_ERR_DATA, "%s line %zu: file name '%s' occurs twice, first in line %zu", where,
+                          dataset->line[twice[1]], name, dataset->line[twice[0]]);
+    else
+        status = ac_error(AC_ERR_DATA, "%s: file name '%s' occurs twice (images %zu and %zu)", where, name,
+                          twice[0] + 1, twice[1] + 1);
+out:
+    ac_name_index_release(&index);
+    return status;
+}
+
+ac_status ac_dataset_parse_label(const char *text, const char *column, uint8_t *out)
+{
+    if ((text[0] != '0' && text[0] != '1') || text[1] != 0)
+        return ac_error(AC_ERR_DATA, "column %s: '%.40s' is neither 0 nor 1", column, text);
+    *out = (uint8_t)(text[0] - '0');
+    return AC_OK;
+}
+
+ac_status ac_csv_for_each(const char *path, ac_csv_visit *visit, void *context)
+{
+    ac_status status = AC_OK;
+    bool have_row;
+    ac_csv csv = {0};
+    AC_TRY(ac_csv_open(&csv, path));
+    AC_TRY(ac_csv_next(&csv, &have_row));
+    if (!have_row)
+        AC_TRY(ac_error(AC_ERR_DATA, "%s: is empty", path));
+    for (bool header = true; have_row; header = false) {
+        status = visit(context, &csv, header);
+        if (status != AC_OK)
+            AC_TRY(ac_error_in(status, "%s line %zu", path, csv.line));
+        AC_TRY(ac_csv_next(&csv, &have_row));
     }
 out:
-    ac_free(slot);
+    ac_csv_close(&csv);
     return status;
 }

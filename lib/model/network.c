@@ -35,6 +35,8 @@ ac_status ac_network_build(const ac_network_options *o, ac_network *out)
     ac_image_input_attribute input = {.flip = o->training && o->flip, .seed = o->seed};
     memcpy(input.mean, o->mean, sizeof input.mean);
     memcpy(input.std, o->std, sizeof input.std);
+    if (o->training)
+        input.augment = o->augment;
     out->images = ac_graph_input(graph, "images", &(ac_shape){4, {o->batch, side, side, 3}, AC_U8});
     out->keys = ac_graph_input(graph, "keys", &(ac_shape){1, {o->batch}, AC_I64});
     ac_value x = ac_add_image_input(graph, "input", out->images, out->keys, &input);

@@ -49,10 +49,10 @@ static void test_csv(void)
         {"\"two\nlines\",x\n", "two\nlines|x|/"},
         {"\"\",x\r\n", "|x|/"},
         {" a , b\n", " a | b|/"},
-        {"a\n\"b\n", "a|/!list.csv line 2: a quote is never closed"},
-        {"a\n\"b\"c\n", "a|/!list.csv line 2: text behind a closing quote"},
-        {"\"a\n\nb\",c\nd\n\"e\n\"f", "a\n\nb|c|/d|/!list.csv line 6: text behind a closing quote"},
-        {"a\n\n\n\"b\n\n\"\"c", "a|/!list.csv line 4: a quote is never closed"},
+        {"a\n\"b\n", "a|/!list.csv line 2: a quote is never closed (field 1)"},
+        {"a\n\"b\"c\n", "a|/!list.csv line 2: text behind a closing quote (field 1)"},
+        {"\"a\n\nb\",c\nd\n\"e\n\"f", "a\n\nb|c|/d|/!list.csv line 6: text behind a closing quote (field 1)"},
+        {"a\n\n\n\"b\n\n\"\"c", "a|/!list.csv line 4: a quote is never closed (field 1)"},
         {"\"x\"", "x|/"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

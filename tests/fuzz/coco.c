@@ -1,7 +1,7 @@
 /* The COCO reader. First two bytes: allocation that fails, where the document meets the pieces in which it is read. */
 #include "tests/fuzz/fuzz.h"
 
-enum { PIECE_BYTES = 1 << 16 }; /* of dataset_coco.c */
+enum { PIECE_BYTES = 1 << 16 }; /* of coco_scan.c */
 
 /* Blanks in front move the document over the border of the reader's first piece. */
 static const char *padded_file(const fuzz_input *document, size_t n_before_border)

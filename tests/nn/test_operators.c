@@ -18,6 +18,7 @@ typedef struct op_case {
     int kernel, stride, padding, groups, out;
     bool bias, residual;
     ac_activation activation;
+    ac_augment augment;
 } op_case;
 
 static ac_value add_conv(ac_graph *g, ac_value x, const op_case *c)
@@ -49,20 +50,22 @@ static ac_value add_fan(ac_graph *g, ac_value x, const op_case *c)
 }
 
 static const op_case cases[] = {
-    {"conv 1x1", 2, 7, 5, add_conv, 1, 1, 0, 1, 7, true, false, 0},
-    {"conv 3x3", 2, 9, 17, add_conv, 3, 1, 1, 1, 16, false, false, 0},
-    {"conv 3x3 stride 2", 3, 9, 16, add_conv, 3, 2, 1, 1, 32, false, false, 0},
-    {"conv 7x7 stride 2", 1, 15, 3, add_conv, 7, 2, 3, 1, 64, true, false, 0},
-    {"conv 5x5 on one pixel", 2, 1, 3, add_conv, 5, 1, 2, 1, 4, true, false, 0},
-    {"conv in 3 groups", 2, 6, 9, add_conv, 3, 1, 1, 3, 6, true, false, 0},
-    {"depthwise conv", 2, 8, 16, add_conv, 3, 1, 1, 16, 16, false, false, 0},
+    {"conv 1x1", 2, 7, 5, add_conv, 1, 1, 0, 1, 7, .bias = true},
+    {"conv 3x3", 2, 9, 17, add_conv, 3, 1, 1, 1, 16, .bias = false},
+    {"conv 3x3 stride 2", 3, 9, 16, add_conv, 3, 2, 1, 1, 32, .bias = false},
+    {"conv 7x7 stride 2", 1, 15, 3, add_conv, 7, 2, 3, 1, 64, .bias = true},
+    {"conv 5x5 on one pixel", 2, 1, 3, add_conv, 5, 1, 2, 1, 4, .bias = true},
+    {"conv in 3 groups", 2, 6, 9, add_conv, 3, 1, 1, 3, 6, .bias = true},
+    {"depthwise conv", 2, 8, 16, add_conv, 3, 1, 1, 16, 16, .bias = false},
     {"batch norm", 3, 5, 17, add_norm, .activation = AC_ACTIVATION_NONE},
     {"batch norm, relu", 4, 8, 64, add_norm, .activation = AC_ACTIVATION_RELU},
     {"batch norm, leaky relu, residual", 2, 7, 67, add_norm, .activation = AC_ACTIVATION_LEAKY_RELU, .residual = true},
     {"batch norm, residual, no activation", 2, 3, 1, add_norm, .activation = AC_ACTIVATION_NONE, .residual = true},
     {"max pool 3x3 stride 2", 2, 9, 17, add_pool, 3, 2, 1, .out = 17},
     {"max pool 2x2", 1, 5, 3, add_pool, 2, 2, 0, .out = 3},
-    {"three readers", 2, 6, 8, add_fan, 3, 1, 1, 1, 8, false, false, 0},
+    {"colour jitter in front", 4, 9, 3, add_conv, 1, 1, 0, 1, 4, .bias = true, .augment = {AC_AUGMENT_COLOUR, .4f, .4f, .4f, .3f, 0}},
+    {"rotation in front", 3, 11, 3, add_conv, 1, 1, 0, 1, 4, .bias = true, .augment = {AC_AUGMENT_ROTATION, 0, 0, 0, 0, 30}},
+    {"three readers", 2, 6, 8, add_fan, 3, 1, 1, 1, 8, .bias = false},
 };
 
 typedef struct trial {
@@ -87,7 +90,7 @@ static ac_status open_trial(trial *t, const op_case *c, const char *backend, boo
 {
     ac_status status = AC_OK;
     const ac_loss_config loss = {AC_LOSS_FOCAL, 2, 1, 0.3};
-    const ac_image_input_attribute input = {{.4f, .5f, .6f}, {.2f, .25f, .3f}, true, 3};
+    const ac_image_input_attribute input = {{.4f, .5f, .6f}, {.2f, .25f, .3f}, true, 3, c->augment};
     memset(t, 0, sizeof *t);
     AC_TRY(ac_graph_create(AC_F32, &t->graph));
     ac_graph *g = t->graph;

@@ -1,5 +1,6 @@
-/* The trainer as anyclass-train opens it, but instead of training it lists which samples each global step holds, in the
- * order of the batch: "epoch step: id id ...". Same options; run by samples.t on several ranks. */
+/* The trainer as anyclass-train opens it, but instead of training it says how its two graphs augment, and lists which
+ * samples each global step holds, in the order of the batch: "epoch step: id id ...". Same options; run by samples.t on
+ * several ranks. */
 #include "anyclass/alloc.h"
 #include "train/train_internal.h"
 #include <stdio.h>
@@ -30,9 +31,21 @@ out:
     return status;
 }
 
+static void print_augment(const char *graph, const ac_network *network)
+{
+    const ac_image_input_attribute *input = (const void *)network->graph->node[0].attribute;
+    const ac_augment *a = &input->augment;
+    printf("%s: kind %d, %g %g %g %g, %g degrees, flip %d, seed %llu\n", graph, a->kind, (double)a->brightness, (double)a->contrast,
+           (double)a->saturation, (double)a->hue, (double)a->rotation_degrees, input->flip, (unsigned long long)input->seed);
+}
+
 static ac_status list(trainer *t)
 {
     ac_status status = AC_OK;
+    if (t->run->rank == 0) {
+        print_augment("train", &t->network);
+        print_augment("val", &t->eval);
+    }
     AC_TRY(list_epoch(t, 0, 0));
     AC_TRY(list_epoch(t, 1, 0));
     AC_TRY(list_epoch(t, 1, 2)); /* entered in the middle */

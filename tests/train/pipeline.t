@@ -10,6 +10,7 @@ tap_ok "shards for 1 and 3 ranks are the same bytes" diff -r "$TMP/s1" "$TMP/s3"
 tap_ok "verify" pre 2 "$TMP/s1" --verify
 train() { local n=$1 name=$2; shift 2; ranks "$n" "$BIN/anyclass-train" --data_root "$TMP/s1" --log_save_dir "$TMP/logs" --version_name "$name" --model resnet18 --batch_size 8 ${UPDATE:---optimizer adamW --learning_rate 0.001} "$@"; }
 tap_ok "two epochs on 2 ranks" train 2 whole --max_epochs 2
+tap_says 'augmentation of data set coco: colour, mirrored' "colours are changed unless told otherwise"
 tap_ok "one epoch, then one more from the checkpoint" bash -c "$(declare -f train ranks); BIN=$BIN TMP=$TMP; train 2 cut --max_epochs 1 && train 2 cut --max_epochs 2 --checkpoint auto"
 sum() { h5dump -d /model/fc.weight -d /model/layer1.0.bn1.running_var -d /optimizer/exp_avg_sq/conv1.weight "$1/last.h5" | grep -v '^HDF5'; }
 if command -v h5dump >/dev/null; then
@@ -36,6 +37,8 @@ tap_refused 2 'lerning_rate.*learning_rate' "unknown option" $T --lerning_rate 1
 tap_refused 2 'batch_size' "value missing" $T --batch_size
 tap_refused 2 'many' "no number" $T --batch_size many
 tap_refused 2 '1 ..' "out of range" $T --batch_size 0
+tap_refused 2 'auto|none|colour|rotation' "unknown augmentation" $T --augment blur
+tap_refused 2 'jitter_hue' "hue beyond half a turn" $T --jitter_hue 0.6
 tap_refused 2 'sgd|adamW' "unknown choice" $T --optimizer adamx
 tap_refused 2 'seed' "option given twice" $T --seed 1 --seed 2
 tap_refused 2 'data_root' "required option missing" "$BIN/anyclass-train"

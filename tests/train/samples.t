@@ -20,6 +20,12 @@ tap_ok "epochs differ" bash -c "! diff -q <(grep '^0 ' $TMP/1-8-1 | cut -d: -f2)
 tap_ok "another seed" list 2 8 2
 tap_ok "gives another order" bash -c "! cmp -s $TMP/1-8-1 $TMP/2-8-2"
 
+# the data set is COCO: colours, in training alone
+tap_ok "training images are augmented as the reference does it" grep -qx 'train: kind 1, 0.1 0.1 0.1 0.1, 5 degrees, flip 1, seed 1' "$TMP/1-8-1"
+tap_ok "validation images are left alone" grep -q '^val: kind 0, .* flip 0' "$TMP/1-8-1"
+tap_ok "augmentation by options" bash -c "$(declare -f ranks); ranks 1 $BUILD/tests/train/list_samples --data_root $TMP/s --model resnet18 --batch_size 8 --augment rotation --rotation_degrees 7 --no_flip --log_save_dir $TMP/none >$TMP/rotated"
+tap_ok "reaches the graph" grep -q '^train: kind 2, .* 7 degrees, flip 0' "$TMP/rotated"
+
 # a rank that fails alone in its backward: nobody hangs, everybody says who and why
 for n in 1 2 3; do
     tap_refused 5 "$([ $n = 1 ] || echo "rank $((n - 1)): ").*was made to fail" "a failing kernel on the last of $n ranks" \

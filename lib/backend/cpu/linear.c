@@ -1,5 +1,4 @@
-/* linear by oneDNN's matrix product, and image_input. */
-#include "anyclass/random.h"
+/* linear by oneDNN's matrix product. */
 #include "backend/cpu/cpu.h"
 
 static ac_status forward(const ac_call *call)
@@ -36,27 +35,3 @@ out:
 }
 
 const ac_kernel ac_cpu_linear = {.op = &ac_op_linear, .forward = forward, .backward = backward};
-
-static ac_status forward_input(const ac_call *call)
-{
-    const ac_image_input_attribute *a = (const void *)call->node->attribute;
-    const ac_shape *x = ac_graph_shape(call->graph, call->node->input[0]);
-    int64_t height = x->dim[1], width = x->dim[2];
-    float table[3][256];
-    for (int c = 0; c < 3; c++)
-        for (int v = 0; v < 256; v++)
-            table[c][v] = ((float)v / 255.0f - a->mean[c]) / a->std[c];
-#pragma omp parallel for schedule(static)
-    for (int64_t row = 0; row < x->dim[0] * height; row++) {
-        uint64_t key = (uint64_t)((const int64_t *)call->input[1])[row / height];
-        bool mirror = a->flip && ac_random_block(a->seed, AC_STREAM_AUGMENT, key, 0).word[0] >> 31;
-        const uint8_t *from = (const uint8_t *)call->input[0] + row * width * 3;
-        float *to = (float *)call->output[0] + row * width * 3;
-        for (int64_t p = 0; p < width; p++)
-            for (int c = 0; c < 3; c++)
-                to[3 * p + c] = table[c][from[3 * (mirror ? width - 1 - p : p) + c]];
-    }
-    return AC_OK;
-}
-
-const ac_kernel ac_cpu_image_input = {.op = &ac_op_image_input, .forward = forward_input};

@@ -1,5 +1,4 @@
-/* linear and image_input by their definitions. */
-#include "anyclass/random.h"
+/* linear by its definition. */
 #include "backend/ref/ref.h"
 
 static ac_status forward(const ac_call *call)
@@ -42,23 +41,3 @@ static ac_status backward(const ac_call *call)
 }
 
 const ac_kernel ac_ref_linear = {&ac_op_linear, AC_KERNEL_SUMS_DOUTPUT, NULL, NULL, forward, backward};
-
-static ac_status forward_input(const ac_call *call)
-{
-    const ac_image_input_attribute *a = (const void *)call->node->attribute;
-    const ac_shape *x = ref_in(call, 0);
-    int64_t height = x->dim[1], width = x->dim[2], i = 0;
-    for (int64_t n = 0; n < x->dim[0]; n++) {
-        uint64_t key = (uint64_t)((const int64_t *)call->input[1])[n];
-        int mirror = a->flip && ac_random_block(a->seed, AC_STREAM_AUGMENT, key, 0).word[0] >> 31;
-        for (int64_t y = 0; y < height; y++)
-            for (int64_t p = 0; p < width; p++)
-                for (int c = 0; c < 3; c++, i++) {
-                    int64_t from = ((n * height + y) * width + (mirror ? width - 1 - p : p)) * 3 + c;
-                    ((float *)call->output[0])[i] = ((float)((const uint8_t *)call->input[0])[from] / 255.0f - a->mean[c]) / a->std[c];
-                }
-    }
-    return AC_OK;
-}
-
-const ac_kernel ac_ref_image_input = {.op = &ac_op_image_input, .forward = forward_input};

@@ -2,11 +2,20 @@
 #ifndef ANYCLASS_LIB_REF_H
 #define ANYCLASS_LIB_REF_H
 
+#include "anyclass/augment_formula.h"
 #include "anyclass/ops.h"
 #include "backend/backends.h"
 
 extern const ac_kernel ac_ref_image_input, ac_ref_conv2d, ac_ref_batch_norm, ac_ref_max_pool, ac_ref_global_avg_pool, ac_ref_linear,
     ac_ref_any_class_loss;
+
+/** Pillow's hue, saturation, value of a colour, by its definition; and back. */
+void ref_hsv_from_rgb(const uint8_t rgb[3], uint8_t hsv[3]);
+void ref_rgb_from_hsv(const uint8_t hsv[3], uint8_t rgb[3]);
+/** The colour steps of a draw over an image of `n` pixels, in place. */
+void ref_change_colours(const ac_colour_draw *draw, uint8_t *pixel, int64_t n);
+/** An image [height, width, 3] rotated, from -> to. */
+void ref_rotate(const ac_rotation *rotation, const uint8_t *from, uint8_t *to, int height, int width);
 
 static inline const ac_shape *ref_in(const ac_call *call, int i)
 {
