@@ -109,10 +109,16 @@ static void begin_record(scan *s, ac_coco_list list, uint64_t at)
     s->open = true;
 }
 
+/* What YAJL passes over between tokens: JSON's blanks and two more. */
+static bool is_blank(unsigned char c)
+{
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
 /* A value's bytes begin behind its key, a colon and blanks. */
 static size_t skip_to_value(const char *text, size_t at, size_t end)
 {
-    while (at < end && (text[at] == ':' || text[at] == ' ' || text[at] == '\t' || text[at] == '\n' || text[at] == '\r'))
+    while (at < end && (text[at] == ':' || is_blank((unsigned char)text[at])))
         at++;
     return at;
 }
@@ -315,11 +321,6 @@ static int on_string(void *context, const unsigned char *text, size_t n)
     s->record.has[AC_COCO_NAME] = true;
     s->value_to[AC_COCO_NAME] = here(s);
     return 1;
-}
-
-static bool is_blank(unsigned char c)
-{
-    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
 }
 
 static bool is_digit(unsigned char c)

@@ -494,6 +494,21 @@ static void test_pieces(void)
     TAP_OK(n_differ == 0, "coco: a border between pieces at %zu places changes nothing (%d differ)", n + 1, n_differ);
 }
 
+/* Members that are no list are kept as they stand, from the first byte of the value on. */
+static void test_others(void)
+{
+    char path[AC_PATH_BYTES];
+    ac_coco_table table;
+    write_text("others.json", "{\"info\" \f:\v {\"a\": [1, 2, 3, 4, 5]}, \"n\":\t12 ,\"images\": [], \"annotations\": [], "
+                              "\"categories\": [], \"s\": \"[1, 2, 3, 4, 5]\"}");
+    if (!TAP_CALL(ac_path_join(path, folder, "others.json")) || !TAP_CALL(ac_coco_table_read(path, true, &table)))
+        return;
+    TAP_OK(table.n_others == 3 && strcmp(table.other[0].text, "{\"a\": [1, 2, 3, 4, 5]}") == 0 &&
+               strcmp(table.other[1].text, "12") == 0 && strcmp(table.other[2].text, "\"[1, 2, 3, 4, 5]\"") == 0,
+           "coco: other members as they stand: %s", table.n_others ? table.other[0].text : "none");
+    ac_coco_table_release(&table);
+}
+
 int main(void)
 {
     if (!tap_folder(folder))
@@ -504,6 +519,7 @@ int main(void)
     test_coco();
     test_damaged_coco();
     test_pieces();
+    test_others();
     const char *shared = tap_shared();
     if (shared)
         test_real_chest(shared);
