@@ -51,8 +51,9 @@ typedef struct ac_coco_scan_options {
 typedef ac_status ac_coco_visit(void *context, const ac_coco_record *record);
 
 /** Visit the records of an instances file in file order.
- * @return AC_ERR_IO; AC_ERR_DATA naming file, line, column and byte: no JSON, cut short, a list missing or twice, a
- *         record without its members, an id that is no whole number; whatever `visit` returned. */
+ * @return AC_ERR_IO; AC_ERR_DATA naming file, line, column and byte: no JSON, cut short, a text or number of more than
+ *         4 MiB, a list missing or twice, a record without its members, an id that is no whole number; whatever `visit`
+ *         returned. */
 AC_NODISCARD ac_status ac_coco_scan(const char *path, const ac_coco_scan_options *options, ac_coco_visit *visit,
                                     void *context);
 

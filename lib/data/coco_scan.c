@@ -10,8 +10,11 @@
 #include <string.h>
 #include <yajl/yajl_parse.h>
 
-enum { PIECE_BYTES = 1 << 16, NAME_BYTES = 1024, LIST_DEPTH = 2, RECORD_DEPTH = 3, SHORT_ARRAY = 8 };
-enum { MAX_TEXT_BYTES = 1 << 28 };
+#ifndef AC_COCO_PIECE_BYTES /* the fuzz target reads in small pieces, so that every document crosses their borders */
+#define AC_COCO_PIECE_BYTES (1 << 16)
+#endif
+enum { PIECE_BYTES = AC_COCO_PIECE_BYTES, NAME_BYTES = 1024, LIST_DEPTH = 2, RECORD_DEPTH = 3, SHORT_ARRAY = 8 };
+enum { MAX_TEXT_BYTES = 1 << 28, MAX_TOKEN_BYTES = 1 << 22 };
 enum { NO_MEMBER = AC_COCO_N_MEMBERS };
 
 static const char *const list_name[AC_COCO_OTHER] = {"images", "categories", "annotations"};
@@ -37,14 +40,23 @@ typedef struct scan {
     ac_coco_record record;
     char *carry; /* its bytes from the pieces before this one */
     size_t carry_bytes, carry_capacity;
-    bool done;        /* ended early */
-    ac_status status; /* why a callback stopped YAJL */
+    uint64_t called_at; /* byte of the file up to which YAJL had read when it called back last */
+    bool done;          /* ended early */
+    ac_status status;   /* why a callback stopped YAJL */
     uint64_t status_at;
 } scan;
 
 static uint64_t here(const scan *s)
 {
     return s->base + yajl_get_bytes_consumed(s->handle);
+}
+
+/* For every callback. */
+static scan *scan_of(void *context)
+{
+    scan *s = context;
+    s->called_at = here(s);
+    return s;
 }
 
 static int stop(scan *s, ac_status status, uint64_t at)
@@ -176,18 +188,18 @@ static int on_scalar(scan *s)
 
 static int on_null(void *context)
 {
-    return on_scalar(context);
+    return on_scalar(scan_of(context));
 }
 
 static int on_boolean(void *context, int value)
 {
     (void)value;
-    return on_scalar(context);
+    return on_scalar(scan_of(context));
 }
 
 static int on_open_object(void *context)
 {
-    scan *s = context;
+    scan *s = scan_of(context);
     if (++s->depth == RECORD_DEPTH && wanted(s))
         begin_record(s, s->list, here(s) - 1);
     return 1;
@@ -195,7 +207,7 @@ static int on_open_object(void *context)
 
 static int on_close_object(void *context)
 {
-    scan *s = context;
+    scan *s = scan_of(context);
     if (s->depth-- == RECORD_DEPTH && wanted(s))
         return end_record(s);
     return end_value(s);
@@ -217,7 +229,7 @@ static int open_list(scan *s)
 
 static int on_open_array(void *context)
 {
-    scan *s = context;
+    scan *s = scan_of(context);
     if (s->depth == 0 || (s->depth == LIST_DEPTH && s->list != AC_COCO_OTHER))
         return on_scalar(s);
     return ++s->depth == LIST_DEPTH ? open_list(s) : 1;
@@ -225,7 +237,7 @@ static int on_open_array(void *context)
 
 static int on_close_array(void *context)
 {
-    scan *s = context;
+    scan *s = scan_of(context);
     if (s->depth-- != LIST_DEPTH || s->list == AC_COCO_OTHER)
         return end_value(s);
     s->list = AC_COCO_OTHER;
@@ -253,7 +265,7 @@ static int member_of(ac_coco_list list, const unsigned char *text, size_t n)
 
 static int on_key(void *context, const unsigned char *text, size_t n)
 {
-    scan *s = context;
+    scan *s = scan_of(context);
     if (s->depth == 1) {
         if (n >= sizeof s->key || memchr(text, 0, n))
             return stop(s, ac_error(AC_ERR_DATA, "a key of %zu bytes or with a zero byte", n), here(s));
@@ -274,7 +286,7 @@ static int on_key(void *context, const unsigned char *text, size_t n)
 
 static int on_number(void *context, const char *text, size_t n)
 {
-    scan *s = context;
+    scan *s = scan_of(context);
     char copy[24] = "", *end = copy;
     int m = s->member;
     if (s->depth != RECORD_DEPTH || !wanted(s) || m == NO_MEMBER || m == AC_COCO_NAME)
@@ -293,7 +305,7 @@ static int on_number(void *context, const char *text, size_t n)
 
 static int on_string(void *context, const unsigned char *text, size_t n)
 {
-    scan *s = context;
+    scan *s = scan_of(context);
     if (s->depth != RECORD_DEPTH || !wanted(s) || s->member != AC_COCO_NAME)
         return on_scalar(s);
     if (n >= sizeof s->name || memchr(text, 0, n))
@@ -404,6 +416,16 @@ out:
     return status;
 }
 
+/* YAJL reads a text or number that a piece does not complete from its beginning again with the next one: the time grows
+ * with the square of its length. `end`: bytes of the file that it has been given. */
+static ac_status check_token(scan *s, uint64_t end)
+{
+    if (end - s->called_at <= MAX_TOKEN_BYTES)
+        return AC_OK;
+    return ac_coco_error_at(ac_error(AC_ERR_DATA, "a text, number or blank of more than %d MiB", MAX_TOKEN_BYTES >> 20),
+                            s->path, s->called_at);
+}
+
 static ac_status scan_file(scan *s, FILE *file, unsigned char *piece)
 {
     ac_status status = AC_OK;
@@ -416,6 +438,7 @@ static ac_status scan_file(scan *s, FILE *file, unsigned char *piece)
         piece[n] = 0;
         AC_TRY(scan_piece(s, n));
         s->piece_base += n;
+        AC_TRY(s->done ? AC_OK : check_token(s, s->piece_base));
     } while (n && !s->done);
     if (s->done)
         return AC_OK;

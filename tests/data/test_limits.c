@@ -1,6 +1,7 @@
 /* Limits of the table of annotations: refused with a reason while the file is read, not after the images are. */
 #include "anyclass/alloc.h"
 #include "anyclass/dataset.h"
+#include "anyclass/file.h"
 #include "anyclass/log.h"
 #include "tests/tap.h"
 #include <string.h>
@@ -43,8 +44,49 @@ static void test_labels(void)
     ac_dataset_release(&d);
 }
 
+/* "info" is a text of so many bytes, or that number of digits. */
+static ac_status read_long(const char *path, size_t n, bool digits)
+{
+    static const char before[] = "{\n\"info\": ", behind[] = ", \"images\": [{\"id\": 1, \"file_name\": \"a.jpg\"}], "
+                                                         "\"annotations\": [], \"categories\": [{\"id\": 1, \"name\": \"a\"}]}";
+    const char quote = digits ? '1' : '"';
+    ac_status status = AC_OK;
+    ac_dataset d = {0};
+    char *text = NULL;
+    ac_file file = {0};
+    AC_TRY(ac_malloc(n, 1, &text));
+    memset(text, '1', n);
+    text[0] = text[n - 1] = quote;
+    AC_TRY(ac_file_create(&file, path));
+    AC_TRY(ac_file_write(&file, before, sizeof before - 1));
+    AC_TRY(ac_file_write(&file, text, n));
+    AC_TRY(ac_file_write(&file, behind, sizeof behind - 1));
+    AC_TRY(ac_file_commit(&file));
+    AC_TRY(ac_dataset_read(&(ac_dataset_options){"coco", path, AC_SPLIT_TRAIN}, &d));
+out:
+    ac_file_discard(&file);
+    ac_free(text);
+    ac_dataset_release(&d);
+    return status;
+}
+
+static void test_long_texts(void)
+{
+    enum { LIMIT = 1 << 22, PIECE = 1 << 16 };
+    char folder[AC_PATH_BYTES], path[AC_PATH_BYTES];
+    if (!tap_folder(folder) || !TAP_CALL(ac_path_join(path, folder, "long.json")))
+        return;
+    TAP_CALL(read_long(path, LIMIT - 2 * PIECE, false));
+    for (int digits = 0; digits < 2; digits++)
+        TAP_OK(read_long(path, LIMIT + 2 * PIECE, digits) == AC_ERR_DATA &&
+                   strstr(ac_error_text(), "long.json line 2 ") && strstr(ac_error_text(), "more than 4 MiB"),
+               "coco: %s of more than 4 MiB are refused: %s", digits ? "digits" : "texts", ac_error_text());
+    tap_remove(folder);
+}
+
 int main(void)
 {
+    test_long_texts();
     test_class_names();
     test_labels();
     TAP_OK(ac_alloc_get_stats().n_live == 0, "no memory is left behind");

@@ -1,5 +1,5 @@
-/* The table of all chest images, then, behind the input's first zero byte, a list of image names. First byte: allocation
- * that fails. */
+/* The table of all chest images, then, behind the input's first zero byte, a list of image names. First byte:
+ * allocation that fails. */
 #include "anyclass/chest.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -38,7 +38,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n_bytes)
     if (status == AC_OK) {
         check_table(&table);
         const fuzz_run list_run = fuzz_begin(fail);
-        status = ac_chest_list_read(fuzz_file(border ? border + 1 : input.bytes, border ? input.n - n_table - 1 : 0), &table, &row, &n);
+        status = ac_chest_list_read(fuzz_file(border ? border + 1 : input.bytes, border ? input.n - n_table - 1 : 0),
+                                    &table, &row, &n);
         fuzz_check_status(&list_run, status);
         if (status == AC_OK)
             check_list(&table, row, n);

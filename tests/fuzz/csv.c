@@ -1,6 +1,7 @@
 /* The CSV reader, the data sets that come as CSV, and numbers. First two bytes: what reads the text, allocation that
  * fails. */
 #include "anyclass/csv.h"
+#include "anyclass/log.h"
 #include "tests/fuzz/fuzz.h"
 
 /* data sets whose annotations are CSV; NULL: the rows as they are */
@@ -77,27 +78,14 @@ static void read_rows(const fuzz_input *input, uint64_t fail)
     fuzz_end(&run);
 }
 
-static void read_dataset(const char *kind, const fuzz_input *input, uint64_t fail)
-{
-    const char *path = fuzz_file(input->bytes, input->n);
-    const ac_dataset_options options = {.kind = kind, .ann_root = path, .split = AC_SPLIT_VAL};
-    ac_dataset dataset;
-    const fuzz_run run = fuzz_begin(fail);
-    const ac_status status = ac_dataset_read(&options, &dataset);
-    fuzz_check_status(&run, status);
-    if (status == AC_OK)
-        fuzz_check_dataset(&dataset);
-    ac_dataset_release(&dataset);
-    fuzz_end(&run);
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n_bytes)
 {
     fuzz_input input = {bytes, n_bytes};
     const char *kind = kinds[fuzz_byte(&input) % N_KINDS];
     const unsigned fail = fuzz_byte(&input);
+    ac_log_init("fuzz", 0, 1, AC_LOG_ERROR, false); /* not the reader's warnings */
     if (kind)
-        read_dataset(kind, &input, fail);
+        fuzz_read_dataset(kind, &input, fail, NULL);
     else
         read_rows(&input, fail);
     return 0;

@@ -141,4 +141,23 @@ static inline void fuzz_check_dataset(const ac_dataset *d)
         FUZZ_REQUIRE(isfinite(d->mean[c]) && isfinite(d->std[c]) && d->std[c] > 0);
 }
 
+/* Read the file as annotations of that kind; `check` (may be NULL) sees the table that was accepted. */
+static inline void fuzz_read_dataset(const char *kind, const fuzz_input *file, uint64_t fail_at,
+                                     void (*check)(const ac_dataset *, const fuzz_input *))
+{
+    const char *path = fuzz_file(file->bytes, file->n);
+    const ac_dataset_options options = {.kind = kind, .ann_root = path, .split = AC_SPLIT_TRAIN};
+    ac_dataset dataset;
+    const fuzz_run run = fuzz_begin(fail_at);
+    const ac_status status = ac_dataset_read(&options, &dataset);
+    fuzz_check_status(&run, status);
+    if (status == AC_OK) {
+        fuzz_check_dataset(&dataset);
+        if (check)
+            check(&dataset, file);
+    }
+    ac_dataset_release(&dataset);
+    fuzz_end(&run);
+}
+
 #endif

@@ -108,6 +108,23 @@ static void manifests(void)
     remove(path);
 }
 
+/* A key of the document, a name and a number that are longer than the COCO reader takes. */
+static void long_texts(void)
+{
+    static const char *const format[] = {
+        "{\"%s\":1,\"images\":[],\"annotations\":[],\"categories\":[]}",
+        "{\"images\":[{\"id\":1,\"file_name\":\"%s\"}],\"annotations\":[],\"categories\":[{\"id\":1,\"name\":\"a\"}]}",
+        "{\"images\":[{\"id\":%.40s,\"file_name\":\"a\"}],\"annotations\":[],\"categories\":[]}"};
+    char digits[1100], text[1400], name[16];
+    memset(digits, '1', sizeof digits - 1);
+    digits[sizeof digits - 1] = 0;
+    for (size_t i = 0; i < sizeof format / sizeof *format; i++) {
+        const int n = snprintf(text, sizeof text, format[i], digits);
+        snprintf(name, sizeof name, "long-%zu", i);
+        put("coco", name, "\x00\x00", 2, text, (size_t)n);
+    }
+}
+
 /* A whole shard and an empty one as they are and with their seal mended; edits; and other schemas (all usual). */
 static void shards(void)
 {
@@ -149,6 +166,7 @@ int main(int argc, char **argv)
     images();
     exif_blocks();
     manifests();
+    long_texts();
     shards();
     return 0;
 }
