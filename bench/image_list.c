@@ -1,5 +1,5 @@
-/* For every path on stdin a line with tabs: path, strict verdict, verdict with warnings allowed ("ok" or the reason), width,
- * height, CRC-32 of the pixels (with warnings allowed). What image_compare.py compares with Pillow. */
+/* For every path on stdin a line with tabs: path, strict verdict, verdict with warnings allowed ("ok" or the reason),
+ * width, height, CRC-32 of the pixels (with warnings allowed). What image_compare.py compares with Pillow. */
 #include "anyclass/alloc.h"
 #include "anyclass/image.h"
 #include "image/png_chunks.h"

@@ -1,8 +1,8 @@
 """Decode + resize, ours against Pillow and torchvision, one thread, taking turns image by image.
 usage: image_peer.py PROGRAM ROUNDS SIZE FILE...    PROGRAM: build/release/bench/image. Needs Pillow; torchvision if it is there.
 
-Of each contestant and file the fastest of the rounds counts; then times are added over files. Each ratio is also given for
-the medians of the rounds, which other work on the machine moves more."""
+Times are processor times of the one thread. Of each contestant and file the fastest of the rounds counts; then times are added over
+files. Each ratio is also given for the medians of the rounds, which other work on the machine moves more."""
 import statistics
 import subprocess
 import sys
@@ -42,14 +42,14 @@ def run_ours(path):
 
 
 def run_peer(path):
-    start = time.perf_counter()
+    start = time.thread_time()
     with Image.open(path) as image:
         rgb = image.convert("RGB")
-    decoded = time.perf_counter()
+    decoded = time.thread_time()
     transform(rgb)
-    end = time.perf_counter()
+    end = time.thread_time()
     rgb.resize((size, size), Image.BILINEAR)
-    resized = time.perf_counter()
+    resized = time.thread_time()
     note("pillow decode", path, decoded - start)
     note("pillow decode+resize", path, end - start)
     note("pillow resize", path, resized - end)

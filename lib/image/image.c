@@ -13,8 +13,9 @@ ac_status ac_image_check_size(int64_t width_px, int64_t height_px, int64_t max_p
     if (width_px < 1 || height_px < 1 || width_px > INT_MAX || height_px > INT_MAX)
         return ac_error(AC_ERR_DATA, "impossible size of %" PRId64 " x %" PRId64 " pixels", width_px, height_px);
     if (width_px > max_pixels / height_px)
-        return ac_error(AC_ERR_DATA, "%" PRId64 " x %" PRId64 " pixels are more than the limit of %" PRId64
-                        " (decompression bomb?)", width_px, height_px, max_pixels);
+        return ac_error(AC_ERR_DATA,
+                        "%" PRId64 " x %" PRId64 " pixels are more than the limit of %" PRId64 " (decompression bomb?)",
+                        width_px, height_px, max_pixels);
     return AC_OK;
 }
 

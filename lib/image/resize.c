@@ -7,7 +7,10 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MAX_SIZE_PX = 4096 };
+enum {
+    MAX_SIZE_PX = 4096,
+    MAX_PACKED_TAPS = 4096 /* packed weights take more memory; an image with longer filters is resized by plain C */
+};
 
 struct ac_resizer {
     int size_px;
@@ -51,7 +54,14 @@ ac_status ac_simd_check(ac_simd level)
             const size_t used = strlen(names);
             snprintf(names + used, sizeof names - used, "%s%s", used ? ", " : "", levels[i]->name);
         }
-    return ac_error(AC_ERR_USAGE, "this processor has no %s; available: %s", wanted ? wanted->name : "such level", names);
+    return ac_error(AC_ERR_USAGE, "this processor has no %s; available: %s", wanted ? wanted->name : "such level",
+                    names);
+}
+
+/* Kernels for the horizontal pass with filters of that stride. */
+static const ac_resize_kernels *for_stride(const ac_resize_kernels *kernels, int64_t stride)
+{
+    return kernels->pack && stride > MAX_PACKED_TAPS ? &ac_resize_plain : kernels;
 }
 
 static void filter_release(ac_resize_filter *f)
@@ -59,6 +69,7 @@ static void filter_release(ac_resize_filter *f)
     ac_free(f->first);
     ac_free(f->n_taps);
     ac_free(f->weight);
+    ac_free(f->packed);
 }
 
 static inline double triangle(double x)
@@ -99,8 +110,9 @@ static void filter_weights(ac_resize_filter *f, int i, int n_in, double scale, d
     f->n_taps[i] = n + lead;
 }
 
-/* Make the weights from n_in to f->n_out; nothing to do when they are there. */
-static ac_status filter_prepare(ac_resize_filter *f, int n_in)
+/* Make the weights from n_in to f->n_out, for `kernels` if they are for the horizontal pass; nothing to do when they
+ * are there. */
+static ac_status filter_prepare(ac_resize_filter *f, int n_in, const ac_resize_kernels *kernels)
 {
     ac_status status = AC_OK;
     double *raw = NULL;
@@ -126,6 +138,10 @@ static ac_status filter_prepare(ac_resize_filter *f, int n_in)
     f->stride = (int)stride;
     for (int i = 0; i < f->n_out; i++)
         filter_weights(f, i, n_in, scale, filter_scale, raw);
+    if (kernels && for_stride(kernels, stride)->pack) {
+        AC_TRY(ac_reserve(&f->packed, &f->packed_bytes, kernels->packed_bytes(f), 1));
+        kernels->pack(f);
+    }
     f->n_in = n_in;
 out:
     ac_free(raw);
@@ -189,7 +205,7 @@ static ac_status pass_horizontal(ac_resizer *r, const ac_image *image, int first
             if (at + edge_row > image_bytes)
                 source[k] = memcpy(r->edge + (size_t)k * edge_row, source[k], width_bytes);
         }
-        r->kernels->horizontal(&r->x, source, target);
+        for_stride(r->kernels, r->x.stride)->horizontal(&r->x, source, target);
     }
 out:
     return status;
@@ -205,12 +221,12 @@ ac_status ac_resizer_run(ac_resizer *r, const ac_image *image, uint8_t *out)
     int first = 0, n_rows = size;
     ac_status status = AC_OK;
     if (need_y) {
-        AC_TRY(filter_prepare(&r->y, image->height_px));
+        AC_TRY(filter_prepare(&r->y, image->height_px, NULL));
         first = r->y.first[0];
         n_rows = r->y.first[size - 1] + r->y.n_taps[size - 1] - first;
     }
     if (need_x) {
-        AC_TRY(filter_prepare(&r->x, image->width_px));
+        AC_TRY(filter_prepare(&r->x, image->width_px, r->kernels));
         row_bytes = out_bytes + AC_RESIZE_SLACK_BYTES;
         AC_TRY(pass_horizontal(r, image, first, n_rows, row_bytes));
         rows = r->narrow;

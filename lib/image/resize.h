@@ -19,6 +19,8 @@ typedef struct ac_resize_filter {
     int stride; /* weights of one output; those from n_taps on are 0 */
     int32_t *first, *n_taps, *weight;
     size_t n_weights; /* room for */
+    uint8_t *packed;  /* what the kernels made of them; aligned to AC_ALIGN_BYTES */
+    size_t packed_bytes;
 } ac_resize_filter;
 
 typedef struct ac_resize_kernels {
@@ -31,6 +33,9 @@ typedef struct ac_resize_kernels {
      * multiple of AC_RESIZE_TAP_GROUP are 0. */
     void (*vertical)(const uint8_t *rows, size_t row_bytes, const int32_t *weight, int n_taps, size_t n_bytes,
                      uint8_t *target);
+    /** For `horizontal` only, both or none: bytes that `packed` needs for the filter, and filling it. */
+    size_t (*packed_bytes)(const ac_resize_filter *filter);
+    void (*pack)(ac_resize_filter *filter);
 } ac_resize_kernels;
 
 extern const ac_resize_kernels ac_resize_plain; /* the definition: plain C, everywhere */

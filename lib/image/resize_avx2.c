@@ -51,8 +51,8 @@ static inline AVX2 weight_parts load_weights(const int32_t *a, const int32_t *b)
 /* Store two pixels for each of four rows. */
 static inline AVX2 void store_pixels(const __m256i sum[PASS_ROWS], uint8_t *const target[PASS_ROWS], size_t at)
 {
-    const __m256i squeeze = _mm256_setr_epi8(0, 1, 2, 4, 5, 6, -1, -1, 8, 9, 10, 12, 13, 14, -1, -1,
-                                             0, 1, 2, 4, 5, 6, -1, -1, 8, 9, 10, 12, 13, 14, -1, -1);
+    const __m256i squeeze = _mm256_setr_epi8(0, 1, 2, 4, 5, 6, -1, -1, 8, 9, 10, 12, 13, 14, -1, -1, 0, 1, 2, 4, 5, 6,
+                                             -1, -1, 8, 9, 10, 12, 13, 14, -1, -1);
     const __m256i upper = _mm256_packs_epi32(shift(sum[0]), shift(sum[1]));
     const __m256i lower = _mm256_packs_epi32(shift(sum[2]), shift(sum[3]));
     __m256i pixels = _mm256_packus_epi16(upper, lower); /* rows 0 .. 3 of the first output, then of the second */
@@ -65,14 +65,14 @@ static inline AVX2 void store_pixels(const __m256i sum[PASS_ROWS], uint8_t *cons
 }
 
 /* Outputs i and j of four rows. */
-static inline AVX2 void two_outputs(const ac_resize_filter *filter, int i, int j, const uint8_t *const source[PASS_ROWS],
-                                    uint8_t *const target[PASS_ROWS])
+static inline AVX2 void two_outputs(const ac_resize_filter *filter, int i, int j,
+                                    const uint8_t *const source[PASS_ROWS], uint8_t *const target[PASS_ROWS])
 {
     /* [red, green, blue, 0] of pixels 0 and 1, and of pixels 2 and 3, in pairs of 16-bit values */
-    const __m256i order_01 = _mm256_setr_epi8(0, -1, 3, -1, 1, -1, 4, -1, 2, -1, 5, -1, -1, -1, -1, -1,
-                                              0, -1, 3, -1, 1, -1, 4, -1, 2, -1, 5, -1, -1, -1, -1, -1);
-    const __m256i order_23 = _mm256_setr_epi8(6, -1, 9, -1, 7, -1, 10, -1, 8, -1, 11, -1, -1, -1, -1, -1,
-                                              6, -1, 9, -1, 7, -1, 10, -1, 8, -1, 11, -1, -1, -1, -1, -1);
+    const __m256i order_01 = _mm256_setr_epi8(0, -1, 3, -1, 1, -1, 4, -1, 2, -1, 5, -1, -1, -1, -1, -1, 0, -1, 3, -1, 1,
+                                              -1, 4, -1, 2, -1, 5, -1, -1, -1, -1, -1);
+    const __m256i order_23 = _mm256_setr_epi8(6, -1, 9, -1, 7, -1, 10, -1, 8, -1, 11, -1, -1, -1, -1, -1, 6, -1, 9, -1,
+                                              7, -1, 10, -1, 8, -1, 11, -1, -1, -1, -1, -1);
     const size_t at[2] = {(size_t)filter->first[i] * 3, (size_t)filter->first[j] * 3};
     const int32_t *weight[2] = {filter->weight + (size_t)i * (size_t)filter->stride,
                                 filter->weight + (size_t)j * (size_t)filter->stride};
@@ -113,21 +113,20 @@ static inline AVX2 void vertical_32(const uint8_t *rows, size_t row_bytes, const
     for (int t = 0; t < n_taps; t += 2) {
         const int32_t a = weight[t], b = weight[t + 1];
         const __m256i weight_high = _mm256_set1_epi32(b >> LOW_BITS << 16 | a >> LOW_BITS);
-        const __m256i weight_low =
-            _mm256_set1_epi32((b & ((1 << LOW_BITS) - 1)) << 16 | (a & ((1 << LOW_BITS) - 1)));
+        const __m256i weight_low = _mm256_set1_epi32((b & ((1 << LOW_BITS) - 1)) << 16 | (a & ((1 << LOW_BITS) - 1)));
         const uint8_t *row = rows + (size_t)t * row_bytes;
         const __m256i upper = _mm256_loadu_si256((const __m256i *)row);
         const __m256i lower = _mm256_loadu_si256((const __m256i *)(t + 1 < n_taps ? row + row_bytes : row));
         const __m256i pairs[2] = {_mm256_unpacklo_epi8(upper, lower), _mm256_unpackhi_epi8(upper, lower)};
         for (int q = 0; q < 4; q++) { /* quarter q: columns 4 q .. of each half, so that packing keeps their order */
-            const __m256i pixels = q & 1 ? _mm256_unpackhi_epi8(pairs[q / 2], zero) : _mm256_unpacklo_epi8(pairs[q / 2], zero);
+            const __m256i pixels =
+                q & 1 ? _mm256_unpackhi_epi8(pairs[q / 2], zero) : _mm256_unpacklo_epi8(pairs[q / 2], zero);
             const __m256i high = _mm256_slli_epi32(_mm256_madd_epi16(pixels, weight_high), LOW_BITS);
             sum[q] = _mm256_add_epi32(add_products(sum[q], pixels, weight_low), high);
         }
     }
-    _mm256_storeu_si256((__m256i *)target,
-                        _mm256_packus_epi16(_mm256_packs_epi32(shift(sum[0]), shift(sum[1])),
-                                            _mm256_packs_epi32(shift(sum[2]), shift(sum[3]))));
+    _mm256_storeu_si256((__m256i *)target, _mm256_packus_epi16(_mm256_packs_epi32(shift(sum[0]), shift(sum[1])),
+                                                               _mm256_packs_epi32(shift(sum[2]), shift(sum[3]))));
 }
 
 static AVX2 void vertical(const uint8_t *rows, size_t row_bytes, const int32_t *weight, int n_taps, size_t n_bytes,
@@ -140,7 +139,7 @@ static AVX2 void vertical(const uint8_t *rows, size_t row_bytes, const int32_t *
         ac_resize_plain.vertical(rows + at, row_bytes, weight, n_taps, n_bytes - at, target + at);
 }
 
-const ac_resize_kernels ac_resize_avx2 = {"avx2", supported, horizontal, vertical};
+const ac_resize_kernels ac_resize_avx2 = {"avx2", supported, horizontal, vertical, NULL, NULL};
 
 #else
 
@@ -149,6 +148,6 @@ static bool supported(void)
     return false;
 }
 
-const ac_resize_kernels ac_resize_avx2 = {"avx2", supported, NULL, NULL};
+const ac_resize_kernels ac_resize_avx2 = {"avx2", supported, NULL, NULL, NULL, NULL};
 
 #endif

@@ -1,6 +1,6 @@
-/* The resize's inner loops with AVX-512. A weight of 22 bits is split into three signed bytes, so that VNNI's multiply-add
- * of four unsigned by four signed bytes gives exact sums; low + (middle << 8) + (high << 16) is the sum that resize_plain.c
- * forms, whatever its parts wrap around on the way. */
+/* The resize's inner loops with AVX-512. A weight of 22 bits is split into three signed bytes, so that VNNI's
+ * multiply-add of four unsigned by four signed bytes gives exact sums; low + (middle << 8) + (high << 16) is the sum
+ * that resize_plain.c forms, whatever its parts wrap around on the way. */
 #include "resize.h"
 
 #if defined(__x86_64__) && defined(__GNUC__)
@@ -68,13 +68,6 @@ static inline AVX512 void spread_digits(__m512i bytes, __m512i digit[N_DIGITS])
         digit[d] = _mm512_shuffle_epi8(bytes, _mm512_set1_epi32(0x0c080400 + d * 0x01010101));
 }
 
-/* The digits of the four weights of each of four outputs; output k in block k, four times, once per channel. */
-static inline AVX512 void load_weights(const int32_t *const weight[OUTPUTS], int tap, __m512i digit[N_DIGITS])
-{
-    const __m512i bytes = to_digits(load_4(weight[0] + tap, weight[1] + tap, weight[2] + tap, weight[3] + tap));
-    spread_digits(bytes, digit);
-}
-
 /* Four pixels of a block to [4 x red, 4 x green, 4 x blue, nothing of use]. */
 static inline AVX512 __m512i channel_order(void)
 {
@@ -97,52 +90,84 @@ static inline AVX512 void store_pixels(sums s, uint8_t *to)
     _mm_storeu_si128((__m128i *)to, _mm_shuffle_epi8(pixels, squeeze));
 }
 
-static inline AVX512 __m512i load_pixels(const uint8_t *from, const size_t at[OUTPUTS], __m512i order, bool is_near)
+typedef struct window { /* where four outputs read; behind it the digits of their weights, group after group of taps */
+    __m512i order;
+    size_t at[OUTPUTS]; /* bytes in a row */
+    bool is_near;       /* one load of 64 bytes reaches four taps of each output */
+} window;
+
+static inline AVX512 __m512i load_pixels(const uint8_t *from, const window *w, __m512i order, bool is_near)
 {
-    return is_near ? _mm512_permutexvar_epi8(order, _mm512_loadu_si512(from + at[0]))
-                   : _mm512_shuffle_epi8(load_4(from + at[0], from + at[1], from + at[2], from + at[3]), order);
+    return is_near
+               ? _mm512_permutexvar_epi8(order, _mm512_loadu_si512(from + w->at[0]))
+               : _mm512_shuffle_epi8(load_4(from + w->at[0], from + w->at[1], from + w->at[2], from + w->at[3]), order);
 }
 
-/* Four outputs of all rows. `is_near`: one load of 64 bytes reaches four taps of each of them. */
-static inline AVX512 __attribute__((always_inline)) void
-four_outputs(const ac_resize_filter *filter, const int output[OUTPUTS], bool is_near,
-             const uint8_t *const source[AC_RESIZE_ROWS], uint8_t *const target[AC_RESIZE_ROWS])
+static size_t window_bytes(const ac_resize_filter *filter)
 {
+    return sizeof(window) + (size_t)filter->stride / AC_RESIZE_TAP_GROUP * N_DIGITS * sizeof(__m512i);
+}
+
+static size_t packed_bytes(const ac_resize_filter *filter)
+{
+    return ((size_t)filter->n_out + OUTPUTS - 1) / OUTPUTS * window_bytes(filter);
+}
+
+/* Outputs i and the three behind it; the last one again where there are none. */
+static AVX512 void pack_window(const ac_resize_filter *filter, int i, window *w)
+{
+    enum { MAX_STEP = 64 / 3 - AC_RESIZE_TAP_GROUP }; /* pixels from the first to the last output's window */
     const int32_t *weight[OUTPUTS];
-    size_t at[OUTPUTS];
+    __m512i *digit = (__m512i *)(w + 1);
     for (int k = 0; k < OUTPUTS; k++) {
-        weight[k] = filter->weight + (size_t)output[k] * (size_t)filter->stride;
-        at[k] = (size_t)filter->first[output[k]] * 3;
+        const int output = i + k < filter->n_out ? i + k : filter->n_out - 1;
+        weight[k] = filter->weight + (size_t)output * (size_t)filter->stride;
+        w->at[k] = (size_t)filter->first[output] * 3;
     }
-    const __m512i order = is_near ? near_order(at) : channel_order();
-    __m512i digit[N_DIGITS];
+    w->is_near = w->at[OUTPUTS - 1] - w->at[0] <= MAX_STEP * 3;
+    w->order = w->is_near ? near_order(w->at) : channel_order();
+    for (int t = 0; t < filter->stride; t += AC_RESIZE_TAP_GROUP, digit += N_DIGITS) /* output k in block k */
+        spread_digits(to_digits(load_4(weight[0] + t, weight[1] + t, weight[2] + t, weight[3] + t)), digit);
+}
+
+static void pack(ac_resize_filter *filter)
+{
+    for (int i = 0; i < filter->n_out; i += OUTPUTS)
+        pack_window(filter, i, (window *)(filter->packed + (size_t)i / OUTPUTS * window_bytes(filter)));
+}
+
+/* Four outputs of all rows. */
+static inline AVX512 __attribute__((always_inline)) void four_outputs(const window *w, bool is_near, int n_taps,
+                                                                      const uint8_t *const source[AC_RESIZE_ROWS],
+                                                                      uint8_t *const target[AC_RESIZE_ROWS], size_t to)
+{
+    const __m512i order = w->order;
+    const __m512i *digit = (const __m512i *)(w + 1);
     sums sum[AC_RESIZE_ROWS];
 #pragma GCC unroll 8
     for (int row = 0; row < AC_RESIZE_ROWS; row++)
         sum[row] = start_sums();
-    for (int t = 0; t < filter->stride; t += AC_RESIZE_TAP_GROUP) {
-        load_weights(weight, t, digit);
+    for (int t = 0; t < n_taps; t += AC_RESIZE_TAP_GROUP, digit += N_DIGITS) {
 #pragma GCC unroll 8
         for (int row = 0; row < AC_RESIZE_ROWS; row++)
-            sum[row] = add_products(sum[row], load_pixels(source[row] + (size_t)t * 3, at, order, is_near), digit);
+            sum[row] = add_products(sum[row], load_pixels(source[row] + (size_t)t * 3, w, order, is_near), digit);
     }
 #pragma GCC unroll 8
     for (int row = 0; row < AC_RESIZE_ROWS; row++)
-        store_pixels(sum[row], target[row] + (size_t)output[0] * 3);
+        store_pixels(sum[row], target[row] + to);
 }
 
 static AVX512 void horizontal(const ac_resize_filter *filter, const uint8_t *const source[AC_RESIZE_ROWS],
                               uint8_t *const target[AC_RESIZE_ROWS])
 {
-    enum { MAX_STEP = 64 / 3 - AC_RESIZE_TAP_GROUP }; /* pixels from the first to the last output's window */
-    for (int i = 0; i < filter->n_out; i += OUTPUTS) {
-        int output[OUTPUTS];
-        for (int k = 0; k < OUTPUTS; k++)
-            output[k] = i + k < filter->n_out ? i + k : filter->n_out - 1;
-        if (filter->first[output[OUTPUTS - 1]] - filter->first[i] <= MAX_STEP)
-            four_outputs(filter, output, true, source, target);
+    const size_t step = window_bytes(filter);
+    const uint8_t *packed = filter->packed;
+    for (int i = 0; i < filter->n_out; i += OUTPUTS, packed += step) {
+        const window *w = (const window *)packed;
+        if (w->is_near)
+            four_outputs(w, true, filter->stride, source, target, (size_t)i * 3);
         else
-            four_outputs(filter, output, false, source, target);
+            four_outputs(w, false, filter->stride, source, target, (size_t)i * 3);
     }
 }
 
@@ -192,7 +217,7 @@ static AVX512 void vertical(const uint8_t *rows, size_t row_bytes, const int32_t
     }
 }
 
-const ac_resize_kernels ac_resize_avx512 = {"avx512", supported, horizontal, vertical};
+const ac_resize_kernels ac_resize_avx512 = {"avx512", supported, horizontal, vertical, packed_bytes, pack};
 
 #else
 
@@ -201,6 +226,6 @@ static bool supported(void)
     return false;
 }
 
-const ac_resize_kernels ac_resize_avx512 = {"avx512", supported, NULL, NULL};
+const ac_resize_kernels ac_resize_avx512 = {"avx512", supported, NULL, NULL, NULL, NULL};
 
 #endif

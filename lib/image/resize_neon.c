@@ -60,7 +60,8 @@ static void horizontal(const ac_resize_filter *filter, const uint8_t *const sour
     }
 }
 
-static inline void vertical_16(const uint8_t *rows, size_t row_bytes, const int32_t *weight, int n_taps, uint8_t *target)
+static inline void vertical_16(const uint8_t *rows, size_t row_bytes, const int32_t *weight, int n_taps,
+                               uint8_t *target)
 {
     uint32x4_t sum[4];
     for (int q = 0; q < 4; q++)
@@ -77,8 +78,8 @@ static inline void vertical_16(const uint8_t *rows, size_t row_bytes, const int3
     uint16x4_t words[4];
     for (int q = 0; q < 4; q++)
         words[q] = vqmovn_u32(vshrq_n_u32(sum[q], AC_RESIZE_BITS));
-    vst1q_u8(target, vcombine_u8(vqmovn_u16(vcombine_u16(words[0], words[1])),
-                                 vqmovn_u16(vcombine_u16(words[2], words[3]))));
+    vst1q_u8(target,
+             vcombine_u8(vqmovn_u16(vcombine_u16(words[0], words[1])), vqmovn_u16(vcombine_u16(words[2], words[3]))));
 }
 
 static void vertical(const uint8_t *rows, size_t row_bytes, const int32_t *weight, int n_taps, size_t n_bytes,
@@ -91,7 +92,7 @@ static void vertical(const uint8_t *rows, size_t row_bytes, const int32_t *weigh
         ac_resize_plain.vertical(rows + at, row_bytes, weight, n_taps, n_bytes - at, target + at);
 }
 
-const ac_resize_kernels ac_resize_neon = {"neon", supported, horizontal, vertical};
+const ac_resize_kernels ac_resize_neon = {"neon", supported, horizontal, vertical, NULL, NULL};
 
 #else
 
@@ -100,6 +101,6 @@ static bool supported(void)
     return false;
 }
 
-const ac_resize_kernels ac_resize_neon = {"neon", supported, NULL, NULL};
+const ac_resize_kernels ac_resize_neon = {"neon", supported, NULL, NULL, NULL, NULL};
 
 #endif

@@ -53,4 +53,4 @@ static void vertical(const uint8_t *rows, size_t row_bytes, const int32_t *weigh
     }
 }
 
-const ac_resize_kernels ac_resize_plain = {"plain", supported, horizontal, vertical};
+const ac_resize_kernels ac_resize_plain = {"plain", supported, horizontal, vertical, NULL, NULL};

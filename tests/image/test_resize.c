@@ -150,7 +150,8 @@ static void test_horizontal(const ac_resize_kernels *k)
     static int32_t first[MAX_OUTPUTS], n_taps[MAX_OUTPUTS], weight[MAX_OUTPUTS * MAX_TAPS];
     static uint8_t pixels[AC_RESIZE_ROWS][ROW_BYTES], seen[2][AC_RESIZE_ROWS][ROW_BYTES];
     const uint8_t *source[AC_RESIZE_ROWS];
-    uint8_t *target[2][AC_RESIZE_ROWS];
+    uint8_t *target[2][AC_RESIZE_ROWS], *packed = NULL;
+    size_t packed_bytes = 0;
     uint32_t state = 3;
     int n_equal = 0;
     for (int row = 0; row < AC_RESIZE_ROWS; row++) {
@@ -174,6 +175,10 @@ static void test_horizontal(const ac_resize_kernels *k)
         for (size_t i = 0; i < sizeof pixels; i++)
             ((uint8_t *)pixels)[i] = draw(&state, 3) ? 255 : (uint8_t)draw(&state, 256);
         memset(seen, 0, sizeof seen);
+        if (k->pack && ac_reserve(&packed, &packed_bytes, k->packed_bytes(&f), 1) == AC_OK) {
+            f.packed = packed;
+            k->pack(&f);
+        }
         ac_resize_plain.horizontal(&f, source, target[0]);
         k->horizontal(&f, source, target[1]);
         bool equal = true;
@@ -181,6 +186,7 @@ static void test_horizontal(const ac_resize_kernels *k)
             equal = equal && memcmp(seen[0][row], seen[1][row], (size_t)f.n_out * 3) == 0;
         n_equal += equal;
     }
+    ac_free(packed);
     TAP_OK(n_equal == 2000, "%s: horizontal equals plain for %d of 2000 filters", k->name, n_equal);
 }
 

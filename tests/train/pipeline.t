@@ -51,7 +51,7 @@ tap_refused 4 'anyclass-preprocess' "no shards there" "$BIN/anyclass-train" --da
 tap_refused 4 'none.h5' "checkpoint file missing" $T --batch_size 8 --checkpoint "$TMP/none.h5"
 tap_refused 3 'train-manifest.json' "checkpoint that is none" $T --batch_size 8 --checkpoint "$TMP/s1/train-manifest.json"
 tap_refused 3 'resnet18' "checkpoint of another model" "$BIN/anyclass-train" --data_root "$TMP/s1" --log_save_dir "$TMP/x" --model resnet34 --batch_size 8 --checkpoint "$TMP/logs/version_whole/last.h5"
-tap_refused 2 'csv|coco' "preprocess: unknown data set kind" "$BIN/anyclass-preprocess" --dataset imagenet --ann_root "$data/annotations" --data_root "$data/images" --output "$TMP/y"
+tap_refused 2 'none of sewer|coco|chest|csv' "preprocess: unknown data set kind" "$BIN/anyclass-preprocess" --dataset imagenet --ann_root "$data/annotations" --data_root "$data/images" --output "$TMP/y"
 tap_refused 2 'Trian' "preprocess: unknown split" pre 1 "$TMP/y" --splits Trian
 tap_refused 4 'no annotation file of --dataset coco' "preprocess: no annotations" "$BIN/anyclass-preprocess" --dataset coco --ann_root "$TMP" --data_root "$data/images" --output "$TMP/y"
 tap_refused 4 'none' "preprocess: no image folder" "$BIN/anyclass-preprocess" --dataset coco --ann_root "$data/annotations" --data_root "$TMP/none" --output "$TMP/y"
