@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 typedef struct header {
     size_t bytes;
@@ -29,6 +30,17 @@ static void count(size_t bytes)
     }
 }
 
+enum { HUGE_PAGE_BYTES = 2 << 20, HUGE_FROM_BYTES = 2 * HUGE_PAGE_BYTES };
+
+/* Ask for huge pages inside a large block. */
+static void advise_huge_pages(void *block, size_t n_bytes)
+{
+    uintptr_t first = ((uintptr_t)block + HUGE_PAGE_BYTES - 1) / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES;
+    uintptr_t end = ((uintptr_t)block + n_bytes) / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES;
+    if (end > first)
+        (void)madvise((void *)first, end - first, MADV_HUGEPAGE);
+}
+
 static ac_status allocate(size_t n, size_t size, unsigned char **out)
 {
     void *block = NULL;
@@ -36,6 +48,8 @@ static ac_status allocate(size_t n, size_t size, unsigned char **out)
     if ((size && n > (SIZE_MAX - 4 * AC_ALIGN_BYTES) / size) || must_fail() ||
         posix_memalign(&block, AC_ALIGN_BYTES, AC_ALIGN_BYTES + n * size + (n * size == 0)) != 0)
         return ac_error(AC_ERR_MEMORY, "cannot allocate %zu x %zu bytes", n, size);
+    if (n * size >= HUGE_FROM_BYTES) /* advice only: fewer page faults and look-ups, the kernel may not follow */
+        advise_huge_pages(block, n * size);
     ((header *)block)->bytes = n * size;
     count(n * size);
     *out = (unsigned char *)block + AC_ALIGN_BYTES;
