@@ -40,6 +40,28 @@ int prepare_run(const prepare_command *command, MPI_Comm comm, int argc, char **
     return ac_run_end(&run, command->program, status);
 }
 
+typedef struct no_config {
+    ac_common_config common;
+} no_config;
+
+int prepare_refuse(const char *word, MPI_Comm comm, char **argv)
+{
+#define NAME(name, text) " " #name
+    static const ac_option options[] = {AC_COMMON_OPTIONS(no_config)};
+    static const ac_program program = {.name = "anyclass-preprocess",
+                                       .options = options,
+                                       .n_options = sizeof options / sizeof *options,
+                                       .config_bytes = sizeof(no_config)};
+    no_config config;
+    ac_run run;
+    /* argc 1: whatever options follow belong to a command that is not known */
+    ac_status status = ac_run_begin(&run, comm, &program, 1, argv, &config, NULL);
+    if (status == AC_OK)
+        status = ac_error(AC_ERR_USAGE, "'%s' is no command; there are" PREPARE_COMMANDS(NAME) " (--help says more)", word);
+    return ac_run_end(&run, &program, status);
+#undef NAME
+}
+
 ac_status prepare_check_output(const char *path, bool overwrite)
 {
     if (!overwrite && ac_path_exists(path))

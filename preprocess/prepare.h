@@ -33,6 +33,9 @@ const prepare_command *prepare_find(const char *word);
 /* Run it: argv[0] is its name. Collective. Returns the exit code. */
 int prepare_run(const prepare_command *command, MPI_Comm comm, int argc, char **argv);
 
+/* Say that `word` is no command, and which there are. Collective. Returns the exit code. */
+int prepare_refuse(const char *word, MPI_Comm comm, char **argv);
+
 enum { PREPARE_CONFIG_BYTES = 1024 }; /* room for any command's config */
 
 /* AC_ERR_USAGE for a file that is there, unless `overwrite`. */

@@ -279,6 +279,8 @@ int ac_preprocess_run(MPI_Comm comm, int argc, char **argv)
     const prepare_command *command = argc > 1 && argv[1][0] != '-' ? prepare_find(argv[1]) : NULL;
     if (command)
         return prepare_run(command, comm, argc - 1, argv + 1);
+    if (argc > 1 && argv[1][0] != '-')
+        return prepare_refuse(argv[1], comm, argv);
     ac_run run;
     preprocess_config config;
     ac_status status = ac_run_begin(&run, comm, &program, argc, argv, &config, NULL);

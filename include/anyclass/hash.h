@@ -16,8 +16,6 @@ typedef struct ac_hash {
 ac_hash ac_hash_bytes(const void *bytes, size_t n);
 /** 64-bit XXH3 of bytes: the hash of one image in a shard. */
 uint64_t ac_hash64_bytes(const void *bytes, size_t n);
-/** Hash of a file's bytes, read in pieces. AC_ERR_IO. */
-AC_NODISCARD ac_status ac_hash_file(const char *path, ac_hash *out);
 /** 1 when both halves are equal, else 0. */
 int ac_hash_equal(ac_hash a, ac_hash b);
 /** 32 hexadecimal digits, high half first. */

@@ -1,6 +1,5 @@
 /* Content hashes on top of xxHash. */
 #include "anyclass/hash.h"
-#include "anyclass/alloc.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,34 +14,6 @@ ac_hash ac_hash_bytes(const void *bytes, size_t n)
 uint64_t ac_hash64_bytes(const void *bytes, size_t n)
 {
     return XXH3_64bits(bytes, n);
-}
-
-ac_status ac_hash_file(const char *path, ac_hash *out)
-{
-    enum { PIECE_BYTES = 1 << 20 };
-    ac_status status = AC_OK;
-    XXH3_state_t *state = NULL;
-    uint8_t *piece = NULL;
-    size_t n;
-    FILE *file = fopen(path, "rb");
-    if (!file)
-        return ac_error_errno("%s", path);
-    AC_TRY(ac_malloc(PIECE_BYTES, 1, &piece));
-    state = XXH3_createState();
-    if (!state)
-        AC_TRY(ac_error(AC_ERR_MEMORY, "cannot allocate a hash state"));
-    XXH3_128bits_reset(state);
-    while ((n = fread(piece, 1, PIECE_BYTES, file)) > 0)
-        XXH3_128bits_update(state, piece, n);
-    if (ferror(file))
-        AC_TRY(ac_error_errno("%s: read", path));
-    XXH128_hash_t h = XXH3_128bits_digest(state);
-    *out = (ac_hash){h.low64, h.high64};
-out:
-    XXH3_freeState(state);
-    ac_free(piece);
-    fclose(file);
-    return status;
 }
 
 int ac_hash_equal(ac_hash a, ac_hash b)

@@ -44,7 +44,6 @@ static void test_hash(void)
     TAP_OK(ac_hash_parse(text, &back) == AC_OK && ac_hash_equal(hash, back), "a hash survives its text");
     TAP_OK(!ac_hash_equal(hash, ac_hash_bytes("abd", 3)), "another text has another hash");
     TAP_OK(ac_hash_parse("12", &back) == AC_ERR_DATA && ac_hash_parse("zz000000000000000000000000000000", &back) == AC_ERR_DATA, "texts that are no hash");
-    TAP_OK(ac_hash_file("/nonexistent/file", &back) == AC_ERR_IO && strstr(ac_error_text(), "/nonexistent/file"), "a missing file is named");
 }
 
 static void test_alloc(void)

@@ -13,6 +13,7 @@ for c in $commands; do
     pre "${c//_/-}" --help | grep -q "^usage: anyclass-preprocess $c " || bad=$((bad + 1))
 done
 tap_ok "--help lists every command, each has its own" test $bad = 0
+tap_refused 2 "no command; there are verify" "a command that does not exist" "$BIN/anyclass-preprocess" coco_fliter --input x
 tap_refused 2 "'coco_filtre' is no" "a word that is no command" pre coco_filtre --help
 tap_refused 2 "required" "a command without what it needs" pre coco_split
 tap_refused 2 "data_root" "an option of another command" pre coco_split --data_root x --input y --output z
