@@ -8,6 +8,7 @@
  * one's images are read. */
 #include "anyclass/alloc.h"
 #include "preprocess/steps.h"
+#include <signal.h>
 #include <string.h>
 #include <time.h>
 
@@ -58,6 +59,40 @@ static void pause_shortly(dealer *d)
     double start = ac_now_s();
     nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
     d->waited_s += ac_now_s() - start;
+}
+
+static volatile sig_atomic_t signalled; /* number of the signal that asks this process to stop */
+
+static void on_signal(int number)
+{
+    signalled = number;
+}
+
+static const int stop_signals[] = {SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
+enum { N_STOP_SIGNALS = sizeof stop_signals / sizeof *stop_signals };
+
+/* While shards are made a signal is a failure like any other: it ends all ranks at the next image. */
+static void catch_signals(struct sigaction old[N_STOP_SIGNALS])
+{
+    struct sigaction action = {.sa_handler = on_signal};
+    sigemptyset(&action.sa_mask);
+    action.sa_flags = SA_RESTART;
+    signalled = 0;
+    for (int i = 0; i < N_STOP_SIGNALS; i++)
+        sigaction(stop_signals[i], &action, &old[i]);
+}
+
+static void restore_signals(const struct sigaction old[N_STOP_SIGNALS])
+{
+    for (int i = 0; i < N_STOP_SIGNALS; i++)
+        sigaction(stop_signals[i], &old[i], NULL);
+}
+
+static ac_status check_signal(void)
+{
+    if (!signalled)
+        return AC_OK;
+    return ac_error(AC_ERR_SIGNAL, "stopped by signal %d: finished shards are kept, run it again to go on", (int)signalled);
 }
 
 static void keep_failure(dealer *d, int code, const char *call)
@@ -157,6 +192,8 @@ static void serve(void *context)
     dealer *d = context;
     int from;
     report told;
+    if (d->batch && check_signal() != AC_OK)
+        preprocess_batch_fail(d->batch, AC_ERR_SIGNAL, ac_error_text());
     if (d->job->size > 1) {
         while (d->job->rank == 0 && has_arrived(d, MPI_ANY_SOURCE, TAG_FREE, &from)) {
             receive(d, &told, sizeof told, from, TAG_FREE);
@@ -231,6 +268,7 @@ static ac_status help(dealer *d, int lender, report *told)
     told->exhausted = lender;
     AC_TRY(preprocess_reserve_pixels(job, LOAN));
     for (;;) {
+        AC_TRY(check_signal());
         send(d, NULL, 0, lender, TAG_WANT);
         if (!wait_answer(d, lender, TAG_LOAN, &given, sizeof given))
             return d->status;
@@ -278,6 +316,8 @@ static ac_status work(dealer *d)
             status = one;
             snprintf(text, sizeof text, "%s", ac_error_text());
         }
+        if (status == AC_OK && (status = check_signal()) != AC_OK)
+            snprintf(text, sizeof text, "%s", ac_error_text());
         told.failed = status != AC_OK;
     }
     ac_status written = finish_write(d);
@@ -324,11 +364,14 @@ out:
 ac_status preprocess_make_missing(split_job *job)
 {
     ac_status status = AC_OK;
+    struct sigaction old[N_STOP_SIGNALS];
     dealer d = {.job = job, .writer = {.job = job}};
     AC_TRY(ac_comm_agree(job->comm, list_missing(&d)));
     ac_progress_begin(&job->progress, job->meta.split, "images", job->n_to_make);
+    catch_signals(old);
     status = work(&d);
     ac_status left = leave(&d);
+    restore_signals(old);
     ac_log(AC_LOG_DEBUG, "%s: rank %d read %zu images, waited %.2f s", job->meta.split, job->rank, d.n_read, d.waited_s);
     AC_TRY(ac_comm_agree(job->comm, status != AC_OK ? status : left));
     if (job->n_to_make) {

@@ -72,13 +72,19 @@ ac_status preprocess_remove_parts(const split_job *job)
     return walk_output(job, false, true);
 }
 
+ac_status preprocess_remove_manifest(const split_job *job)
+{
+    char name[64];
+    snprintf(name, sizeof name, "%s-manifest.json", job->meta.split);
+    return remove_file(job, name);
+}
+
 /* --overwrite: the manifest goes first, so that it never lists what is no longer there. */
 static ac_status remove_all(const split_job *job)
 {
     ac_status status = AC_OK;
     char name[64];
-    snprintf(name, sizeof name, "%s-manifest.json", job->meta.split);
-    AC_TRY(remove_file(job, name));
+    AC_TRY(preprocess_remove_manifest(job));
     snprintf(name, sizeof name, "%s-rejected.csv", job->meta.split);
     AC_TRY(remove_file(job, name));
     AC_TRY(walk_output(job, true, true));

@@ -119,6 +119,8 @@ ac_status preprocess_finish(split_job *job)
     log_summary(&manifest);
     if ((int64_t)job->n_rejected <= job->config->max_bad)
         AC_TRY(ac_manifest_save(&manifest, job->config->output));
+    else
+        AC_TRY(preprocess_remove_manifest(job)); /* of an earlier run that tolerated more */
 out:
     ac_free(manifest.class_count);
     ac_free(manifest.shard);

@@ -44,7 +44,7 @@ ac_status prepare_check_output(const char *path, bool overwrite);
 ac_status prepare_make_folder(const char *folder, bool dry_run);
 /* The folder a file lies in. */
 ac_status prepare_folder_of(const char *path, char folder[AC_PATH_BYTES]);
-/* Remove a file that is to be replaced, if it is there: a set of outputs is replaced as a whole, so that a run that is
+/* Remove a file that is to be replaced, if it is there, once its successor is safe (ac_file_sync): a set of outputs is replaced as a whole, so that a run that is
  * killed in between leaves some of them missing, and never splits of two different divisions. */
 ac_status prepare_remove_old(const char *path);
 /* --fractions of Train, Val and Test; the default when none are given. AC_ERR_USAGE. */

@@ -235,6 +235,8 @@ static ac_status write_lists(const chest_job *job)
     for (int part = 0; part < AC_N_SPLITS; part++)
         AC_TRY(write_list(job, part, &file[part]));
     for (int part = 0; part < AC_N_SPLITS; part++)
+        AC_TRY(ac_file_sync(&file[part]));
+    for (int part = 0; part < AC_N_SPLITS; part++)
         AC_TRY(prepare_remove_old(job->path[part]));
     for (int part = 0; part < AC_N_SPLITS; part++)
         AC_TRY(ac_file_commit(&file[part]));

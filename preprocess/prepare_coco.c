@@ -282,6 +282,8 @@ ac_status coco_rewrite_write(coco_rewrite *r)
     AC_TRY(write_list(r, AC_COCO_ANNOTATIONS));
     AC_TRY(write_list(r, AC_COCO_CATEGORIES));
     for (size_t p = 0; p < r->n_outputs; p++)
+        AC_TRY(ac_file_sync(&r->output[p].file));
+    for (size_t p = 0; p < r->n_outputs; p++)
         AC_TRY(prepare_remove_old(r->output[p].path));
     for (size_t p = 0; p < r->n_outputs; p++)
         AC_TRY(ac_file_commit(&r->output[p].file));

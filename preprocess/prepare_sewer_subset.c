@@ -7,6 +7,7 @@
 #include "preprocess/prepare.h"
 #include <inttypes.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -149,6 +150,36 @@ out:
     return status;
 }
 
+static int by_key(const void *a, const void *b)
+{
+    const row *x = *(const row *const *)a, *y = *(const row *const *)b;
+    return x->key != y->key ? (x->key > y->key) - (x->key < y->key) : (x->begin > y->begin) - (x->begin < y->begin);
+}
+
+/* A file name has one row: whoever reads the subset would refuse it otherwise. */
+static ac_status check_unique(const subset *s)
+{
+    ac_status status = AC_OK;
+    const row **sorted = NULL;
+    AC_TRY(ac_malloc(s->n + 1, sizeof *sorted, &sorted));
+    for (size_t i = 0; i < s->n; i++)
+        sorted[i] = &s->row[i];
+    qsort(sorted, s->n, sizeof *sorted, by_key);
+    for (size_t i = 1; i < s->n; i++)
+        if (sorted[i]->key == sorted[i - 1]->key) {
+            const uint8_t *text = s->bytes + sorted[i]->begin, *end = s->bytes + sorted[i]->end;
+            size_t n = 0, line = 1;
+            while (text + n < end && text[n] != '\r' && text[n] != '\n' && n < 40)
+                n++;
+            for (const uint8_t *at = s->bytes; at < text; at++)
+                line += *at == '\n';
+            AC_TRY(ac_error(AC_ERR_DATA, "%s line %zu: the file name of '%.*s...' occurs twice", s->in, line, (int)n, text));
+        }
+out:
+    ac_free(sorted);
+    return status;
+}
+
 static ac_status read_file(subset *s)
 {
     ac_status status = AC_OK;
@@ -159,6 +190,7 @@ static ac_status read_file(subset *s)
     memcpy(copy, s->bytes, s->n_bytes + 1);
     AC_TRY(ac_csv_open_text(&csv, s->in, copy, s->n_bytes)); /* owns the copy, also after a failure */
     AC_TRY(read_rows(s, &csv));
+    AC_TRY(check_unique(s));
 out:
     ac_csv_close(&csv);
     return status;

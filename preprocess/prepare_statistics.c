@@ -90,6 +90,8 @@ static ac_status add_shard(const char *folder, const ac_manifest *manifest, size
     AC_TRY(ac_shard_open(path, &shard));
     if (shard.n != manifest->shard[k].n_samples || shard.image_size_px != manifest->image_size_px)
         AC_TRY(ac_error(AC_ERR_DATA, "%s: its samples or image size differ from the manifest's", path));
+    if (!ac_hash_equal(shard.hash, manifest->shard[k].hash))
+        AC_TRY(ac_error(AC_ERR_DATA, "%s: not the shard that the manifest lists, its hash differs", path));
     size_t n_pixels = (size_t)shard.image_size_px * (size_t)shard.image_size_px;
     AC_TRY(ac_malloc(n_pixels, 3, &pixels));
     for (size_t i = 0; i < shard.n; i++) {

@@ -159,6 +159,8 @@ static ac_status check_usage(const preprocess_config *c)
                         c->mean.n_items % 3 || c->mean.n_items > 3 ? "mean" : "std");
     if (ac_simd_check((ac_simd)c->simd) != AC_OK)
         return ac_error_in(AC_ERR_USAGE, "--simd");
+    if (!c->output[0])
+        return ac_error(AC_ERR_USAGE, "--output is empty");
     if (c->verify)
         return c->overwrite ? ac_error(AC_ERR_USAGE, "--verify and --overwrite exclude each other") : AC_OK;
     if (!c->ann_root || !c->data_root)
@@ -177,19 +179,25 @@ static bool is_available(const preprocess_config *c, ac_split split)
     return ac_path_join(path, c->output, name) == AC_OK && ac_path_exists(path);
 }
 
-/* The splits to make: those named, or by default those that are there. */
+/* The splits to make: those named, or by default those that are there. All three are the default, also when --config
+ * repeats it. */
 static ac_status choose_splits(const preprocess_config *c, bool named, ac_split *split, size_t *n)
 {
     ac_status status = AC_OK;
     struct stat info;
     *n = 0;
+    named = named && c->splits.n_items < AC_N_SPLITS;
     for (size_t i = 0; i < c->splits.n_items; i++) {
         ac_split one = AC_SPLIT_TRAIN;
         AC_TRY(split_of(c->splits.item[i], &one));
         for (size_t k = 0; k < *n; k++)
             if (split[k] == one)
                 return ac_error(AC_ERR_USAGE, "--splits names %s twice", c->splits.item[i]);
-        if (named || is_available(c, one))
+        bool available = is_available(c, one);
+        if (named && !available) /* before hours of work on the splits in front of it */
+            return ac_error(AC_ERR_IO, "--splits %s: there is no %s for it in %s", c->splits.item[i],
+                            c->verify ? "manifest" : "annotation file", c->verify ? c->output : c->ann_root);
+        if (available)
             split[(*n)++] = one;
         else
             ac_log(AC_LOG_INFO, "%s: left out, it has no %s", ac_split_name(one),

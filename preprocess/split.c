@@ -57,18 +57,14 @@ out:
 }
 
 /* Is at least one of a few samples, spread over the list, in `folder`? */
-static ac_status has_images(const split_job *job, const char *folder, bool *found)
+static bool has_images(const split_job *job, const char *folder)
 {
-    ac_status status = AC_OK;
     char path[AC_PATH_BYTES];
     size_t n = job->dataset.n_samples, n_tries = n < 16 ? n : 16;
-    *found = false;
-    for (size_t i = 0; i < n_tries && !*found; i++) {
-        AC_TRY(ac_path_join(path, folder, ac_dataset_name(&job->dataset, n * i / n_tries)));
-        *found = ac_path_exists(path);
-    }
-out:
-    return status;
+    bool found = false;
+    for (size_t i = 0; i < n_tries && !found; i++) /* a path too long is rejected later, as every image that cannot be read */
+        found = ac_path_join(path, folder, ac_dataset_name(&job->dataset, n * i / n_tries)) == AC_OK && ac_path_exists(path);
+    return found;
 }
 
 /* File names are relative to --data_root, or to the split's folder in it (COCO's train2017 ...). Where none of the
@@ -79,11 +75,9 @@ static ac_status find_images(split_job *job)
         {"", "train2017", "train", "Train"}, {"", "val2017", "val", "Val"}, {"", "test2017", "test", "Test"}};
     ac_status status = AC_OK;
     const char *root = job->config->data_root;
-    bool found;
     for (int i = 0; i < 4; i++) {
         AC_TRY(ac_path_join(job->image_root, root, folders[job->split][i]));
-        AC_TRY(has_images(job, job->image_root, &found));
-        if (found)
+        if (has_images(job, job->image_root))
             return AC_OK;
     }
     status = ac_error(AC_ERR_IO,
@@ -116,6 +110,8 @@ static ac_status run_steps(split_job *job)
     }
     if (job->rank == 0)
         status = preprocess_remove_parts(job);
+    if (job->rank == 0 && status == AC_OK && job->n_records < job->n_shards)
+        status = preprocess_remove_manifest(job); /* its presence says that the split is complete */
     AC_TRY(ac_comm_agree(job->comm, status));
     AC_TRY(preprocess_make_missing(job));
     AC_TRY(preprocess_share_records(job));

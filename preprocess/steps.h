@@ -87,6 +87,8 @@ ac_status preprocess_split(ac_run *run, const preprocess_config *config, ac_spli
 ac_status preprocess_find_existing(split_job *job);
 /* Remove what a killed run left of unfinished files. Rank 0 calls it. */
 ac_status preprocess_remove_parts(const split_job *job);
+/* Remove the split's manifest, if it is there. Rank 0 calls it. */
+ac_status preprocess_remove_manifest(const split_job *job);
 
 /* make.c. Not collective. */
 /* One image into row [S, S, 3]. A bad image is AC_OK with a reason; reason[0] == 0 means good. Anything else ends the

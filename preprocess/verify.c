@@ -5,7 +5,7 @@
 #include <string.h>
 
 typedef struct totals { /* over the shards a rank has read */
-    int64_t n_samples, n_negative, n_rejected, n_damaged;
+    int64_t n_samples, n_negative, n_rejected, n_damaged, n_unreadable;
 } totals;
 
 static ac_status mismatch(const ac_shard *shard, const char *what)
@@ -45,7 +45,7 @@ static ac_status compare(const ac_manifest *m, size_t k, const ac_shard *shard, 
 static ac_status verify_shard(const char *folder, const ac_manifest *m, size_t k, totals *sum, int64_t *class_count)
 {
     ac_status status = AC_OK;
-    char path[AC_PATH_BYTES];
+    char path[AC_PATH_BYTES] = "";
     size_t n_failures;
     ac_shard shard = {.fd = -1};
     bool logged = false;
@@ -58,6 +58,8 @@ static ac_status verify_shard(const char *folder, const ac_manifest *m, size_t k
     if (!ac_hash_equal(shard.hash, m->shard[k].hash))
         AC_TRY(mismatch(&shard, "its hash differs"));
 out:
+    if (status != AC_OK && !ac_path_exists(path))
+        status = AC_ERR_DATA; /* missing, which a run mends */
     if (status != AC_OK && !logged)
         ac_log_here(AC_LOG_ERROR, "%s", ac_error_text());
     ac_shard_close(&shard);
@@ -75,6 +77,8 @@ static ac_status check_totals(ac_run *run, const ac_manifest *m, totals *sum, in
                       "MPI_Allreduce"));
     AC_TRY(ac_comm_check(MPI_Allreduce(MPI_IN_PLACE, class_count, n_classes, MPI_INT64_T, MPI_SUM, run->comm),
                          "MPI_Allreduce"));
+    if (sum->n_unreadable)
+        return ac_error(AC_ERR_IO, "%s: %" PRId64 " of %zu shards cannot be read (named above)", m->split, sum->n_unreadable, m->n_shards);
     if (sum->n_damaged)
         return ac_error(AC_ERR_DATA,
                         "%s: %" PRId64
@@ -102,7 +106,9 @@ ac_status preprocess_verify(ac_run *run, const preprocess_config *config, ac_spl
     AC_TRY(ac_comm_agree(run->comm, status));
     ac_progress_begin(&progress, "verify", "shards", manifest.n_shards);
     for (size_t k = (size_t)run->rank; k < manifest.n_shards; k += (size_t)run->size) {
-        sum.n_damaged += verify_shard(config->output, &manifest, k, &sum, class_count) != AC_OK;
+        ac_status one = verify_shard(config->output, &manifest, k, &sum, class_count);
+        sum.n_damaged += one == AC_ERR_DATA;
+        sum.n_unreadable += one != AC_OK && one != AC_ERR_DATA;
         size_t done = k + (size_t)run->size - (size_t)run->rank;
         ac_progress_update(&progress, done < manifest.n_shards ? done : manifest.n_shards, NULL);
     }

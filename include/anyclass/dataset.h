@@ -63,7 +63,7 @@ enum { AC_CLASS_NAMES_BYTES = 60000 }; /* all class names together, one byte beh
  * longer than AC_CLASS_NAMES_BYTES. */
 AC_NODISCARD ac_status ac_dataset_add_class(ac_dataset *dataset, const char *name);
 /** Adds a sample with all labels 0; all classes must have been added. Its index is n_samples - 1 afterwards.
- * AC_ERR_DATA for an empty name, and for more than 2^32 labels in the table. */
+ * AC_ERR_DATA for a name that is empty or has control characters, and for more than 2^32 labels in the table. */
 AC_NODISCARD ac_status ac_dataset_add_sample(ac_dataset *dataset, const char *file_name);
 /** AC_ERR_DATA naming a file name that occurs twice, and where. */
 AC_NODISCARD ac_status ac_dataset_check_unique(const ac_dataset *dataset, const char *where);

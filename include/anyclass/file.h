@@ -16,16 +16,21 @@ typedef struct ac_file {
     FILE *stream;
     char path[AC_PATH_BYTES]; /* the final name */
     char part[AC_PATH_BYTES]; /* the temporary name: path + ".part" */
-    bool failed;
+    bool failed, synced;
+    int lock; /* descriptor + 1 that keeps other writers out; 0: none */
 } ac_file;
 
-/** Open `path`.part for writing, replacing a left-over one. AC_ERR_IO with the path and reason. */
+/** Open `path`.part for writing, replacing a left-over one. AC_ERR_IO with the path and reason, also when another
+ * program is writing that file (where the file system has locks). */
 AC_NODISCARD ac_status ac_file_create(ac_file *file, const char *path);
 /** Append bytes. After a failure ac_file_commit() fails as well. */
 AC_NODISCARD ac_status ac_file_write(ac_file *file, const void *bytes, size_t n);
 /** Append formatted text. */
 AC_NODISCARD ac_status ac_file_printf(ac_file *file, const char *format, ...) AC_PRINTF(2, 3);
-/** Flush, fsync, close (each checked), rename to the final name, fsync the folder. On failure the temporary file is
+/** Flush, fsync, close (each checked): all bytes are safe in the temporary file. Of a set of files, sync all before the
+ * first is committed: a full disk then shows while nothing has changed. On failure the temporary file is removed. */
+AC_NODISCARD ac_status ac_file_sync(ac_file *file);
+/** ac_file_sync() if that was not done, rename to the final name, fsync the folder. On failure the temporary file is
  * removed and a file that had the final name before is untouched; unless the folder's sync was what failed: then the
  * new file is there, whole, but a power failure may still undo the rename. */
 AC_NODISCARD ac_status ac_file_commit(ac_file *file);
@@ -35,6 +40,10 @@ void ac_file_discard(ac_file *file);
 /** Test aid: let the n-th file operation (write, flush, sync, close, rename) from now fail as on a full disk, once.
  * 0 switches it off. */
 void ac_file_fail_at(uint64_t n);
+
+/** Open a regular file for reading as a stream. AC_ERR_IO when it is missing or anything but a regular file: a pipe could
+ * keep its reader waiting for ever. The caller closes it. */
+AC_NODISCARD ac_status ac_file_open_regular(const char *path, FILE **out);
 
 /** Flush a file that another library wrote, rename `part` to `path`, sync the folder. */
 AC_NODISCARD ac_status ac_file_publish(const char *part, const char *path);

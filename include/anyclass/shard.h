@@ -106,7 +106,7 @@ typedef struct ac_manifest {
  */
 AC_NODISCARD ac_status ac_manifest_save(const ac_manifest *manifest, const char *folder);
 /** AC_ERR_IO if it is missing ("run anyclass-preprocess"), AC_ERR_DATA naming file and member if it is damaged (its own
- * hash differs) or of another format version. Release after success. */
+ * hash differs), of another format version or of another split. Release after success. */
 AC_NODISCARD ac_status ac_manifest_load(const char *folder, const char *split, ac_manifest *out);
 /** Safe on a zeroed struct, which is what it leaves. */
 void ac_manifest_release(ac_manifest *manifest);

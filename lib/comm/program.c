@@ -1,6 +1,7 @@
 /* The frame of every program. */
 #include "anyclass/program.h"
 #include "anyclass/log.h"
+#include <signal.h>
 
 ac_status ac_run_begin(ac_run *run, MPI_Comm parent, const ac_program *program, int argc, char **argv, void *config, ac_string_list *positional)
 {
@@ -42,6 +43,7 @@ int ac_run_end(ac_run *run, const ac_program *program, ac_status status)
 int ac_main(int argc, char **argv, int (*run)(MPI_Comm, int, char **))
 {
     int level, code;
+    signal(SIGXFSZ, SIG_IGN); /* a limit of file sizes then shows as a failed write, like a full disk */
     if (MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &level) != MPI_SUCCESS)
         return ac_status_exit_code(AC_ERR_SYNC);
     code = run(MPI_COMM_WORLD, argc, argv);

@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -37,15 +38,54 @@ static ac_status copy_path(char *out, const char *path, const char *suffix)
     return AC_OK;
 }
 
+static void unlock(ac_file *file)
+{
+    if (file->lock > 0)
+        close(file->lock - 1);
+    file->lock = 0;
+}
+
+/* True when `fd` is still the file of that name: whoever had the lock before may have renamed or removed it. */
+static bool is_named(int fd, const char *path)
+{
+    struct stat held, named;
+    return fstat(fd, &held) == 0 && stat(path, &named) == 0 && held.st_ino == named.st_ino && held.st_dev == named.st_dev;
+}
+
+/* The temporary file, emptied once no other program has it locked. */
+static ac_status open_locked(ac_file *file)
+{
+    for (;;) {
+        int fd = open(file->part, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+        if (fd < 0)
+            return ac_error_errno("%s", file->part);
+        bool locked = flock(fd, LOCK_EX | LOCK_NB) == 0;
+        if (!locked && errno == EWOULDBLOCK) {
+            close(fd);
+            return ac_error(AC_ERR_IO, "%s: another program is writing this file: wait until it has ended", file->path);
+        }
+        if (locked && !is_named(fd, file->part)) {
+            close(fd);
+            continue;
+        }
+        file->lock = locked ? dup(fd) + 1 : 0; /* the lock outlives the stream, until the file has its final name */
+        file->stream = ftruncate(fd, 0) == 0 ? fdopen(fd, "wb") : NULL;
+        if (file->stream)
+            return AC_OK;
+        ac_status status = ac_error_errno("%s", file->part);
+        close(fd);
+        unlock(file);
+        return status;
+    }
+}
+
 ac_status ac_file_create(ac_file *file, const char *path)
 {
     ac_status status = AC_OK;
     memset(file, 0, sizeof *file);
     AC_TRY(copy_path(file->path, path, ""));
     AC_TRY(copy_path(file->part, path, ".part"));
-    file->stream = fopen(file->part, "wb");
-    if (!file->stream)
-        return ac_error_errno("%s", file->part);
+    AC_TRY(open_locked(file));
 out:
     return status;
 }
@@ -104,7 +144,7 @@ static ac_status rename_into_place(const char *part, const char *path)
     return sync_folder_of(path);
 }
 
-ac_status ac_file_commit(ac_file *file)
+ac_status ac_file_sync(ac_file *file)
 {
     ac_status status = AC_OK;
     if (!file->stream)
@@ -117,7 +157,20 @@ ac_status ac_file_commit(ac_file *file)
     file->stream = NULL;
     if (closed != 0)
         AC_TRY(ac_error_errno("%s", file->part));
+    file->synced = true;
+    return AC_OK;
+out:
+    ac_file_discard(file);
+    return status;
+}
+
+ac_status ac_file_commit(ac_file *file)
+{
+    ac_status status = AC_OK;
+    if (!file->synced)
+        AC_TRY(ac_file_sync(file));
     AC_TRY(rename_into_place(file->part, file->path));
+    unlock(file);
     memset(file, 0, sizeof *file);
     return AC_OK;
 out:
@@ -131,6 +184,7 @@ void ac_file_discard(ac_file *file)
         fclose(file->stream);
     if (file->part[0])
         unlink(file->part);
+    unlock(file);
     memset(file, 0, sizeof *file);
 }
 
@@ -144,19 +198,37 @@ ac_status ac_file_publish(const char *part, const char *path)
     return status == AC_OK ? rename_into_place(part, path) : status;
 }
 
+ac_status ac_file_open_regular(const char *path, FILE **out)
+{
+    struct stat info;
+    *out = NULL;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return ac_error_errno("%s", path);
+    if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
+        close(fd);
+        return ac_error(AC_ERR_IO, "%s: not a regular file", path);
+    }
+    *out = fdopen(fd, "rb");
+    if (*out)
+        return AC_OK;
+    ac_status status = ac_error_errno("%s", path);
+    close(fd);
+    return status;
+}
+
 ac_status ac_file_read_all(const char *path, size_t max_bytes, uint8_t **bytes, size_t *n)
 {
     ac_status status = AC_OK;
     struct stat info;
     uint8_t *block = NULL;
-    FILE *file = fopen(path, "rb");
+    FILE *file;
     *bytes = NULL;
-    if (!file)
-        return ac_error_errno("%s", path);
+    status = ac_file_open_regular(path, &file);
+    if (status != AC_OK)
+        return status;
     if (fstat(fileno(file), &info) != 0)
         AC_TRY(ac_error_errno("%s", path));
-    if (!S_ISREG(info.st_mode))
-        AC_TRY(ac_error(AC_ERR_IO, "%s: not a regular file", path));
     if (max_bytes && (uint64_t)info.st_size > max_bytes)
         AC_TRY(ac_error(AC_ERR_DATA, "%s: %lld bytes, more than the %zu allowed", path, (long long)info.st_size, max_bytes));
     AC_TRY(ac_malloc((size_t)info.st_size + 1, 1, &block));

@@ -3,6 +3,7 @@
  * at. */
 #include "anyclass/alloc.h"
 #include "anyclass/coco.h"
+#include "anyclass/file.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -469,9 +470,10 @@ ac_status ac_coco_scan(const char *path, const ac_coco_scan_options *options, ac
     ac_status status = AC_OK;
     unsigned char *piece = NULL;
     scan *s = NULL;
-    FILE *file = fopen(path, "rb");
-    if (!file)
-        return ac_error_errno("%s", path);
+    FILE *file;
+    status = ac_file_open_regular(path, &file);
+    if (status != AC_OK)
+        return status;
     AC_TRY(ac_calloc(1, sizeof *s, &s));
     AC_TRY(ac_malloc(PIECE_BYTES + 1, 1, &piece));
     *s = (scan){.path = path, .options = options, .visit = visit, .context = context, .list = AC_COCO_OTHER};

@@ -189,6 +189,9 @@ ac_status ac_dataset_add_sample(ac_dataset *dataset, const char *file_name)
     size_t length = strlen(file_name) + 1, n = dataset->n_samples, m = dataset->n_classes;
     if (length == 1)
         return ac_error(AC_ERR_DATA, "an empty file name");
+    for (const char *at = file_name; *at; at++) /* lists and logs have a name per line */
+        if ((unsigned char)*at < 0x20 || *at == 0x7F)
+            return ac_error(AC_ERR_DATA, "the file name '%.80s' has control characters", file_name);
     if (n + 1 > MAX_LABELS / (m ? m : 1))
         return ac_error(AC_ERR_DATA, "more than %zu labels: %zu images of %zu classes", MAX_LABELS, n + 1, m);
     AC_TRY(ac_reserve(&dataset->name_offset, &dataset->name_capacity, n + 2, sizeof *dataset->name_offset));

@@ -201,6 +201,8 @@ ac_status ac_manifest_load(const char *folder, const char *split, ac_manifest *o
         return ac_error(AC_ERR_IO, "%s: not there: run anyclass-preprocess for this split first", path);
     AC_TRY(ac_json_load(path, &document));
     status = read_manifest(document, out);
+    if (status == AC_OK && strcmp(out->split, split) != 0)
+        status = ac_error(AC_ERR_DATA, "is the manifest of split %s, not of %s", out->split, split);
     if (status != AC_OK)
         AC_TRY(ac_error_in(status, "%s", path));
 out:

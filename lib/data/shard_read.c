@@ -185,7 +185,7 @@ static ac_status open_shard(const char *path, ac_shard *out, bool verify, size_t
     opening o = {.file = -1, .shard = out, .verify = verify};
     memset(out, 0, sizeof *out);
     snprintf(out->path, sizeof out->path, "%s", path);
-    out->fd = open(path, O_RDONLY | O_CLOEXEC);
+    out->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe is refused, not waited for */
     if (out->fd < 0)
         AC_TRY(ac_error_errno("%s", path));
     status = check_seal(&o);

@@ -140,10 +140,10 @@ tap_ok "gives every image and annotation an id of its own" bash -c '
 tap_ok "that are not left open" bash -c 'grep file_name "$0" | grep -o "\"id\": [0-9]*" | sort -u | grep -q "\"id\": 420$"' "$TMP/all"
 tap_ok "nothing else was written" test ! -e "$TMP/x"
 export PMIX_MCA_gds=hash # MPI's own start then needs no file
-tap_refused 4 'instances_' "no room" bash -c "$(declare -f pre split); BIN=$BIN TMP=$TMP; ulimit -f 16; trap '' XFSZ; split --output $TMP/full"
+tap_refused 4 'instances_' "no room" bash -c "$(declare -f pre split); BIN=$BIN TMP=$TMP; ulimit -f 16; split --output $TMP/full"
 tap_ok "no file is left" test -z "$(ls "$TMP/full")"
 cp "$TMP"/s1/* "$TMP/full"
-tap_refused 4 'instances_' "no room to replace what is there" bash -c "$(declare -f pre split); BIN=$BIN TMP=$TMP; ulimit -f 16; trap '' XFSZ; split --output $TMP/full --overwrite --seed 9"
+tap_refused 4 'instances_' "no room to replace what is there" bash -c "$(declare -f pre split); BIN=$BIN TMP=$TMP; ulimit -f 16; split --output $TMP/full --overwrite --seed 9"
 tap_ok "which stays" diff -r "$TMP/full" "$TMP/s1"
 unset PMIX_MCA_gds
 
@@ -217,6 +217,15 @@ tap_refused 2 'is there already' "sewer_subset onto what is there" subset --outp
 tap_refused 2 'is the input' "an output that is the input" subset --output "$sewer" --n_defective 5 --overwrite
 tap_refused 4 'SewerML_Test.csv' "no such split" subset --output "$TMP/x" --n_defective 5 --split Test
 sed '7s/,0,0,0,/,0,x,0,/' "$in" >"$TMP/bad.csv"
+{ cat "$in"; sed -n 5p "$in"; } >"$TMP/twice.csv"
+tap_refused 3 "twice.csv line 92: the file name of '00000004.png.*' occurs twice" "a file name with two rows" pre sewer_subset --ann_root "$TMP/twice.csv" --output "$TMP/x" --n_defective 5
+if command -v flock >/dev/null; then
+    mkdir -p "$TMP/locked"
+    tap_refused 4 "another program is writing this file" "an output that another run is writing" flock "$TMP/locked/SewerML_Train.csv.part" \
+        "$BIN/anyclass-preprocess" sewer_subset --ann_root "$in" --output "$TMP/locked" --n_defective 5
+else
+    tap_skip "a locked output" "flock is not installed"
+fi
 tap_refused 3 "bad.csv line 7: column RB: 'x' is neither 0 nor 1" "a bad label" pre sewer_subset --ann_root "$TMP/bad.csv" --output "$TMP/x" --n_defective 5
 tap_ok "nothing was written" test ! -e "$TMP/x/SewerML_Train.csv"
 

@@ -98,7 +98,7 @@ tap_ok "no temporary file is left" test -z "$(ls "$TMP/k" | grep -E 'part|lock')
 
 # a file-size limit stands for a full disk
 export PMIX_MCA_gds=hash # MPI's own start then needs no file
-tap_exit 4 "no room: exit 4" bash -c "$(declare -f pre); BIN=$BIN data=$data; ulimit -f 16; trap '' XFSZ; pre $TMP/full"
+tap_exit 4 "no room: exit 4" bash -c "$(declare -f pre); BIN=$BIN data=$data; ulimit -f 16; pre $TMP/full"
 unset PMIX_MCA_gds
 tap_says 'train-00000-of-00009.h5' "the line names the shard"
 tap_ok "there is one line" test "$(grep -c 'error:' "$TMP/.tap_out")" = 1
@@ -123,7 +123,40 @@ IMAGES=$data/annotations tap_exit 4 "the wrong image folder" pre "$TMP/d"
 tap_says 'right folder' "is not taken for bad images"
 tap_ok "and rejects none" test ! -e "$TMP/d/train-rejected.csv"
 
+# what a manifest says: this split, and that it is complete
+cp -r "$TMP/a" "$TMP/m"; cp "$TMP/m/val-manifest.json" "$TMP/m/train-manifest.json"
+tap_exit 3 "another split's manifest is refused" pre "$TMP/m" --verify --splits Train
+tap_says 'manifest of split val, not of train' "and both are named"
+rm "$TMP/m/train-manifest.json"; cp "$TMP/a/train-manifest.json" "$TMP/m"
+cp "$TMP/m/train-00000-of-00009.h5" "$TMP/m/train-00001-of-00009.h5"
+tap_exit 3 "statistics refuses a shard in another's place" "$BIN/anyclass-preprocess" statistics --data_root "$TMP/m" --split Train
+tap_says 'train-00001-of-00009.h5' "by name"
+rm "$data/images/000000000005.jpg"
+tap_ok "a run that tolerates a missing image" pre "$TMP/n" --splits Train --max_bad 1
+tap_exit 3 "the same, not tolerated" pre "$TMP/n" --splits Train
+tap_ok "leaves no manifest of the run before" test ! -e "$TMP/n/train-manifest.json"
+cp "$TMP/five.jpg" "$data/images/000000000005.jpg"
+
+# splits: a named one must be there, before the others are made; --dump_config and --config give the same run
+mkdir "$TMP/two"; cp "$data"/annotations/instances_{train,val}.json "$TMP/two"
+ANN=$TMP/two tap_exit 4 "a named split without annotations" pre "$TMP/p" --splits Train Test
+tap_says 'splits Test' "is told by name"
+tap_ok "before anything is made" test ! -e "$TMP/p"
+ANN=$TMP/two pre "$TMP/p" --dump_config >"$TMP/config.json"
+tap_ok "a dumped configuration leaves the same split out" "$BIN/anyclass-preprocess" --config "$TMP/config.json"
+tap_ok "and makes the others" test -e "$TMP/p/val-manifest.json"
+
+# a pipe where a file belongs is refused, not waited for
+mkfifo "$TMP/pipe.csv"
+tap_exit 4 "a pipe for annotations" timeout 20 "$BIN/anyclass-preprocess" --dataset csv --ann_root "$TMP/pipe.csv" --splits Train --data_root "$data/images" --output "$TMP/e"
+tap_exit 4 "a pipe for COCO annotations" timeout 20 "$BIN/anyclass-preprocess" --dataset coco --ann_root "$TMP/pipe.csv" --splits Train --data_root "$data/images" --output "$TMP/e"
+rm "$TMP/m/train-00000-of-00009.h5"; mkfifo "$TMP/m/train-00000-of-00009.h5"
+tap_exit 3 "a pipe for a shard" timeout 20 "$BIN/anyclass-preprocess" verify --data_root "$TMP/m" --splits Train
+
 # annotations that are damaged
+printf 'Filename,a\n"a\nb.jpg",1\n' >"$TMP/train.csv"
+tap_exit 3 "a file name of two lines" "$BIN/anyclass-preprocess" --dataset csv --ann_root "$TMP/train.csv" --splits Train --data_root "$data/images" --output "$TMP/e"
+tap_says 'control characters' "is refused"
 printf 'Filename,a,b\nx.jpg,1,0\ny.jpg,2,0\n' >"$TMP/train.csv"
 tap_exit 3 "a label that is not 0 or 1" "$BIN/anyclass-preprocess" --dataset csv --ann_root "$TMP/train.csv" --splits Train --data_root "$data/images" --output "$TMP/e"
 tap_says 'train.csv line 3' "file and line are named"

@@ -44,6 +44,9 @@ if command -v flock >/dev/null; then
         for _ in $(seq 100); do victims=($(pgrep -P "$(pgrep -P $launcher -x mpirun || echo $launcher)" -f anyclass-preprocess)); [ ${#victims[@]} -gt 0 ] && break; sleep 0.01; done
         sleep "0.$(printf %03d $((RANDOM % 260)))"
         [ ${#victims[@]} -gt 0 ] && kill -9 "${victims[$((RANDOM % ${#victims[@]}))]}" 2>/dev/null && n_killed=$((n_killed + 1))
+        # Open MPI's launcher may wait for ever when a rank dies while MPI starts: then it is ended, as a batch system would
+        for _ in $(seq 100); do kill -0 $launcher 2>/dev/null || break; sleep 0.1; done
+        stuck=$(pgrep -P $launcher -x mpirun); kill -0 $launcher 2>/dev/null && kill -9 ${stuck:-$launcher} 2>/dev/null
         wait $launcher 2>/dev/null
         wait_gone "$TMP/k"
         if [ $((k % 4)) = 0 ]; then
@@ -56,6 +59,24 @@ if command -v flock >/dev/null; then
 else
     tap_skip "killed ranks" "flock is not installed"
 fi
+
+# a signal: all ranks stop at the next image, what is finished stays
+stop_with() { # SIGNAL RANKS
+    rm -rf "$TMP/stop"
+    pre $2 7 "$TMP/stop" --n_threads 1 >"$TMP/stop.log" 2>&1 &
+    local launcher=$! code=0
+    for _ in $(seq 200); do ls "$TMP/stop" 2>/dev/null | grep -q 'train-0000[1-9].*h5$' && break; sleep 0.01; done
+    local victims=($(pgrep -P "$(pgrep -P $launcher -x mpirun || echo $launcher)" -f anyclass-preprocess))
+    kill -$1 "${victims[0]}" 2>/dev/null
+    wait $launcher || code=$?
+    cat "$TMP/stop.log"
+    [ $code = 0 ] && return 75 # it had ended already
+    return $code
+}
+for n in 1 3; do
+    tap_exit 75 "SIGTERM to one of $n ranks: exit 75" stop_with TERM $n
+    tap_ok "run again: the same bytes" bash -c "$(declare -f pre ranks); BIN=$BIN data=$data; pre 2 7 $TMP/stop && diff -r $TMP/stop $TMP/one7"
+done
 
 # a small file system that fills up, and one that is read-only: in a mount namespace of their own
 if unshare -m true 2>/dev/null; then
