@@ -25,7 +25,8 @@ say "3/5 train: the base loss alone, then with the any-class presence likelihood
 train() { # NAME, ALPHA: --meta_loss_weight 0 is J_bce, 1 is J_any|bce
     mpirun -n "$ranks" "$BIN/anyclass-train" --data_root "$out/shards" --log_save_dir "$out/logs" --version_name "$1" \
         --model resnet18 --base_loss bce --meta_loss_weight "$2" --meta_loss_beta 0.5 \
-        --optimizer adamW --learning_rate 0.001 --schedule multistep --lr_steps 5 7 --batch_size 32 --max_epochs "${DEMO_EPOCHS:-8}" --seed 1
+        --optimizer adamW --learning_rate 0.001 --schedule multistep --lr_steps 5 7 --batch_size 32 --max_epochs "${DEMO_EPOCHS:-8}" --seed 1 \
+        --augment none # colour is part of what tells the marks apart
 }
 train bce 0
 train any_bce 1
