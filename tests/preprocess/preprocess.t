@@ -153,6 +153,11 @@ tap_exit 4 "a pipe for COCO annotations" timeout 20 "$BIN/anyclass-preprocess" -
 rm "$TMP/m/train-00000-of-00009.h5"; mkfifo "$TMP/m/train-00000-of-00009.h5"
 tap_exit 3 "a pipe for a shard" timeout 20 "$BIN/anyclass-preprocess" verify --data_root "$TMP/m" --splits Train
 
+# a name too long for a path is one bad image, wherever it stands
+{ echo Filename,a; printf '%05000d,1\n' 0; echo 000000000005.jpg,1; } >"$TMP/long.csv"
+tap_exit 3 "a name of 5000 bytes" "$BIN/anyclass-preprocess" --dataset csv --ann_root "$TMP/long.csv" --splits Train --data_root "$data/images" --output "$TMP/long" --image_size 32
+tap_ok "is rejected" grep -q '0,the path is too long' "$TMP/long/train-rejected.csv"
+
 # annotations that are damaged
 printf 'Filename,a\n"a\nb.jpg",1\n' >"$TMP/train.csv"
 tap_exit 3 "a file name of two lines" "$BIN/anyclass-preprocess" --dataset csv --ann_root "$TMP/train.csv" --splits Train --data_root "$data/images" --output "$TMP/e"
