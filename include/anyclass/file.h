@@ -45,6 +45,21 @@ void ac_file_fail_at(uint64_t n);
  * keep its reader waiting for ever. The caller closes it. */
 AC_NODISCARD ac_status ac_file_open_regular(const char *path, FILE **out);
 
+typedef enum ac_lock {
+    AC_LOCK_TAKEN, /* by this call */
+    AC_LOCK_HELD,  /* by another process */
+    AC_LOCK_NONE   /* the file system has no locks */
+} ac_lock;
+
+/** Open or make the file `path` and lock it, until its descriptor is closed, against other callers of this function.
+ * @param[out] fd  the caller's to close; -1 when the lock is held by another or after a failure
+ * @return AC_OK whatever `lock` says; AC_ERR_IO when the file cannot be opened. */
+AC_NODISCARD ac_status ac_file_lock(const char *path, int *fd, ac_lock *lock);
+
+/** Read exactly n bytes from byte `at` on; any thread. AC_ERR_IO; AC_ERR_DATA when the file ends before. Texts do not name
+ * the file. */
+AC_NODISCARD ac_status ac_file_read_at(int fd, uint64_t at, void *out, size_t n);
+
 /** Flush a file that another library wrote, rename `part` to `path`, sync the folder. */
 AC_NODISCARD ac_status ac_file_publish(const char *part, const char *path);
 

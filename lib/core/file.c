@@ -52,31 +52,41 @@ static bool is_named(int fd, const char *path)
     return fstat(fd, &held) == 0 && stat(path, &named) == 0 && held.st_ino == named.st_ino && held.st_dev == named.st_dev;
 }
 
+ac_status ac_file_lock(const char *path, int *fd, ac_lock *lock)
+{
+    for (;;) {
+        *fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+        if (*fd < 0)
+            return ac_error_errno("%s", path);
+        bool taken = flock(*fd, LOCK_EX | LOCK_NB) == 0;
+        *lock = taken ? AC_LOCK_TAKEN : errno == EWOULDBLOCK ? AC_LOCK_HELD : AC_LOCK_NONE;
+        if (*lock == AC_LOCK_NONE || (taken && is_named(*fd, path)))
+            return AC_OK;
+        close(*fd);
+        *fd = -1;
+        if (!taken)
+            return AC_OK;
+    }
+}
+
 /* The temporary file, emptied once no other program has it locked. */
 static ac_status open_locked(ac_file *file)
 {
-    for (;;) {
-        int fd = open(file->part, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-        if (fd < 0)
-            return ac_error_errno("%s", file->part);
-        bool locked = flock(fd, LOCK_EX | LOCK_NB) == 0;
-        if (!locked && errno == EWOULDBLOCK) {
-            close(fd);
-            return ac_error(AC_ERR_IO, "%s: another program is writing this file: wait until it has ended", file->path);
-        }
-        if (locked && !is_named(fd, file->part)) {
-            close(fd);
-            continue;
-        }
-        file->lock = locked ? dup(fd) + 1 : 0; /* the lock outlives the stream, until the file has its final name */
-        file->stream = ftruncate(fd, 0) == 0 ? fdopen(fd, "wb") : NULL;
-        if (file->stream)
-            return AC_OK;
-        ac_status status = ac_error_errno("%s", file->part);
+    ac_status status = AC_OK;
+    ac_lock lock;
+    int fd;
+    AC_TRY(ac_file_lock(file->part, &fd, &lock));
+    if (lock == AC_LOCK_HELD)
+        return ac_error(AC_ERR_IO, "%s: another program is writing this file: wait until it has ended", file->path);
+    file->lock = lock == AC_LOCK_TAKEN ? dup(fd) + 1 : 0; /* outlives the stream, until the file has its final name */
+    file->stream = ftruncate(fd, 0) == 0 ? fdopen(fd, "wb") : NULL;
+    if (!file->stream) {
+        status = ac_error_errno("%s", file->part);
         close(fd);
         unlock(file);
-        return status;
     }
+out:
+    return status;
 }
 
 ac_status ac_file_create(ac_file *file, const char *path)
@@ -215,6 +225,21 @@ ac_status ac_file_open_regular(const char *path, FILE **out)
     ac_status status = ac_error_errno("%s", path);
     close(fd);
     return status;
+}
+
+ac_status ac_file_read_at(int fd, uint64_t at, void *out, size_t n)
+{
+    for (size_t done = 0; done < n;) {
+        ssize_t got = pread(fd, (char *)out + done, n - done, (off_t)(at + done));
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return ac_error_errno("read");
+        if (got == 0)
+            return ac_error(AC_ERR_DATA, "the file ends before its data");
+        done += (size_t)got;
+    }
+    return AC_OK;
 }
 
 ac_status ac_file_read_all(const char *path, size_t max_bytes, uint8_t **bytes, size_t *n)

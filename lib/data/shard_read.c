@@ -6,7 +6,6 @@
 #include "anyclass/shard.h"
 #include "data/shard_seal.h"
 #include "hdf5/hdf5_util.h"
-#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -246,19 +245,12 @@ const char *ac_shard_rejected(const ac_shard *s, size_t i, const char **reason)
 
 ac_status ac_shard_read_image(const ac_shard *s, size_t i, bool check, uint8_t *out)
 {
-    size_t n = (size_t)s->image_size_px * (size_t)s->image_size_px * 3, done = 0;
+    size_t n = (size_t)s->image_size_px * (size_t)s->image_size_px * 3;
     if (i >= s->n)
         return ac_error(AC_ERR_RANGE, "%s: no sample %zu", s->path, i);
-    while (done < n) {
-        ssize_t got = pread(s->fd, out + done, n - done, (off_t)(s->images_at + i * n + done));
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            return ac_error_errno("%s: dataset images, sample %zu", s->path, i);
-        if (got == 0)
-            return ac_error(AC_ERR_DATA, "%s: dataset images ends at sample %zu", s->path, i);
-        done += (size_t)got;
-    }
+    ac_status status = ac_file_read_at(s->fd, s->images_at + i * n, out, n);
+    if (status != AC_OK)
+        return ac_error_in(status, "%s: dataset images, sample %zu", s->path, i);
     if (check && ac_hash64_bytes(out, n) != s->image_hash[i])
         return ac_error(AC_ERR_DATA, "%s: dataset images, sample %zu (%s) is damaged: its hash differs", s->path, i,
                         ac_shard_name(s, i));

@@ -1,6 +1,7 @@
 /* The seal of a shard: text lines, so that `head` shows them, closed by a hash of the lines themselves. */
 #include "data/shard_seal.h"
 #include "anyclass/alloc.h"
+#include "anyclass/file.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -59,21 +60,6 @@ static bool scan_seal(const char *block, ac_seal *seal)
     return true;
 }
 
-static ac_status read_at(int fd, uint64_t at, void *out, size_t n)
-{
-    for (size_t done = 0; done < n;) {
-        ssize_t got = pread(fd, (char *)out + done, n - done, (off_t)(at + done));
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            return ac_error_errno("read");
-        if (got == 0)
-            return ac_error(AC_ERR_DATA, "truncated while it was read");
-        done += (size_t)got;
-    }
-    return AC_OK;
-}
-
 typedef struct hashing { /* the running hash of one part */
     int fd;
     XXH3_state_t *state;
@@ -87,7 +73,7 @@ static ac_status add_range(hashing *h, uint64_t from, uint64_t to)
     ac_status status = AC_OK;
     while (from < to) {
         size_t n = to - from < PIECE_BYTES ? (size_t)(to - from) : PIECE_BYTES;
-        AC_TRY(read_at(h->fd, from, h->piece, n));
+        AC_TRY(ac_file_read_at(h->fd, from, h->piece, n));
         XXH3_128bits_update(h->state, h->piece, n);
         from += n;
     }
@@ -187,7 +173,7 @@ ac_status ac_seal_read(int fd, ac_seal *seal)
     memset(seal, 0, sizeof *seal);
     AC_TRY(file_size(fd, &n_bytes));
     size_t n = n_bytes < AC_SEAL_BYTES ? (size_t)n_bytes : AC_SEAL_BYTES;
-    AC_TRY(read_at(fd, 0, block, n));
+    AC_TRY(ac_file_read_at(fd, 0, block, n));
     int length = snprintf(start, sizeof start, "%s%d\n", first_line, AC_SHARD_FORMAT);
     if (strncmp(block, start, (size_t)length) != 0) {
         block[strcspn(block, "\n")] = 0;
