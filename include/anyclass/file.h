@@ -37,7 +37,7 @@ AC_NODISCARD ac_status ac_file_commit(ac_file *file);
 /** Close and remove the temporary file. Safe on a zeroed, committed or failed file. */
 void ac_file_discard(ac_file *file);
 
-/** Test aid: let the n-th file operation (write, flush, sync, close, rename) from now fail as on a full disk, once.
+/** Test aid: let the n-th file operation (write, also at a place, flush, sync, close, rename) from now fail as on a full disk, once.
  * 0 switches it off. */
 void ac_file_fail_at(uint64_t n);
 
@@ -59,6 +59,9 @@ AC_NODISCARD ac_status ac_file_lock(const char *path, int *fd, ac_lock *lock);
 /** Read exactly n bytes from byte `at` on; any thread. AC_ERR_IO; AC_ERR_DATA when the file ends before. Texts do not name
  * the file. */
 AC_NODISCARD ac_status ac_file_read_at(int fd, uint64_t at, void *out, size_t n);
+
+/** Write exactly n bytes at byte `at`; any thread. AC_ERR_IO: some of them may be there. Texts do not name the file. */
+AC_NODISCARD ac_status ac_file_write_at(int fd, uint64_t at, const void *bytes, size_t n);
 
 /** Flush a file that another library wrote, rename `part` to `path`, sync the folder. */
 AC_NODISCARD ac_status ac_file_publish(const char *part, const char *path);

@@ -242,6 +242,19 @@ ac_status ac_file_read_at(int fd, uint64_t at, void *out, size_t n)
     return AC_OK;
 }
 
+ac_status ac_file_write_at(int fd, uint64_t at, const void *bytes, size_t n)
+{
+    for (size_t done = 0; done < n;) {
+        ssize_t put = must_fail() ? -1 : pwrite(fd, (const char *)bytes + done, n - done, (off_t)(at + done));
+        if (put < 0 && errno == EINTR)
+            continue;
+        if (put < 0)
+            return ac_error_errno("write");
+        done += (size_t)put;
+    }
+    return AC_OK;
+}
+
 ac_status ac_file_read_all(const char *path, size_t max_bytes, uint8_t **bytes, size_t *n)
 {
     ac_status status = AC_OK;
