@@ -15,7 +15,8 @@
 AC_NODISCARD ac_status ac_comm_begin(MPI_Comm parent, MPI_Comm *comm);
 
 /** Make all ranks take the same decision after a step that can fail on one of them: returns the status of the lowest
- * rank that failed, on every rank; the other ranks get its text with "rank R: " in front. Returns AC_OK when all are. */
+ * rank that failed, on every rank; the other ranks get its text with "rank R: " in front. Returns AC_OK when all are.
+ * AC_ERR_SYNC, which may only say that another rank left, counts when no rank has another reason. */
 AC_NODISCARD ac_status ac_comm_agree(MPI_Comm comm, ac_status mine);
 
 /** Turn an MPI error code into AC_ERR_SYNC with MPI's text; AC_OK for MPI_SUCCESS. Not collective. */
@@ -42,21 +43,52 @@ AC_NODISCARD ac_status ac_comm_gather_all(MPI_Comm comm, const void *bytes, size
 /** True on every rank when all ranks hold the same bytes (compared by hash). */
 AC_NODISCARD ac_status ac_comm_same(MPI_Comm comm, const void *bytes, size_t n_bytes, bool *same);
 
-/* Sum of the gradient arena over ranks, bucket by bucket, started while backward still runs. The arena fills from its
- * start (parameters lie in reverse order of use), so a bucket is ready once `n_ready` passes its end. With one rank it
- * does nothing. The order of summation depends on the number of ranks only. */
+/* Sum of the gradient arena over ranks, bucket by bucket, by a thread of the reducer's own while backward still runs. The
+ * arena fills from its start (parameters lie in reverse order of use), so a bucket is ready once `n_ready` passes its end.
+ *
+ * Order of summation. A value is added up by one rank, in the order of ranks, in double, rounded to float once, and sent to
+ * all: the bits are the same on every rank and depend on the number of ranks alone, not on bucket size, timing or MPI.
+ * ac_reducer_sum() adds doubles pairwise in the order of ranks: (0 + 1) + (2 + 3) and so on.
+ *
+ * Threads. One thread uses a reducer. Between begin and finish that thread makes no MPI call but through the reducer; the
+ * reducer's thread makes none outside, so MPI_THREAD_SERIALIZED is enough. With less there is no thread, and data moves
+ * only inside the calls below. With one rank nothing is done at all. */
 typedef struct ac_reducer ac_reducer;
 
-/** @param values        host memory [n], summed in place; borrowed until destroyed
- *  @param bucket_bytes  0 = 25 MiB. */
+typedef struct ac_reducer_stats { /* since ac_reducer_create */
+    bool threaded;      /* data moves while the caller computes */
+    double exposed_s;   /* spent in ac_reducer_finish */
+    double sum_s;       /* spent in ac_reducer_sum */
+    double busy_s;      /* with at least one bucket under way, slower ranks' delay counted: busy_s - exposed_s was hidden */
+    uint64_t sent_bytes;
+    uint64_t n_steps, n_buckets, n_sums; /* that are done */
+} ac_reducer_stats;
+
+/** Collective.
+ *  @param values        host memory [n], summed in place; borrowed until destroyed
+ *  @param bucket_bytes  0 = 1 MiB per rank, at most 25 MiB. Two to eight buckets are under way at a time: they take up to
+ *                       32 MiB, or two buckets.
+ *  @return AC_OK; AC_ERR_MEMORY, AC_ERR_RANGE on this rank alone (agree); AC_ERR_SYNC when MPI fails. */
 AC_NODISCARD ac_status ac_reducer_create(MPI_Comm comm, float *values, size_t n, size_t bucket_bytes, ac_reducer **out);
-/** NULL is allowed. Not collective; no bucket may be under way. */
+/** NULL is allowed. Collective as MPI_Comm_free is; no bucket may be under way. */
 void ac_reducer_destroy(ac_reducer *reducer);
-/** A new step begins: nothing is ready. */
+/** A new step begins: nothing is ready. Not collective. */
 void ac_reducer_begin(ac_reducer *reducer);
-/** values[0 .. n_ready) are final on this rank; starts every bucket that is complete. Same sequence on all ranks. */
+/** values[0 .. n_ready) are final on this rank; complete buckets are started. Does not wait. Not collective: ranks may
+ * announce in different steps. @return AC_OK; AC_ERR_SYNC with MPI's text, from the thread too. */
 AC_NODISCARD ac_status ac_reducer_ready(ac_reducer *reducer, size_t n_ready);
-/** Start what is left, wait for all. Afterwards values[] holds the sums. `exposed_s` (may be NULL): time spent waiting. */
+/** Start what is left, wait for all. Afterwards values[] holds the sums. Collective.
+ * @param[out] exposed_s  seconds spent waiting; may be NULL
+ * @return AC_OK; AC_ERR_SYNC with MPI's text, from the thread too: values[] is then undefined, only destroy is left. */
 AC_NODISCARD ac_status ac_reducer_finish(ac_reducer *reducer, double *exposed_s);
+/** ac_reducer_finish() and a sum of `n` <= AC_REDUCER_SUM_MAX doubles (the loss, ranks that failed) in its shadow. */
+AC_NODISCARD ac_status ac_reducer_finish_sum(ac_reducer *reducer, double *values, size_t n, double *exposed_s);
+enum { AC_REDUCER_SUM_MAX = 4096 };
+/** Sum doubles over ranks, inside a step while buckets are under way, or outside. Collective, in the same order on all ranks.
+ * A rank that fails inside a step skips its sums and finishes: the others' next sum then returns AC_ERR_SYNC and names it, and
+ * they finish too. @return AC_OK; AC_ERR_SYNC: values[] is then undefined. */
+AC_NODISCARD ac_status ac_reducer_sum(ac_reducer *reducer, double *values, size_t n);
+/** Not collective. */
+void ac_reducer_get_stats(ac_reducer *reducer, ac_reducer_stats *stats);
 
 #endif

@@ -10,10 +10,12 @@ ac_status ac_comm_agree(MPI_Comm comm, ac_status mine)
     int rank, size, first_failed;
     AC_TRY(ac_comm_check(MPI_Comm_rank(comm, &rank), "MPI_Comm_rank"));
     AC_TRY(ac_comm_check(MPI_Comm_size(comm, &size), "MPI_Comm_size"));
-    int candidate = mine == AC_OK ? size : rank;
+    /* a rank that fails because another one left does not know the reason: those who do come first */
+    int last = 2 * size, candidate = mine == AC_OK ? last : mine == AC_ERR_SYNC ? size + rank : rank;
     AC_TRY(ac_comm_check(MPI_Allreduce(&candidate, &first_failed, 1, MPI_INT, MPI_MIN, comm), "MPI_Allreduce"));
-    if (first_failed == size)
+    if (first_failed == last)
         return AC_OK;
+    first_failed %= size;
     struct {
         int status;
         char text[AC_ERROR_TEXT_BYTES];

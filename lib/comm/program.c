@@ -44,7 +44,7 @@ int ac_main(int argc, char **argv, int (*run)(MPI_Comm, int, char **))
 {
     int level, code;
     signal(SIGXFSZ, SIG_IGN); /* a limit of file sizes then shows as a failed write, like a full disk */
-    if (MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &level) != MPI_SUCCESS)
+    if (MPI_Init_thread(&argc, &argv, MPI_THREAD_SERIALIZED, &level) != MPI_SUCCESS)
         return ac_status_exit_code(AC_ERR_SYNC);
     code = run(MPI_COMM_WORLD, argc, argv);
     MPI_Finalize();

@@ -1,92 +1,315 @@
-/* The gradient sum: buckets of the arena, each a non-blocking all-reduce that starts when backward has filled it. */
+/* The gradient sum: who calls MPI when. A thread starts buckets and moves their data while the caller computes; a caller
+ * that waits anyway (finish, sum) does the same itself, so that nothing is handed over twice. */
 #include "anyclass/alloc.h"
-#include "anyclass/comm.h"
 #include "anyclass/log.h"
+#include "comm/reducer_internal.h"
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <time.h>
+
+enum {
+    LARGEST_BUCKET_BYTES = 25 << 20,
+    BUCKET_BYTES_PER_RANK = 1 << 20,
+    PAUSE_US = 100,      /* between two looks of the thread: bench/overlap.sh */
+    EAGER_US = 200,      /* a waiting caller that sees nothing move gives way this long, then sleeps between its looks */
+    NAP_US = 20
+};
 
 struct ac_reducer {
-    MPI_Comm comm;
-    float *values;
-    size_t n, bucket;      /* floats in all, floats per bucket */
-    size_t n_started;      /* floats whose buckets are under way */
-    MPI_Request *request;  /* one per bucket */
-    int n_requests, size;
+    MPI_Comm comm; /* its own, so that no tag meets another's */
+    size_t n, bucket;
+    int size;
+    bool threaded;
+    pthread_t thread;
+
+    pthread_mutex_t drive; /* held by whoever calls MPI; guards what follows */
+    exchange exchange;
+    round_of_sums round;
+    ac_status failure; /* of any thread; its text, since a recorded text belongs to one thread */
+    char failure_text[AC_ERROR_TEXT_BYTES];
+    double busy_from_s;
+    ac_reducer_stats stats;
+
+    pthread_mutex_t gate; /* held for a few instructions; guards what follows */
+    pthread_cond_t wake;
+    size_t n_ready, n_started; /* floats */
+    bool failed, quit;
 };
+
+/* A whole bucket waits to be started. Under `gate`. */
+static bool startable(const ac_reducer *r)
+{
+    return r->n_started < r->n && (r->n_ready == r->n || r->n_ready - r->n_started >= r->bucket) && !r->failed;
+}
+
+static ac_status start_buckets(ac_reducer *r, bool *moved)
+{
+    ac_status status = AC_OK;
+    bool started = true;
+    while (started) {
+        pthread_mutex_lock(&r->gate);
+        bool more = startable(r);
+        size_t first = r->n_started, left = r->n - first, n = left < r->bucket ? left : r->bucket;
+        pthread_mutex_unlock(&r->gate);
+        if (!more)
+            break;
+        AC_TRY(ac_exchange_start(&r->exchange, first, n, &started));
+        if (started) {
+            *moved = true;
+            pthread_mutex_lock(&r->gate);
+            r->n_started = first + n;
+            pthread_mutex_unlock(&r->gate);
+        }
+    }
+out:
+    return status;
+}
+
+/* Everything that can be done without waiting. Under `drive`. A failure is kept: nothing works after it. */
+static bool advance(ac_reducer *r)
+{
+    bool moved = false;
+    ac_status status = r->failure;
+    if (status != AC_OK)
+        return false;
+    int before = r->exchange.n_under_way;
+    AC_TRY(start_buckets(r, &moved));
+    AC_TRY(ac_exchange_advance(&r->exchange, &moved));
+    AC_TRY(ac_round_advance(&r->round, &moved));
+out:
+    if (before == 0 && r->exchange.n_under_way > 0)
+        r->busy_from_s = ac_now_s();
+    else if (before > 0 && r->exchange.n_under_way == 0)
+        r->stats.busy_s += ac_now_s() - r->busy_from_s;
+    if (status != AC_OK) {
+        r->failure = status;
+        snprintf(r->failure_text, sizeof r->failure_text, "%s", ac_error_text());
+        pthread_mutex_lock(&r->gate);
+        r->failed = true;
+        pthread_mutex_unlock(&r->gate);
+    }
+    return moved;
+}
+
+static ac_status failure(const ac_reducer *r)
+{
+    return r->failure == AC_OK ? AC_OK : ac_error(r->failure, "%s", r->failure_text);
+}
+
+static void pause_until_posted(ac_reducer *r, long pause_us)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += pause_us * 1000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000;
+    }
+    pthread_cond_timedwait(&r->wake, &r->gate, &until);
+}
+
+static void *communicate(void *reducer)
+{
+    ac_reducer *r = reducer;
+    for (bool go = true; go;) {
+        pthread_mutex_lock(&r->drive);
+        bool moved = advance(r), busy = r->exchange.n_under_way > 0 && r->failure == AC_OK;
+        pthread_mutex_unlock(&r->drive);
+        pthread_mutex_lock(&r->gate);
+        while (!busy && !startable(r) && !r->quit)
+            pthread_cond_wait(&r->wake, &r->gate);
+        if (busy && !moved && !r->quit)
+            pause_until_posted(r, PAUSE_US);
+        go = !r->quit;
+        pthread_mutex_unlock(&r->gate);
+    }
+    return NULL;
+}
+
+/* Signals are for the main thread: it looks at what they ask for. */
+static ac_status start_thread(ac_reducer *r)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int error = pthread_create(&r->thread, NULL, communicate, r);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    r->threaded = error == 0;
+    return error == 0 ? AC_OK : ac_error(AC_ERR_MEMORY, "the communication thread cannot be started");
+}
 
 ac_status ac_reducer_create(MPI_Comm comm, float *values, size_t n, size_t bucket_bytes, ac_reducer **out)
 {
     ac_status status = AC_OK;
-    ac_reducer *reducer = NULL;
-    int count;
+    ac_reducer *r = NULL;
+    MPI_Comm own = MPI_COMM_NULL;
+    pthread_condattr_t monotonic;
+    int level;
     *out = NULL;
-    AC_TRY(ac_calloc(1, sizeof *reducer, &reducer));
-    reducer->comm = comm;
-    reducer->values = values;
-    reducer->n = n;
-    reducer->bucket = (bucket_bytes ? bucket_bytes : (size_t)25 << 20) / sizeof(float);
-    reducer->bucket += reducer->bucket == 0;
-    AC_TRY(ac_comm_count(reducer->bucket, &count));
-    AC_TRY(ac_comm_check(MPI_Comm_size(comm, &reducer->size), "MPI_Comm_size"));
-    AC_TRY(ac_comm_count((n + reducer->bucket - 1) / reducer->bucket, &count));
-    AC_TRY(ac_malloc((size_t)count, sizeof *reducer->request, &reducer->request));
-    *out = reducer;
+    AC_TRY(ac_comm_check(MPI_Comm_dup(comm, &own), "MPI_Comm_dup")); /* first: what follows may fail on one rank alone */
+    AC_TRY(ac_calloc(1, sizeof *r, &r));
+    r->comm = own;
+    r->n = r->n_started = n;
+    pthread_mutex_init(&r->drive, NULL);
+    pthread_mutex_init(&r->gate, NULL);
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&r->wake, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    AC_TRY(ac_comm_check(MPI_Comm_size(own, &r->size), "MPI_Comm_size"));
+    AC_TRY(ac_comm_check(MPI_Comm_rank(own, &r->round.rank), "MPI_Comm_rank"));
+    r->round.comm = own;
+    r->round.size = r->size;
+    size_t fitting = (size_t)r->size * BUCKET_BYTES_PER_RANK;
+    bucket_bytes = bucket_bytes ? bucket_bytes : fitting < LARGEST_BUCKET_BYTES ? fitting : LARGEST_BUCKET_BYTES;
+    r->bucket = bucket_bytes / sizeof(float) < n ? bucket_bytes / sizeof(float) : n;
+    r->bucket += r->bucket == 0;
+    if (r->size > 1) {
+        AC_TRY(ac_exchange_init(&r->exchange, own, values, r->bucket));
+        AC_TRY(ac_comm_check(MPI_Query_thread(&level), "MPI_Query_thread"));
+        if (level >= MPI_THREAD_SERIALIZED)
+            AC_TRY(start_thread(r));
+    }
+    *out = r;
     return AC_OK;
 out:
-    ac_reducer_destroy(reducer);
+    if (!r && own != MPI_COMM_NULL)
+        MPI_Comm_free(&own);
+    ac_reducer_destroy(r);
     return status;
 }
 
-void ac_reducer_destroy(ac_reducer *reducer)
+void ac_reducer_destroy(ac_reducer *r)
 {
-    if (reducer)
-        ac_free(reducer->request);
-    ac_free(reducer);
-}
-
-void ac_reducer_begin(ac_reducer *reducer)
-{
-    reducer->n_started = 0;
-    reducer->n_requests = 0;
-}
-
-static ac_status start_bucket(ac_reducer *reducer)
-{
-    size_t left = reducer->n - reducer->n_started, n = left < reducer->bucket ? left : reducer->bucket;
-    MPI_Request *request = &reducer->request[reducer->n_requests];
-    ac_status status = ac_comm_check(MPI_Iallreduce(MPI_IN_PLACE, reducer->values + reducer->n_started, (int)n, MPI_FLOAT, MPI_SUM,
-                                                    reducer->comm, request), "MPI_Iallreduce");
-    if (status == AC_OK) {
-        reducer->n_requests++;
-        reducer->n_started += n;
+    if (!r)
+        return;
+    if (r->threaded) {
+        pthread_mutex_lock(&r->gate);
+        r->quit = true;
+        pthread_cond_signal(&r->wake);
+        pthread_mutex_unlock(&r->gate);
+        pthread_join(r->thread, NULL);
     }
-    return status;
+    ac_exchange_release(&r->exchange);
+    MPI_Comm_free(&r->comm);
+    pthread_cond_destroy(&r->wake);
+    pthread_mutex_destroy(&r->gate);
+    pthread_mutex_destroy(&r->drive);
+    ac_free(r);
 }
 
-ac_status ac_reducer_ready(ac_reducer *reducer, size_t n_ready)
+void ac_reducer_begin(ac_reducer *r)
+{
+    pthread_mutex_lock(&r->gate);
+    r->n_ready = r->n_started = 0;
+    pthread_mutex_unlock(&r->gate);
+}
+
+/* @return no failure so far */
+static bool announce(ac_reducer *r, size_t n_ready)
+{
+    pthread_mutex_lock(&r->gate);
+    if (n_ready > r->n_ready)
+        r->n_ready = n_ready < r->n ? n_ready : r->n;
+    bool good = !r->failed;
+    if (r->threaded && startable(r))
+        pthread_cond_signal(&r->wake);
+    pthread_mutex_unlock(&r->gate);
+    return good;
+}
+
+ac_status ac_reducer_ready(ac_reducer *r, size_t n_ready)
 {
     ac_status status = AC_OK;
-    int all_done;
-    if (reducer->size == 1)
+    if (r->size == 1)
         return AC_OK;
-    while (reducer->n_started < reducer->n &&
-           (n_ready >= reducer->n || n_ready - reducer->n_started >= reducer->bucket) && n_ready > reducer->n_started)
-        AC_TRY(start_bucket(reducer));
-    /* MPI moves data only when it is called: a test now and then lets the buckets travel while backward computes */
-    AC_TRY(ac_comm_check(MPI_Testall(reducer->n_requests, reducer->request, &all_done, MPI_STATUSES_IGNORE), "MPI_Testall"));
-out:
+    bool good = announce(r, n_ready);
+    if (r->threaded && good)
+        return AC_OK;
+    pthread_mutex_lock(&r->drive);
+    advance(r);
+    status = failure(r);
+    pthread_mutex_unlock(&r->drive);
     return status;
 }
 
-ac_status ac_reducer_finish(ac_reducer *reducer, double *exposed_s)
+/* Wait for the round, and for all buckets when `all`. Under `drive`: the thread stands aside. */
+static void drive(ac_reducer *r, bool all)
+{
+    const struct timespec nap = {.tv_nsec = NAP_US * 1000};
+    double still_s = 0; /* since when nothing moves */
+    while (r->failure == AC_OK && (r->round.state != ROUND_DONE || (all && (r->n_started < r->n || r->exchange.n_under_way > 0)))) {
+        if (advance(r)) {
+            still_s = 0;
+            continue;
+        }
+        double now = ac_now_s();
+        still_s = still_s > 0 ? still_s : now;
+        if (now - still_s < 1e-6 * EAGER_US)
+            sched_yield();
+        else
+            nanosleep(&nap, NULL);
+    }
+}
+
+static ac_status sum_piece(ac_reducer *r, double *values, size_t n, bool finish)
 {
     ac_status status = AC_OK;
-    double start = ac_now_s();
-    if (reducer->size > 1) {
-        while (reducer->n_started < reducer->n)
-            AC_TRY(start_bucket(reducer));
-        AC_TRY(ac_comm_check(MPI_Waitall(reducer->n_requests, reducer->request, MPI_STATUSES_IGNORE), "MPI_Waitall"));
+    bool again = true;
+    pthread_mutex_lock(&r->drive);
+    while (again) {
+        ac_round_begin(&r->round, values, n, finish);
+        drive(r, finish);
+        AC_TRY(failure(r));
+        AC_TRY(ac_round_end(&r->round, values, &again));
     }
 out:
-    if (exposed_s)
-        *exposed_s = ac_now_s() - start;
+    pthread_mutex_unlock(&r->drive);
     return status;
+}
+
+ac_status ac_reducer_finish_sum(ac_reducer *r, double *values, size_t n, double *exposed_s)
+{
+    ac_status status = AC_OK;
+    double start_s = ac_now_s();
+    if (n > AC_REDUCER_SUM_MAX)
+        return ac_error(AC_ERR_RANGE, "%zu doubles are more than the end of a step takes", n);
+    if (r->size > 1) {
+        announce(r, r->n);
+        status = sum_piece(r, values, n, true);
+    }
+    double took_s = ac_now_s() - start_s;
+    r->stats.exposed_s += took_s;
+    r->stats.n_steps++;
+    if (exposed_s)
+        *exposed_s = took_s;
+    return status;
+}
+
+ac_status ac_reducer_finish(ac_reducer *r, double *exposed_s)
+{
+    return ac_reducer_finish_sum(r, NULL, 0, exposed_s);
+}
+
+ac_status ac_reducer_sum(ac_reducer *r, double *values, size_t n)
+{
+    ac_status status = AC_OK;
+    double start_s = ac_now_s();
+    for (size_t at = 0; at < n && r->size > 1; at += AC_REDUCER_SUM_MAX)
+        AC_TRY(sum_piece(r, values + at, n - at < AC_REDUCER_SUM_MAX ? n - at : AC_REDUCER_SUM_MAX, false));
+out:
+    r->stats.sum_s += ac_now_s() - start_s;
+    r->stats.n_sums++;
+    return status;
+}
+
+void ac_reducer_get_stats(ac_reducer *r, ac_reducer_stats *stats)
+{
+    pthread_mutex_lock(&r->drive);
+    *stats = r->stats;
+    stats->threaded = r->threaded;
+    stats->sent_bytes = r->exchange.sent_bytes + r->round.sent_bytes;
+    stats->n_buckets = r->exchange.n_buckets - (uint64_t)r->exchange.n_under_way;
+    pthread_mutex_unlock(&r->drive);
 }

@@ -1,4 +1,4 @@
-/* Run by comm.t on 1 to 4 ranks: agreement, gathering, comparison, and the gradient sum. Rank 0 reports for all. */
+/* Run by comm.t on 1 to 4 ranks: agreement, gathering, comparison. Rank 0 reports for all. */
 #include "anyclass/alloc.h"
 #include "anyclass/comm.h"
 #include "tests/tap.h"
@@ -37,6 +37,9 @@ static void test_agree(void)
     }
     ac_status both = ac_error(rank == 0 ? AC_ERR_DATA : AC_ERR_IO, "mine");
     CHECK(ac_comm_agree(comm, both) == AC_ERR_DATA, "%d ranks: the lowest rank's failure counts", size);
+    ac_status left = ac_error(rank == size - 1 ? AC_ERR_NUMERIC : AC_ERR_SYNC, "another one left");
+    CHECK(ac_comm_agree(comm, left) == AC_ERR_NUMERIC, "%d ranks: who only knows that another rank left does not speak for all", size);
+    CHECK(ac_comm_agree(comm, ac_error(AC_ERR_SYNC, "all")) == AC_ERR_SYNC, "%d ranks: unless nobody knows more", size);
 }
 
 static void test_gather(void)
@@ -76,62 +79,6 @@ static void test_gather(void)
     CHECK(good, "slices cover everything once");
 }
 
-/* Small whole numbers: their sums are exact in float, in any order. */
-static void test_reducer(size_t n, size_t bucket_bytes, size_t stride)
-{
-    float *values = NULL;
-    ac_reducer *reducer = NULL;
-    double exposed = -1;
-    ac_status status = ac_malloc(n, sizeof *values, &values);
-    if (status == AC_OK)
-        status = ac_reducer_create(comm, values, n, bucket_bytes, &reducer);
-    bool good = status == AC_OK;
-    for (int step = 0; step < 3 && good; step++) {
-        ac_reducer_begin(reducer);
-        memset(values, 0, n * sizeof *values);
-        for (size_t ready = 0; ready < n && good;) {
-            size_t next = ready + stride < n ? ready + stride : n;
-            for (; ready < next; ready++) /* what is announced is never written again */
-                values[ready] = (float)((ready * 7 + (size_t)(rank * 13 + step)) % 1000);
-            if (step != 2) /* step 2 announces nothing: finish does it all */
-                good = ac_reducer_ready(reducer, ready) == AC_OK;
-        }
-        good = good && ac_reducer_finish(reducer, &exposed) == AC_OK && exposed >= 0;
-        for (size_t i = 0; i < n && good; i++) {
-            float sum = 0;
-            for (int r = 0; r < size; r++)
-                sum += (float)((i * 7 + (size_t)(r * 13 + step)) % 1000);
-            good = values[i] == sum;
-        }
-    }
-    CHECK(good, "%d ranks: exact sums of %zu floats, buckets of %zu bytes, in steps of %zu", size, n, bucket_bytes, stride);
-    ac_reducer_destroy(reducer);
-    ac_free(values);
-}
-
-/* A rank that fails in the middle of its backward announces no more; it finishes, the others do not wait for ever. */
-static void test_reducer_after_failure(void)
-{
-    enum { N = 5000 };
-    static float values[N];
-    ac_reducer *reducer;
-    double exposed;
-    bool good = ac_reducer_create(comm, values, N, 1024, &reducer) == AC_OK;
-    for (int step = 0; step < 2 && good; step++) { /* step 1: nobody fails, the sums are right again */
-        ac_reducer_begin(reducer);
-        for (int i = 0; i < N; i++)
-            values[i] = (float)(rank + 1);
-        size_t last = step == 0 && rank == size - 1 ? 1500 : N;
-        for (size_t ready = 500; ready <= last && good; ready += 500)
-            good = ac_reducer_ready(reducer, ready) == AC_OK;
-        good = good && ac_reducer_finish(reducer, &exposed) == AC_OK;
-    }
-    for (int i = 0; i < N && good; i++)
-        good = values[i] == (float)(size * (size + 1) / 2);
-    CHECK(good, "%d ranks: a rank that stops announcing holds nobody up", size);
-    ac_reducer_destroy(reducer);
-}
-
 int main(int argc, char **argv)
 {
     int provided;
@@ -142,12 +89,6 @@ int main(int argc, char **argv)
     if (status == AC_OK) {
         test_agree();
         test_gather();
-        test_reducer(1, 0, 1);
-        test_reducer(1000, 4, 7);
-        test_reducer(1000, 400, 250);
-        test_reducer(100003, 4096, 9999);
-        test_reducer(100003, 0, 1000);
-        test_reducer_after_failure();
         int too_large;
         CHECK(ac_comm_count((size_t)INT32_MAX + 1, &too_large) == AC_ERR_RANGE, "a count beyond int is refused");
         MPI_Comm_free(&comm);
