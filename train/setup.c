@@ -120,8 +120,7 @@ static ac_status describe_run(trainer *t)
     for (; t->info.n_classes < n; t->info.n_classes++)
         AC_TRY(ac_strdup(t->train.manifest.class_name[t->info.n_classes], &t->info.class_name[t->info.n_classes]));
     AC_TRY(ac_options_dump(&train_program, t->config, &t->info.config));
-    for (int i = 0; i < AC_N_TRACKED; i++)
-        t->info.best[i] = NAN;
+    t->info.loss_scale = 1;
 out:
     return status;
 }

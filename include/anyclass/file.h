@@ -66,6 +66,10 @@ AC_NODISCARD ac_status ac_file_write_at(int fd, uint64_t at, const void *bytes, 
 /** Flush a file that another library wrote, rename `part` to `path`, sync the folder. */
 AC_NODISCARD ac_status ac_file_publish(const char *part, const char *path);
 
+/** Give the whole, synced file `from` a second name `path`, in the place of an older file of that name: a hard link, or
+ * where there are none a copy. The folder is synced. AC_ERR_IO; the older file is then as it was. */
+AC_NODISCARD ac_status ac_file_link(const char *from, const char *path);
+
 /** Read a whole file, with one zero byte added behind it (not counted in *n).
  * @param max_bytes  AC_ERR_DATA if the file is larger; 0 = no limit
  * @param[out] bytes owned by the caller (ac_free). AC_ERR_IO if it cannot be read. */
