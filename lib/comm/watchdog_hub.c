@@ -35,7 +35,7 @@ typedef struct hub {
     peer *peer;          /* [size]; [0] is this rank itself */
     guest guest[N_GUESTS];
     struct pollfd *fds;
-    double start_s, accept_after_s;
+    double start_s, accept_after_s, beat_s; /* beat_s: when the next one is due */
     int n_awaited;
 } hub;
 
@@ -168,7 +168,7 @@ static bool judge(hub *h, double now)
     snprintf(what, sizeof what, "sent no sign of life for --watchdog_s %.0f s: stopped, or its machine or network hangs", h->w->config.limit_s);
     if (n_silent == 0 && blame_stuck(h, now, &all_wait) > 0) {
         n_silent = 1;
-        snprintf(what, sizeof what, "%s longer than --watchdog_s %.0f s", all_wait ? "wait for each other" : "made no progress", h->w->config.limit_s);
+        snprintf(what, sizeof what, "%s for longer than --watchdog_s %.0f s", all_wait ? "wait for each other" : "made no progress", h->w->config.limit_s);
     }
     if (n_silent > 0)
         pronounce(h, AC_ERR_WATCHDOG, what, now);
@@ -232,6 +232,7 @@ static void hear_guest(hub *h, guest *g, double now)
         *p = (peer){.link = g->link, .state = PEER_THERE, .heard_s = now, .last = f->report};
         g->link.fd = -1;
         h->n_awaited--;
+        h->beat_s = 0; /* it is to know soon who speaks when this rank is gone */
         return;
     }
     if (!stays)
@@ -308,7 +309,6 @@ static void hear_all(hub *h, double now)
 
 static void run(hub *h)
 {
-    double beat_s = 0;
     while (!atomic_load(&h->w->stop)) {
         double now = ac_now_s(), gap = ac_watchdog_gap(h->w, now);
         for (int r = 1; r < h->w->size; r++)
@@ -319,11 +319,11 @@ static void run(hub *h)
         h->peer[0].last = ac_watchdog_report(h->w, now);
         if (judge(h, now))
             return;
-        if (now >= beat_s) {
-            beat_s = now + h->w->interval_s;
+        if (now >= h->beat_s) {
+            h->beat_s = now + h->w->interval_s;
             send_to_all(h, &(frame){.kind = FRAME_BEAT, .deputy = deputy(h), .report = h->peer[0].last});
         }
-        wait_for_events(h, now, beat_s);
+        wait_for_events(h, now, h->beat_s);
     }
     send_to_all(h, &(frame){.kind = FRAME_BYE});
     linger(h, GOODBYE_S);
