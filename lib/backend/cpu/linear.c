@@ -1,118 +1,135 @@
-/* linear by oneDNN's matrix product. */
+/* linear by plain vector loops, written for a classifier's head: few rows, few outputs, so that time goes into reading the
+ * operands once. (oneDNN's matrix product allocates in each call.) Sums are over fixed lanes, whatever the threads. */
 #include "backend/cpu/cpu.h"
+
+enum { LANES = 32, CHUNK = 256 }; /* of the inner dimension */
 
 typedef struct sizes {
     int64_t rows, in, out;
+    bool bf16_x, bf16_y; /* in bf16 or float: x and its gradient, y and its gradient */
 } sizes;
 
 static sizes sizes_of(const ac_graph *graph, const ac_node *node)
 {
     const ac_shape *x = ac_graph_shape(graph, node->input[0]), *y = ac_graph_shape(graph, node->output[0]);
     int64_t in = x->dim[x->n_dims - 1];
-    return (sizes){ac_shape_elements(x) / in, in, y->dim[y->n_dims - 1]};
+    return (sizes){ac_shape_elements(x) / in, in, y->dim[y->n_dims - 1], x->dtype == AC_BF16, y->dtype == AC_BF16};
 }
 
-/* bf16 operands are widened for the product: exact, and small in all that has a linear layer so far. */
 static ac_status plan(ac_device *device, const ac_graph *graph, const ac_node *node, bool training, unsigned wants, ac_kernel_plan *out)
 {
-    (void)training, (void)wants;
-    sizes s = sizes_of(graph, node);
-    ac_dtype x = ac_graph_shape(graph, node->input[0])->dtype, y = ac_graph_shape(graph, node->output[0])->dtype;
-    if (x == AC_BF16) /* x or dx; weights */
-        out->workspace_bytes += sizeof(float) * (size_t)(s.rows * s.in + s.out * s.in);
-    if (y == AC_BF16) /* y or dy */
-        out->workspace_bytes += sizeof(float) * (size_t)(s.rows * s.out);
-    ac_status status = cpu_check_precision(device, x);
-    return status == AC_OK ? cpu_check_precision(device, y) : status;
+    (void)training, (void)wants, (void)out;
+    ac_status status = cpu_check_precision(device, ac_graph_shape(graph, node->input[0])->dtype);
+    return status == AC_OK ? cpu_check_precision(device, ac_graph_shape(graph, node->output[0])->dtype) : status;
 }
 
-AC_SIMD static void widen(const void *from, float *restrict to, int64_t n)
+/* A weight as the product reads it. */
+AC_INLINE float weight_at(const float *w, int64_t i, bool bf16)
 {
-    for (int64_t i = 0; i < n; i++)
-        to[i] = cpu_load(from, i, true);
+    return bf16 ? ac_float_from_bf16(ac_bf16_from_float(w[i])) : w[i];
 }
 
-AC_SIMD static void narrow(const float *restrict from, void *to, int64_t n)
+AC_INLINE float dot(const void *x, int64_t first, const float *restrict w, int64_t n, bool bf16)
 {
-    for (int64_t i = 0; i < n; i++)
-        cpu_store(to, i, from[i], true);
+    float lane[LANES] = {0}, sum = 0;
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (int k = 0; k < LANES; k++)
+            lane[k] += cpu_load(x, first + i + k, bf16) * weight_at(w, i + k, bf16);
+    for (; i < n; i++)
+        sum += cpu_load(x, first + i, bf16) * weight_at(w, i, bf16);
+    for (int k = 0; k < LANES; k++)
+        sum += lane[k];
+    return sum;
 }
 
-AC_SIMD static void round_to_bf16(const float *restrict from, float *restrict to, int64_t n)
+/* Column o of y. */
+AC_SIMD static void product(const sizes *s, const void *x, const float *weight, float bias, int64_t o, void *y)
 {
-    for (int64_t i = 0; i < n; i++)
-        to[i] = ac_float_from_bf16(ac_bf16_from_float(from[i]));
-}
-
-typedef struct operands { /* as float: where the call has them, or in the workspace */
-    float *x, *w, *y;
-    bool narrow_x, narrow_y;
-} operands;
-
-static operands operands_of(const ac_call *call, const sizes *s, void *x, void *y)
-{
-    operands o = {.narrow_x = ac_graph_shape(call->graph, call->node->input[0])->dtype == AC_BF16,
-                  .narrow_y = ac_graph_shape(call->graph, call->node->output[0])->dtype == AC_BF16};
-    float *workspace = call->workspace;
-    o.x = o.narrow_x ? workspace : x;
-    o.w = o.narrow_x ? workspace + s->rows * s->in : (float *)call->param[0];
-    o.y = !o.narrow_y ? y : o.narrow_x ? o.w + s->out * s->in : workspace;
-    if (o.narrow_x)
-        round_to_bf16(call->param[0], o.w, s->out * s->in);
-    return o;
+    for (int64_t r = 0; r < s->rows; r++) {
+        const float *w = weight + o * s->in;
+        float sum = s->bf16_x ? dot(x, r * s->in, w, s->in, true) : dot(x, r * s->in, w, s->in, false);
+        cpu_store(y, r * s->out + o, sum + bias, s->bf16_y);
+    }
 }
 
 static ac_status forward(const ac_call *call)
 {
-    ac_status status = AC_OK;
     sizes s = sizes_of(call->graph, call->node);
     const float *bias = ((const ac_linear_attribute *)(const void *)call->node->attribute)->bias ? call->param[1] : NULL;
-    operands o = operands_of(call, &s, (void *)call->input[0], call->output[0]);
-    if (o.narrow_x)
-        widen(call->input[0], o.x, s.rows * s.in);
-    for (int64_t r = 0; r < s.rows; r++)
-        for (int64_t k = 0; k < s.out; k++)
-            o.y[r * s.out + k] = bias ? bias[k] : 0;
-    AC_TRY(cpu_check(dnnl_sgemm('N', 'T', s.rows, s.out, s.in, 1, o.x, s.in, o.w, s.in, 1, o.y, s.out), "linear forward"));
-    if (o.narrow_y)
-        narrow(o.y, call->output[0], s.rows * s.out);
-out:
-    return status;
+#pragma omp parallel for schedule(static)
+    for (int64_t o = 0; o < s.out; o++)
+        product(&s, call->input[0], call->param[0], bias ? bias[o] : 0, o, call->output[0]);
+    return AC_OK;
 }
 
-AC_SIMD static void sum_rows(const float *dy, int64_t rows, int64_t out, bool accumulate, float *gradient)
+AC_INLINE void row_of_dx(const sizes *s, const void *dy, const float *weight, int64_t r, void *dx, bool bf16)
 {
-    for (int64_t k = 0; k < out; k++) {
-        double sum = accumulate ? (double)gradient[k] : 0;
-        for (int64_t r = 0; r < rows; r++)
-            sum += (double)dy[r * out + k];
-        gradient[k] = (float)sum;
+    for (int64_t first = 0; first < s->in; first += CHUNK) {
+        int64_t n = s->in - first < CHUNK ? s->in - first : CHUNK;
+        float sum[CHUNK] = {0};
+        for (int64_t o = 0; o < s->out; o++) {
+            const float *w = weight + o * s->in + first;
+            float g = cpu_load(dy, r * s->out + o, s->bf16_y);
+            for (int64_t i = 0; i < n; i++)
+                sum[i] += g * weight_at(w, i, bf16);
+        }
+        for (int64_t i = 0; i < n; i++)
+            cpu_store(dx, r * s->in + first + i, sum[i], bf16);
     }
+}
+
+AC_SIMD static void gradient_of_row(const sizes *s, const void *dy, const float *weight, int64_t r, void *dx)
+{
+    if (s->bf16_x)
+        row_of_dx(s, dy, weight, r, dx, true);
+    else
+        row_of_dx(s, dy, weight, r, dx, false);
+}
+
+AC_INLINE void row_of_dw(const sizes *s, const void *dy, const void *x, int64_t o, bool accumulate, float *dw, bool bf16)
+{
+    for (int64_t first = 0; first < s->in; first += CHUNK) {
+        int64_t n = s->in - first < CHUNK ? s->in - first : CHUNK;
+        float sum[CHUNK] = {0}, *to = dw + o * s->in + first;
+        for (int64_t r = 0; r < s->rows; r++) {
+            float g = cpu_load(dy, r * s->out + o, s->bf16_y);
+            for (int64_t i = 0; i < n; i++)
+                sum[i] += g * cpu_load(x, r * s->in + first + i, bf16);
+        }
+        for (int64_t i = 0; i < n; i++)
+            to[i] = accumulate ? to[i] + sum[i] : sum[i];
+    }
+}
+
+/* Gradients of output o's weights and bias (NULL: none). */
+AC_SIMD static void gradient_of_output(const sizes *s, const void *dy, const void *x, int64_t o, bool accumulate, float *dw, float *db)
+{
+    if (s->bf16_x)
+        row_of_dw(s, dy, x, o, accumulate, dw, true);
+    else
+        row_of_dw(s, dy, x, o, accumulate, dw, false);
+    double sum = 0;
+    for (int64_t r = 0; r < s->rows; r++)
+        sum += (double)cpu_load(dy, r * s->out + o, s->bf16_y);
+    if (db)
+        db[o] = (float)(sum + (accumulate ? (double)db[o] : 0));
 }
 
 static ac_status backward(const ac_call *call)
 {
-    ac_status status = AC_OK;
     sizes s = sizes_of(call->graph, call->node);
-    operands o = operands_of(call, &s, call->dinput[0], (void *)call->doutput[0]);
-    if (o.narrow_y)
-        widen(call->doutput[0], o.y, s.rows * s.out);
-    if (call->dinput[0]) {
-        AC_TRY(cpu_check(dnnl_sgemm('N', 'N', s.rows, s.in, s.out, 1, o.y, s.out, o.w, s.in, 0, o.x, s.in), "linear backward data"));
-        if (o.narrow_x)
-            narrow(o.x, call->dinput[0], s.rows * s.in);
+    float *db = ((const ac_linear_attribute *)(const void *)call->node->attribute)->bias ? call->param_gradient[1] : NULL;
+#pragma omp parallel
+    {
+#pragma omp for schedule(static) nowait
+        for (int64_t r = 0; r < (call->dinput[0] ? s.rows : 0); r++)
+            gradient_of_row(&s, call->doutput[0], call->param[0], r, call->dinput[0]);
+#pragma omp for schedule(static)
+        for (int64_t o = 0; o < s.out; o++)
+            gradient_of_output(&s, call->doutput[0], call->input[0], o, call->accumulate, call->param_gradient[0], db);
     }
-    const float *x = call->input[0];
-    if (o.narrow_x) {
-        widen(call->input[0], o.x, s.rows * s.in);
-        x = o.x;
-    }
-    AC_TRY(cpu_check(dnnl_sgemm('T', 'N', s.out, s.in, s.rows, 1, o.y, s.out, x, s.in, call->accumulate ? 1 : 0, call->param_gradient[0], s.in),
-                     "linear backward weights"));
-    if (((const ac_linear_attribute *)(const void *)call->node->attribute)->bias)
-        sum_rows(o.y, s.rows, s.out, call->accumulate, call->param_gradient[1]);
-out:
-    return status;
+    return AC_OK;
 }
 
 const ac_kernel ac_cpu_linear = {.op = &ac_op_linear, .plan = plan, .forward = forward, .backward = backward};
