@@ -16,12 +16,13 @@ bool cpu_conv_describe(const cpu_device *cpu, const ac_graph *graph, const ac_no
 }
 
 #if CPU_HAS_AVX512_CODE
-/* Few channels spend their time on the transforms, few tiles on those of the weights. */
+/* Few channels spend their time on the transforms, few tiles on those of the weights. The number of images does not count:
+ * an image's activations are the same bits in any batch, on any number of ranks. */
 static bool is_winograd(const cpu_conv *c)
 {
-    enum { LEAST_CHANNELS = 32, LEAST_TILES = 32 };
+    enum { LEAST_CHANNELS = 32, LEAST_TILES = 4 };
     return c->kernel_px == 3 && c->stride_px == 1 && c->padding_px <= 2 && c->c >= LEAST_CHANNELS && c->o >= LEAST_CHANNELS &&
-           c->n * cpu_divide_up(c->oh, 4) * cpu_divide_up(c->ow, 4) >= LEAST_TILES;
+           cpu_divide_up(c->oh, 4) * cpu_divide_up(c->ow, 4) >= LEAST_TILES;
 }
 
 size_t cpu_conv_workspace_bytes(const cpu_conv *c, bool training)
