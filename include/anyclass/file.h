@@ -37,7 +37,7 @@ AC_NODISCARD ac_status ac_file_commit(ac_file *file);
 /** Close and remove the temporary file. Safe on a zeroed, committed or failed file. */
 void ac_file_discard(ac_file *file);
 
-/** Test aid: let the n-th file operation (write, flush, sync, close, rename) from now fail as on a full disk, once.
+/** Test aid: let the n-th file operation (write, also at a place, flush, sync, close, rename) from now fail as on a full disk, once.
  * 0 switches it off. */
 void ac_file_fail_at(uint64_t n);
 
@@ -60,8 +60,15 @@ AC_NODISCARD ac_status ac_file_lock(const char *path, int *fd, ac_lock *lock);
  * the file. */
 AC_NODISCARD ac_status ac_file_read_at(int fd, uint64_t at, void *out, size_t n);
 
+/** Write exactly n bytes at byte `at`; any thread. AC_ERR_IO: some of them may be there. Texts do not name the file. */
+AC_NODISCARD ac_status ac_file_write_at(int fd, uint64_t at, const void *bytes, size_t n);
+
 /** Flush a file that another library wrote, rename `part` to `path`, sync the folder. */
 AC_NODISCARD ac_status ac_file_publish(const char *part, const char *path);
+
+/** Give the whole, synced file `from` a second name `path`, in the place of an older file of that name: a hard link, or
+ * where there are none a copy. The folder is synced. AC_ERR_IO; the older file is then as it was. */
+AC_NODISCARD ac_status ac_file_link(const char *from, const char *path);
 
 /** Read a whole file, with one zero byte added behind it (not counted in *n).
  * @param max_bytes  AC_ERR_DATA if the file is larger; 0 = no limit

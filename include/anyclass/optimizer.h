@@ -29,7 +29,7 @@ void ac_optimizer_destroy(ac_optimizer *optimizer);
 /** "momentum_buffer", or "exp_avg" and "exp_avg_sq": PyTorch's names. */
 const char *ac_optimizer_moment_name(const ac_optimizer *optimizer, int moment);
 /** One update from params->gradient. @param[out] gradient_norm before clipping; may be NULL.
- * @return AC_ERR_NUMERIC when the norm is not finite; nothing is changed then. */
+ * @return AC_ERR_NUMERIC when the norm is not finite, or beyond 1e19 without clipping; nothing is changed then. */
 AC_NODISCARD ac_status ac_optimizer_step(ac_optimizer *optimizer, double learning_rate, double *gradient_norm);
 /** Elements [first, first + n) of an update in host memory: for backends that run on the processor. */
 void ac_optimizer_update_range(const ac_optimizer_update *update, size_t first, size_t n);

@@ -208,6 +208,41 @@ ac_status ac_file_publish(const char *part, const char *path)
     return status == AC_OK ? rename_into_place(part, path) : status;
 }
 
+static ac_status copy_file(const char *from, const char *path)
+{
+    ac_status status = AC_OK;
+    char piece[1 << 16];
+    size_t n;
+    ac_file file = {0};
+    FILE *source = NULL;
+    AC_TRY(ac_file_open_regular(from, &source));
+    AC_TRY(ac_file_create(&file, path));
+    while ((n = fread(piece, 1, sizeof piece, source)) > 0)
+        AC_TRY(ac_file_write(&file, piece, n));
+    if (ferror(source))
+        AC_TRY(ac_error_errno("%s: read", from));
+    AC_TRY(ac_file_commit(&file));
+out:
+    ac_file_discard(&file);
+    if (source)
+        fclose(source);
+    return status;
+}
+
+ac_status ac_file_link(const char *from, const char *path)
+{
+    ac_status status = AC_OK;
+    char part[AC_PATH_BYTES];
+    AC_TRY(copy_path(part, path, ".part"));
+    unlink(part);
+    if (link(from, part) != 0)
+        return copy_file(from, path);
+    status = rename_into_place(part, path);
+    unlink(part); /* still there when the rename failed, or found two names of one file, which it leaves alone */
+out:
+    return status;
+}
+
 ac_status ac_file_open_regular(const char *path, FILE **out)
 {
     struct stat info;
@@ -238,6 +273,19 @@ ac_status ac_file_read_at(int fd, uint64_t at, void *out, size_t n)
         if (got == 0)
             return ac_error(AC_ERR_DATA, "the file ends before its data");
         done += (size_t)got;
+    }
+    return AC_OK;
+}
+
+ac_status ac_file_write_at(int fd, uint64_t at, const void *bytes, size_t n)
+{
+    for (size_t done = 0; done < n;) {
+        ssize_t put = must_fail() ? -1 : pwrite(fd, (const char *)bytes + done, n - done, (off_t)(at + done));
+        if (put < 0 && errno == EINTR)
+            continue;
+        if (put < 0)
+            return ac_error_errno("write");
+        done += (size_t)put;
     }
     return AC_OK;
 }

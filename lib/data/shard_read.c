@@ -25,12 +25,12 @@ typedef struct opening { /* a shard being opened */
 static ac_status check_seal(opening *o)
 {
     ac_status status = AC_OK;
-    AC_TRY(ac_seal_read(o->shard->fd, &o->seal));
+    AC_TRY(ac_shard_seal_read(o->shard->fd, &o->seal));
     AC_TRY(ac_seal_check(o->shard->fd, &o->seal, o->damaged));
     if (o->damaged[AC_SEAL_STRUCTURE])
         return ac_error(AC_ERR_DATA, "the file's structure is damaged: its hash differs");
     for (int k = 0; k < AC_SEAL_N_DATASETS; k++) {
-        const char *name = ac_seal_part_name((ac_seal_part)k);
+        const char *name = ac_shard_part_name((ac_shard_part)k);
         if (!o->damaged[k])
             continue;
         if (!o->verify)
@@ -92,22 +92,22 @@ out:
 }
 
 /* Read the n elements of a part of another kind than pixels. */
-static ac_status read_part(opening *o, ac_seal_part part, hid_t type, size_t n, void *out)
+static ac_status read_part(opening *o, ac_shard_part part, hid_t type, size_t n, void *out)
 {
-    return ac_hdf5_read(o->file, ac_seal_part_name(part), type, n, out);
+    return ac_hdf5_read(o->file, ac_shard_part_name(part), type, n, out);
 }
 
-/* n texts: where each begins and, next in ac_seal_part, their zero-terminated bytes. A damaged table gives empty texts. */
-static ac_status read_texts(opening *o, ac_seal_part offsets_part, size_t n, size_t **offset, char **pool)
+/* n texts: where each begins and, next in ac_shard_part, their zero-terminated bytes. A damaged table gives empty texts. */
+static ac_status read_texts(opening *o, ac_shard_part offsets_part, size_t n, size_t **offset, char **pool)
 {
     ac_status status = AC_OK;
     hsize_t n_bytes;
     uint64_t *stored = NULL;
-    ac_seal_part bytes_part = offsets_part + 1;
+    ac_shard_part bytes_part = offsets_part + 1;
     bool good = !o->damaged[offsets_part] && !o->damaged[bytes_part];
-    AC_TRY(ac_hdf5_dims(o->file, ac_seal_part_name(bytes_part), 1, &n_bytes));
+    AC_TRY(ac_hdf5_dims(o->file, ac_shard_part_name(bytes_part), 1, &n_bytes));
     if (n_bytes > o->seal.file_bytes)
-        return ac_error(AC_ERR_DATA, "dataset %s is larger than the file", ac_seal_part_name(bytes_part));
+        return ac_error(AC_ERR_DATA, "dataset %s is larger than the file", ac_shard_part_name(bytes_part));
     AC_TRY(ac_calloc(n + 1, sizeof *stored, &stored));
     AC_TRY(ac_calloc(n_bytes + 1, 1, pool));
     AC_TRY(ac_calloc(n + 1, sizeof **offset, offset));
@@ -117,8 +117,8 @@ static ac_status read_texts(opening *o, ac_seal_part offsets_part, size_t n, siz
         (*offset)[i] = good ? (size_t)stored[i] : (size_t)n_bytes;
     for (size_t i = 0; good && i <= n; i++)
         if (stored[i] > n_bytes || (i > 0 && (stored[i] <= stored[i - 1] || (*pool)[stored[i] - 1] != 0)))
-            AC_TRY(ac_error(AC_ERR_DATA, "dataset %s does not fit %s at text %zu", ac_seal_part_name(offsets_part),
-                            ac_seal_part_name(bytes_part), i));
+            AC_TRY(ac_error(AC_ERR_DATA, "dataset %s does not fit %s at text %zu", ac_shard_part_name(offsets_part),
+                            ac_shard_part_name(bytes_part), i));
 out:
     ac_free(stored);
     return status;
@@ -170,7 +170,7 @@ static ac_status read_file(opening *o)
     AC_TRY(read_texts(o, AC_SEAL_REJECTED_OFFSETS, 2 * s->n_rejected, &s->rejected_offset, &s->rejected_pool));
     if (s->n > 0) {
         AC_TRY(ac_hdf5_offset(o->file, "images", &at));
-        if (at != o->seal.at[AC_SEAL_IMAGES])
+        if (at != o->seal.part[AC_SEAL_IMAGES].at)
             return ac_error(AC_ERR_DATA, "dataset images does not lie where the seal says");
         s->images_at = at;
     }
@@ -198,6 +198,7 @@ static ac_status open_shard(const char *path, ac_shard *out, bool verify, size_t
 out:
     if (o.file >= 0)
         H5Fclose(o.file);
+    ac_seal_release(&o.seal);
     if (status != AC_OK)
         ac_shard_close(out);
     *n_failures = o.n_failures;

@@ -54,23 +54,23 @@ out:
 }
 
 /* A dataset, and where the seal finds it. */
-static ac_status write_part(hid_t file, ac_seal_part part, hid_t type, size_t n_bytes, int n_dims, const hsize_t *dims,
+static ac_status write_part(hid_t file, ac_shard_part part, hid_t type, size_t n_bytes, int n_dims, const hsize_t *dims,
                             const void *data, ac_seal *seal)
 {
     ac_status status = AC_OK;
     unsigned long long at = 0;
-    const char *name = ac_seal_part_name(part);
+    const char *name = ac_shard_part_name(part);
     AC_TRY(ac_hdf5_write(file, name, type, n_dims, dims, data));
     if (n_bytes > 0)
         AC_TRY(ac_hdf5_offset(file, name, &at));
-    seal->at[part] = at;
-    seal->n_bytes[part] = n_bytes;
+    seal->part[part].at = at;
+    seal->part[part].n_bytes = n_bytes;
 out:
     return status;
 }
 
-/* n texts as two datasets: where each begins, and, next in ac_seal_part, their zero-terminated bytes. */
-static ac_status write_texts(hid_t file, ac_seal_part offsets_part, const char *const *text, size_t n, ac_seal *seal)
+/* n texts as two datasets: where each begins, and, next in ac_shard_part, their zero-terminated bytes. */
+static ac_status write_texts(hid_t file, ac_shard_part offsets_part, const char *const *text, size_t n, ac_seal *seal)
 {
     ac_status status = AC_OK;
     uint64_t *offset = NULL;
@@ -115,7 +115,9 @@ static ac_status write_seal(const char *path, ac_seal *seal)
     int fd = open(path, O_RDWR | O_CLOEXEC);
     if (fd < 0)
         return ac_error_errno("%s", path);
-    ac_status status = ac_seal_write(fd, seal);
+    ac_status status = ac_seal_hash_parts(fd, seal);
+    if (status == AC_OK)
+        status = ac_seal_write(fd, seal);
     if (close(fd) != 0 && status == AC_OK)
         status = ac_error_errno("%s: close", path);
     return status;
@@ -128,7 +130,9 @@ ac_status ac_shard_write(const char *path, const ac_shard_meta *meta, size_t sha
     char part[AC_PATH_BYTES + 8];
     size_t n_failures = 0;
     hid_t file = -1;
-    ac_seal seal = {0};
+    ac_seal_part parts[AC_SEAL_N_DATASETS];
+    ac_seal seal;
+    ac_shard_seal_begin(&seal, parts);
     snprintf(part, sizeof part, "%s.part", path);
     AC_TRY(ac_hdf5_create(part, AC_SEAL_BYTES, &file));
     AC_TRY(write_attributes(file, meta, shard, n_shards));

@@ -42,7 +42,10 @@ ac_status ac_hdf5_close(hid_t *file, const char *path)
 
 ac_status ac_hdf5_group(hid_t file, const char *name)
 {
-    hid_t group = H5Gcreate2(file, name, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+    hid_t create = H5Pcreate(H5P_GROUP_CREATE);
+    H5Pset_obj_track_times(create, 0);
+    hid_t group = H5Gcreate2(file, name, H5P_DEFAULT, create, H5P_DEFAULT);
+    H5Pclose(create);
     if (group < 0 || H5Gclose(group) < 0)
         return ac_error(AC_ERR_IO, "group %s cannot be written", name);
     return AC_OK;

@@ -4,6 +4,10 @@
 #include "anyclass/optimizer_formula.h"
 #include "nn/simd.h"
 
+/* AdamW's second moment is a float: a gradient beyond the root of its range would make it infinite for good, and the weight
+ * would silently never move again. */
+#define LARGEST_NORM 1e19
+
 ac_status ac_optimizer_create(const ac_optimizer_config *config, ac_params *params, ac_optimizer **out)
 {
     ac_status status = AC_OK;
@@ -45,13 +49,14 @@ ac_status ac_optimizer_step(ac_optimizer *optimizer, double learning_rate, doubl
     const ac_optimizer_config *config = &optimizer->config;
     double squares;
     AC_TRY(params->device->backend->sum_squares(params->device, params->gradient, params->n_values, &squares));
-    double norm = sqrt(squares), scale = 1;
+    double norm = sqrt(squares), scale = ac_clip_scale(norm, config->max_norm);
     if (gradient_norm)
         *gradient_norm = norm;
     if (!isfinite(norm))
         return ac_error(AC_ERR_NUMERIC, "the gradient norm is not a number in optimiser step %lld", (long long)optimizer->step + 1);
-    if (config->max_norm > 0 && config->max_norm / (norm + 1e-6) < 1)
-        scale = config->max_norm / (norm + 1e-6);
+    if (norm * scale > LARGEST_NORM)
+        return ac_error(AC_ERR_NUMERIC, "the gradient norm is %.3g in optimiser step %lld, too much for float arithmetic", norm,
+                        (long long)optimizer->step + 1);
     ac_optimizer_update update = {
         .kind = config->kind,
         .n = params->n_values,
@@ -76,18 +81,17 @@ AC_SIMD void ac_optimizer_update_range(const ac_optimizer_update *u, size_t firs
 {
     float *restrict value = u->value + first, *restrict m = u->moment[0] + first;
     const float *restrict gradient = u->gradient + first;
-    float scale = (float)u->gradient_scale;
+    const ac_optimizer_terms t = ac_optimizer_terms_of(u);
+    float scale = (float)t.scale;
     if (u->kind == AC_OPTIMIZER_SGD) {
-        float rate = (float)u->learning_rate, weight_decay = (float)u->weight_decay, momentum = (float)u->momentum;
+        float rate = (float)t.rate, weight_decay = (float)t.weight_decay, momentum = (float)t.momentum;
         for (size_t i = 0; i < n; i++)
-            value[i] = ac_sgd_update(value[i], scale * gradient[i], &m[i], rate, weight_decay, momentum);
+            value[i] = ac_sgd_update_float(value[i], scale * gradient[i], &m[i], rate, weight_decay, momentum);
         return;
     }
     float *restrict v = u->moment[1] + first;
-    float decay = (float)(1 - u->learning_rate * u->weight_decay), rest1 = (float)(1 - u->beta1);
-    float beta2 = (float)u->beta2, rest2 = (float)(1 - u->beta2);
-    float rate_1 = (float)(u->learning_rate / (1 - pow(u->beta1, (double)u->step)));
-    float root_2 = (float)sqrt(1 - pow(u->beta2, (double)u->step)), epsilon = (float)u->epsilon;
+    float decay = (float)t.decay, rest1 = (float)t.rest1, beta2 = (float)t.beta2, rest2 = (float)t.rest2;
+    float rate_1 = (float)t.rate_1, root_2 = (float)t.root_2, epsilon = (float)t.epsilon;
     for (size_t i = 0; i < n; i++)
-        value[i] = ac_adamw_update(value[i], scale * gradient[i], &m[i], &v[i], decay, rest1, beta2, rest2, rate_1, root_2, epsilon);
+        value[i] = ac_adamw_update_float(value[i], scale * gradient[i], &m[i], &v[i], decay, rest1, beta2, rest2, rate_1, root_2, epsilon);
 }

@@ -63,8 +63,11 @@ static ac_status open_holder(holder *h, uint64_t seed, int64_t width)
     AC_TRY(ac_strdup("a \"b\", c", &h->info.class_name[1]));
     h->info.n_classes = 2;
     AC_TRY(ac_strdup("{\"seed\": 1}", &h->info.config));
-    for (int i = 0; i < AC_N_TRACKED; i++)
-        h->info.best[i] = i ? 1.0 / (3 + i) : NAN;
+    h->info.loss_scale = 1;
+    for (int i = 1; i < AC_N_TRACKED; i++) {
+        h->info.best[i] = (ac_checkpoint_best){.value = 1.0 / (3 + i), .epoch = i};
+        snprintf(h->info.best[i].file, sizeof h->info.best[i].file, "epoch=%02d-%s=%.4f.h5", i, ac_tracked_name[i], 1.0 / (3 + i));
+    }
 out:
     return status;
 }
@@ -108,7 +111,7 @@ static void test_round_trip(const holder *saved, holder *other, const holder *un
         TAP_OK(strcmp(info.model, "resnet18") == 0 && info.n_classes == 2 && strcmp(info.class_name[1], "a \"b\", c") == 0 && info.epoch == 7 &&
                    info.optimizer_step == 1234 && strcmp(info.config, "{\"seed\": 1}") == 0,
                "model, classes, epoch, step and options come back");
-        TAP_OK(isnan(info.best[0]) && info.best[2] == 1.0 / 5, "best values come back in full precision, none as none");
+        TAP_OK(!info.best[0].file[0] && info.best[2].value == 1.0 / 5, "best values come back in full precision, none as none");
         ac_checkpoint_info_release(&info);
     }
 }
@@ -224,8 +227,7 @@ static void test_best(holder *h)
     char found[AC_PATH_BYTES];
     double first[AC_N_TRACKED] = {.5, .4, .3, .2, NAN}, second[AC_N_TRACKED] = {.6, .35, .25, NAN, .1};
     unlink(path);
-    for (int i = 0; i < AC_N_TRACKED; i++)
-        h->info.best[i] = NAN;
+    memset(h->info.best, 0, sizeof h->info.best);
     h->info.epoch = 1;
     TAP_CALL(ac_checkpoint_keep(folder, &h->info, first, h->params, h->optimizer));
     TAP_OK(ac_checkpoint_find(folder, "val_f2", found, sizeof found) == AC_ERR_IO, "a metric that was never a number has no checkpoint");
@@ -237,8 +239,8 @@ static void test_best(holder *h)
         TAP_OK(ac_checkpoint_find(folder, ac_tracked_name[i], found, sizeof found) == AC_OK && strstr(found, wanted[i]) && ac_path_exists(found), "best %s is %s",
                ac_tracked_name[i], wanted[i]);
     TAP_OK(ac_checkpoint_find(folder, "last", found, sizeof found) == AC_OK && strstr(found, "last.h5"), "the last one is there");
-    TAP_OK(count_files() == AC_N_TRACKED + 2, "five best, the last, the table, nothing else (%d files)", count_files());
-    TAP_OK(h->info.best[0] == .5 && h->info.best[1] == .35 && h->info.best[3] == .2, "the best values are kept");
+    TAP_OK(count_files() == AC_N_TRACKED + 3, "five best, the last, the one before, the table, nothing else (%d files)", count_files());
+    TAP_OK(h->info.best[0].value == .5 && h->info.best[1].value == .35 && h->info.best[3].value == .2, "the best values are kept");
 }
 
 int main(void)

@@ -28,7 +28,7 @@ static const uint8_t *good_shard(size_t *n, ac_seal *seal)
         require(fuzz_write_shard(path, 3));
         require(ac_file_read_all(path, 0, &bytes, &n_bytes));
         fuzz_file(bytes, n_bytes);
-        require(ac_seal_read(fuzz_file_fd(), &good_seal));
+        require(ac_shard_seal_read(fuzz_file_fd(), &good_seal));
     }
     *n = n_bytes;
     *seal = good_seal;
@@ -71,8 +71,8 @@ static void make_edited(fuzz_input *input, closing how)
     while (input->n > 2) {
         const unsigned part = fuzz_byte(input) % (AC_SEAL_N_DATASETS + (unsigned)how);
         const size_t first = fuzz_byte(input), n_and_page = fuzz_byte(input), page = n_and_page / 8 * 256;
-        const size_t from = part < AC_SEAL_N_DATASETS ? (size_t)seal.at[part] : 0;
-        const size_t n_part = part < AC_SEAL_N_DATASETS    ? (size_t)seal.n_bytes[part]
+        const size_t from = part < AC_SEAL_N_DATASETS ? (size_t)seal.part[part].at : 0;
+        const size_t n_part = part < AC_SEAL_N_DATASETS    ? (size_t)seal.part[part].n_bytes
                               : part == AC_SEAL_N_DATASETS ? AC_SEAL_BYTES
                                                            : n;
         for (size_t k = 0; k <= n_and_page % 8; k++)
@@ -81,8 +81,10 @@ static void make_edited(fuzz_input *input, closing how)
     if (how == MEND)
         mend_seal(bytes, n);
     fuzz_file(bytes, n);
-    if (how == RESEAL)
+    if (how == RESEAL) {
+        require(ac_seal_hash_parts(fuzz_file_fd(), &seal));
         require(ac_seal_write(fuzz_file_fd(), &seal));
+    }
     free(bytes);
 }
 
@@ -190,7 +192,7 @@ static hid_t layout_of(unsigned choice, int n_dims)
     return create;
 }
 
-static void make_dataset(hid_t file, ac_seal_part part, fuzz_input *input, ac_seal *seal)
+static void make_dataset(hid_t file, ac_shard_part part, fuzz_input *input, ac_seal *seal)
 {
     static const uint64_t offsets[] = {0, 2, 4}, hash[] = {0, 0};
     const struct {
@@ -225,15 +227,15 @@ static void make_dataset(hid_t file, ac_seal_part part, fuzz_input *input, ac_se
     const hid_t type = type_of(odd & TYPE_BITS, usual[part].type, 3);
     const hid_t space = n_dims > 0 ? H5Screate_simple(n_dims, dims, NULL) : H5Screate(layout ? H5S_NULL : H5S_SCALAR);
     const hid_t create = layout_of(layout, n_dims);
-    const hid_t set = H5Dcreate2(file, ac_seal_part_name(part), type, space, H5P_DEFAULT, create, H5P_DEFAULT);
+    const hid_t set = H5Dcreate2(file, ac_shard_part_name(part), type, space, H5P_DEFAULT, create, H5P_DEFAULT);
     if (set >= 0 && layout != 1 && n * H5Tget_size(type) <= sizeof content)
         H5Dwrite(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT,
                  type == usual[part].type && !(odd & DIMS) ? usual[part].data : content);
     if (set >= 0) {
         const haddr_t at = H5Dget_offset(set);
         if (at != HADDR_UNDEF && H5Dget_storage_size(set) > 0) {
-            seal->at[part] = at;
-            seal->n_bytes[part] = H5Dget_storage_size(set);
+            seal->part[part].at = at;
+            seal->part[part].n_bytes = H5Dget_storage_size(set);
         }
         H5Dclose(set);
     }
@@ -245,13 +247,16 @@ static void make_dataset(hid_t file, ac_seal_part part, fuzz_input *input, ac_se
 
 static void make_schema(fuzz_input *input)
 {
-    ac_seal seal = {0};
+    ac_seal_part parts[AC_SEAL_N_DATASETS];
+    ac_seal seal;
     hid_t file;
+    ac_shard_seal_begin(&seal, parts);
     require(ac_hdf5_create(fuzz_file(NULL, 0), AC_SEAL_BYTES, &file));
     make_attributes(file, input);
     for (int part = 0; part < AC_SEAL_N_DATASETS; part++)
-        make_dataset(file, (ac_seal_part)part, input, &seal);
+        make_dataset(file, (ac_shard_part)part, input, &seal);
     require(ac_hdf5_close(&file, "input"));
+    require(ac_seal_hash_parts(fuzz_file_fd(), &seal));
     require(ac_seal_write(fuzz_file_fd(), &seal));
 }
 
