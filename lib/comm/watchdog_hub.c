@@ -63,7 +63,7 @@ static void name_blamed(const hub *h, double now, char *text, size_t bytes)
             continue;
         }
         ac_report_text(&h->peer[r].last, age_s(&h->peer[r], now), doing, sizeof doing);
-        at += (size_t)snprintf(text + at, bytes - at, "%srank %d on %s (last known %s)", n > 1 ? ", " : "", r, host(h, r), doing);
+        at += (size_t)snprintf(text + at, bytes - at, "%srank %d on %s%s", n > 1 ? ", " : "", r, host(h, r), doing);
         at = at < bytes ? at : bytes - 1;
     }
     if (more)

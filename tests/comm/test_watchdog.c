@@ -253,7 +253,7 @@ static void test_limits(void)
     test_limit("all wait", all, (bool[3]){true, true, true}, (double[3]){0, 0, 0}, "wait for each other", NULL);
     test_limit("one came later", all, (bool[3]){true, true, true}, (double[3]){0, 0, -1000}, "rank 2 on node1", "each other");
     test_limit("nothing reported, nobody waits", none, (bool[3]){false, false, false}, (double[3]){0, 0, 0}, NULL, NULL);
-    test_limit("nothing reported, others wait", rank_1, (bool[3]){true, false, true}, (double[3]){0, 0, 0}, "rank 1 on node0 (last known with nothing reported", "rank 2 ");
+    test_limit("nothing reported, others wait", rank_1, (bool[3]){true, false, true}, (double[3]){0, 0, 0}, "rank 1 on node0 made no progress", "rank 2 ");
 }
 
 /* Rank 0 stopped in the middle: the time is held against nobody. */
