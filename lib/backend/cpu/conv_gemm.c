@@ -10,12 +10,13 @@
 
 enum {
     LANES = 16,
-    BLOCK_K = 192,       /* a panel of b of this depth and a strip of a lie in the nearest cache */
-    BLOCK_ROWS = 168,    /* of a: in the second cache */
-    BLOCK_COLUMNS = 512,
+    BLOCK_K = 512,       /* depth of a product before its sums go back to memory */
+    BLOCK_ROWS = 112,    /* rows and columns that are worked on together: a and the result lie in the second cache */
+    BLOCK_COLUMNS = 256,
     BLOCK_SIDE = 256,    /* of the weights' gradient */
-    N_PIECES = 32,       /* the weights' gradient is made of about so many independent parts */
-    DIRECT_CHANNELS = 512, /* from here on rows of the image would fall on the same lines of the nearest cache */
+    BLOCK_PIXELS = 256,  /* it sums over before its sums go back to memory */
+    FEW_CHANNELS = 128,  /* up to here a panel is used too seldom to be worth packing */
+    N_PIECES = 16,       /* the weights' gradient is made of about so many independent parts */
     A_STRIDE = BLOCK_K + TILE_PAD
 };
 
@@ -75,24 +76,51 @@ static inline CPU_AVX512 void clear(float *to, int64_t n)
         _mm512_mask_storeu_ps(to + i, (__mmask16)(n - i < LANES ? (1u << (n - i)) - 1 : 0xffff), _mm512_setzero_ps());
 }
 
-/* Numbers k0 .. k1 of the row of one pixel. The taps of one kernel row are neighbours in the image. */
+/* Kernel row ky of a pixel's row of numbers: its taps are neighbours in the image. Of numbers at .. end of it, only a .. b
+ * lie inside the image, from `image` on. */
+typedef struct run {
+    int64_t at, end, a, b;
+    const float *image;
+} run;
+
+/* The run that number k of the pixel's row lies in, up to k1. */
+static inline run run_at(const gather *g, pixel p, int64_t k, int64_t k1)
+{
+    int64_t length = g->taps_x * g->c, ky = k / length, y = p.y * g->step + g->first_y + ky, x = p.x * g->step + g->first_x;
+    run r = {.at = k - ky * length, .end = cpu_min(length, k1 - ky * length)};
+    int64_t from = x < 0 ? -x * g->c : 0, till = y < 0 || y >= g->h ? 0 : cpu_min(length, (g->w - x) * g->c);
+    r.a = from < r.at ? r.at : cpu_min(from, r.end);
+    r.b = till > r.end ? r.end : till < r.a ? r.a : till;
+    r.image = g->image + ((p.n * g->h + y) * g->w + x) * g->c;
+    return r;
+}
+
+/* Numbers k0 .. k1 of the row of one pixel. */
 static CPU_AVX512 void gather_row(const gather *g, pixel p, int64_t k0, int64_t k1, float *to)
 {
-    int64_t run = g->taps_x * g->c, x0 = p.x * g->step + g->first_x;
-    int64_t from = x0 < 0 ? -x0 * g->c : 0, till = x0 + g->taps_x > g->w ? (g->w - x0) * g->c : run;
-    for (int64_t ky = k0 / run, at = k0 - ky * run; k0 < k1; ky++, at = 0) {
-        int64_t y = p.y * g->step + g->first_y + ky, end = cpu_min(run, at + k1 - k0);
-        k0 += end - at;
-        if (y < 0 || y >= g->h || from >= till) {
-            clear(to, end - at);
-            to += end - at;
-            continue;
-        }
-        int64_t a = from < at ? at : cpu_min(from, end), b = till > end ? end : till < a ? a : till;
-        clear(to, a - at);
-        copy(to + (a - at), g->image + ((p.n * g->h + y) * g->w + x0) * g->c + a, b - a);
-        clear(to + (b - at), end - b);
-        to += end - at;
+    while (k0 < k1) {
+        run r = run_at(g, p, k0, k1);
+        clear(to, r.a - r.at);
+        copy(to + (r.a - r.at), r.image + r.a, r.b - r.a);
+        clear(to + (r.b - r.at), r.end - r.b);
+        to += r.end - r.at;
+        k0 += r.end - r.at;
+    }
+}
+
+/* Rows that will be needed next, asked for a few at a time between the tiles: memory then works while we multiply. */
+static void prefetch(const float *from, int64_t n)
+{
+    for (int64_t i = 0; i < n; i += LANES)
+        _mm_prefetch((const char *)(from + i), _MM_HINT_T1);
+}
+
+static void prefetch_row(const gather *g, pixel p, int64_t k0, int64_t k1)
+{
+    while (k0 < k1) {
+        run r = run_at(g, p, k0, k1);
+        prefetch(r.image + r.a, r.b - r.a);
+        k0 += r.end - r.at;
     }
 }
 
@@ -168,7 +196,7 @@ static gather forward_gather(const cpu_conv *c, const float *x)
     gather g = {.image = x, .h = c->h, .w = c->w, .c = c->c, .taps_y = c->kernel_px, .taps_x = c->kernel_px, .step = c->stride_px,
                 .first_y = -c->padding_px, .first_x = -c->padding_px, .rows_y = c->oh, .rows_x = c->ow, .n_rows = c->n * c->oh * c->ow,
                 .k = c->kernel_px * c->kernel_px * c->c};
-    g.direct = c->kernel_px == 1 && c->stride_px == 1 && c->padding_px == 0 && c->c < DIRECT_CHANNELS;
+    g.direct = c->kernel_px == 1 && c->stride_px == 1 && c->padding_px == 0;
     return g;
 }
 
@@ -197,7 +225,7 @@ static product class_product(const cpu_conv *c, const float *dy, float *dx, int 
                 .first_y = shift_y / s - (taps_y - 1), .first_x = shift_x / s - (taps_x - 1), .rows_y = cpu_divide_up(c->h - class_y, s),
                 .rows_x = cpu_divide_up(c->w - class_x, s), .k = taps_y * taps_x * c->o};
     g.n_rows = c->n * g.rows_y * g.rows_x;
-    g.direct = c->kernel_px == 1 && s == 1 && c->padding_px == 0 && c->o < DIRECT_CHANNELS;
+    g.direct = c->kernel_px == 1 && s == 1 && c->padding_px == 0;
     return (product){.a = g, .out = dx, .out_h = c->h, .out_w = c->w, .columns = c->c, .out_step = s, .out_y = class_y, .out_x = class_x};
 }
 
@@ -248,12 +276,12 @@ typedef struct cut {
 static cut cut_gradient(const cpu_conv *c)
 {
     cut s = {cpu_divide_up(c->o, BLOCK_SIDE), cpu_divide_up(c->kernel_px * c->kernel_px * c->c, BLOCK_SIDE), 1};
-    int64_t most = cpu_divide_up(c->n * c->oh * c->ow, BLOCK_K);
+    int64_t most = cpu_divide_up(c->n * c->oh * c->ow, BLOCK_PIXELS);
     s.n_pieces = cpu_min(cpu_divide_up(N_PIECES, s.n_o * s.n_k), most);
     return s;
 }
 
-enum { GRADIENT_A = BLOCK_K * BLOCK_SIDE + LANES, GRADIENT_B = BLOCK_K * BLOCK_SIDE, GRADIENT_BUFFER = GRADIENT_A + GRADIENT_B + BLOCK_SIDE };
+enum { GRADIENT_BUFFER = BLOCK_PIXELS * BLOCK_SIDE + BLOCK_SIDE };
 
 /* Rows r .. r + n of the image side as panels [n][TILE_COLUMNS] of numbers k0 .. k1. */
 static CPU_AVX512 void gather_panels(const gather *g, int64_t row, int64_t n, int64_t k0, int64_t k1, float *scratch, float *to)
@@ -273,18 +301,6 @@ static CPU_AVX512 void gather_panels(const gather *g, int64_t row, int64_t n, in
     }
 }
 
-/* Channels o0 .. o1 of n rows of the output's gradient as strips [n][height of the strip]. */
-static CPU_AVX512 void pack_strips(const float *dy, int64_t ld, int64_t n, int64_t o0, int64_t o1, float *to)
-{
-    int64_t n_strips = cpu_divide_up(o1 - o0, TILE_ROWS);
-    for (int64_t s = 0; s < n_strips; s++) {
-        int64_t first = cpu_strip_begin(o1 - o0, n_strips, s), height = cpu_strip_begin(o1 - o0, n_strips, s + 1) - first;
-        __mmask16 inside = (__mmask16)((1u << height) - 1);
-        for (int64_t r = 0; r < n; r++, to += height) /* the lanes behind are overwritten by the next row */
-            _mm512_storeu_ps(to, _mm512_maskz_loadu_ps(inside, dy + r * ld + o0 + first));
-    }
-}
-
 typedef struct gradient_block {
     int64_t o0, o1, k0, k1, row, end;
     float *out; /* [o, k] */
@@ -293,23 +309,31 @@ typedef struct gradient_block {
 
 static void sum_gradient(const cpu_conv *c, const gather *g, const float *dy, const gradient_block *b, float *buffer)
 {
-    float *panels = buffer, *strips = panels + GRADIENT_B, *scratch = strips + GRADIENT_A, *rows[TILE_ROWS];
-    int64_t n_steps = cpu_divide_up(b->end - b->row, BLOCK_K), n_strips = cpu_divide_up(b->o1 - b->o0, TILE_ROWS);
+    float *panels = buffer, *scratch = panels + BLOCK_PIXELS * BLOCK_SIDE, *rows[TILE_ROWS];
+    int64_t n_steps = cpu_divide_up(b->end - b->row, BLOCK_PIXELS), n_strips = cpu_divide_up(b->o1 - b->o0, TILE_ROWS);
+    bool plain = g->direct && g->c % TILE_COLUMNS == 0 && c->o <= FEW_CHANNELS;
     for (int64_t step = 0; step < n_steps; step++) {
         int64_t row = b->row + cpu_strip_begin(b->end - b->row, n_steps, step), n = b->row + cpu_strip_begin(b->end - b->row, n_steps, step + 1) - row;
-        gather_panels(g, row, n, b->k0, b->k1, scratch, panels);
-        pack_strips(dy + row * c->o, c->o, n, b->o0, b->o1, strips);
-        cpu_tile t = {.k = n, .ldb = TILE_COLUMNS, .c = rows, .add = b->add || step > 0};
+        if (!plain)
+            gather_panels(g, row, n, b->k0, b->k1, scratch, panels);
+        cpu_tile t = {.k = n, .lda = c->o, .ldb = plain ? g->c : TILE_COLUMNS, .c = rows, .add = b->add || step > 0};
+        int64_t n_ahead = cpu_divide_up(n, n_strips * cpu_divide_up(b->k1 - b->k0, TILE_COLUMNS)), next = row + n;
+        pixel at = pixel_of(g, next);
         for (int64_t k = b->k0; k < b->k1; k += TILE_COLUMNS) {
-            t.b = panels + (k - b->k0) * n;
+            t.b = plain ? g->image + row * g->c + k : panels + (k - b->k0) * n;
             t.n_columns = (int)cpu_min(TILE_COLUMNS, b->k1 - k);
             for (int64_t s = 0; s < n_strips; s++) {
                 int64_t first = cpu_strip_begin(b->o1 - b->o0, n_strips, s);
-                t.lda = cpu_strip_begin(b->o1 - b->o0, n_strips, s + 1) - first;
-                t.a = strips + first * n;
-                for (int64_t i = 0; i < t.lda; i++)
+                int64_t height = cpu_strip_begin(b->o1 - b->o0, n_strips, s + 1) - first;
+                t.a = dy + row * c->o + b->o0 + first;
+                for (int64_t i = 0; i < height; i++)
                     rows[i] = b->out + (b->o0 + first + i) * g->k + k;
-                cpu_tile_by_columns((int)t.lda, &t);
+                for (int64_t i = 0; i < n_ahead && next < g->n_rows; i++, next++, next_pixel(g, &at)) {
+                    prefetch(dy + next * c->o + b->o0, b->o1 - b->o0);
+                    if (g->c >= TILE_COLUMNS)
+                        prefetch_row(g, at, b->k0, b->k1);
+                }
+                cpu_tile_by_columns((int)height, &t);
             }
         }
     }
