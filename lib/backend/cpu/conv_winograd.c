@@ -107,7 +107,7 @@ static void multiply_block(const filter *f, const float *u, const float *v, int6
 {
     float *rows[TILE_ROWS];
     int64_t n_strips = cpu_divide_up(n, TILE_ROWS);
-    cpu_tile t = {.k = f->c_lanes, .lda = f->c_lanes, .ldb = TILE_COLUMNS, .c = rows};
+    cpu_tile t = {.k = f->c_lanes, .n_runs = 1, .lda = f->c_lanes, .ldb = TILE_COLUMNS, .c = rows};
     for (int p = 0; p < POSITIONS; p++)
         for (int64_t panel = 0; panel < f->o_panels; panel++) {
             t.b = u + p * weights_stride(f) + panel * f->c_lanes * TILE_COLUMNS;
@@ -249,7 +249,7 @@ static void multiply_panels(const gradient *g, int64_t p, int64_t o, int64_t c, 
     int64_t n_steps = cpu_divide_up(n, BLOCK_K);
     for (int64_t step = 0; step < n_steps; step++) {
         int64_t k = cpu_strip_begin(n, n_steps, step);
-        cpu_tile t = {.k = cpu_strip_begin(n, n_steps, step + 1) - k, .lda = TILE_COLUMNS, .ldb = TILE_COLUMNS, .c = rows,
+        cpu_tile t = {.k = cpu_strip_begin(n, n_steps, step + 1) - k, .n_runs = 1, .lda = TILE_COLUMNS, .ldb = TILE_COLUMNS, .c = rows,
                       .b = g->v + p * g->v_stride + (c * n + k) * TILE_COLUMNS, .n_columns = TILE_COLUMNS, .add = add || step > 0};
         for (int64_t s = 0; s < n_strips; s++) {
             int64_t first = cpu_strip_begin(height, n_strips, s), end = cpu_strip_begin(height, n_strips, s + 1);
