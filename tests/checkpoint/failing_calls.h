@@ -82,7 +82,7 @@ ssize_t pwrite(int fd, const void *bytes, size_t n, off_t at)
     FAILING_REAL(pwrite);
     if (!failing_now(failing_fd(fd), "pwrite"))
         return real(fd, bytes, n, at);
-    return failing_how == FAILING_SHORT && n > 1 ? real(fd, bytes, n / 2, at) : -1;
+    return failing_how == FAILING_SHORT && n > 7 ? real(fd, bytes, n / 8, at) : -1;
 }
 
 ssize_t write(int fd, const void *bytes, size_t n)
@@ -90,7 +90,7 @@ ssize_t write(int fd, const void *bytes, size_t n)
     FAILING_REAL(write);
     if (!failing_now(failing_fd(fd), "write"))
         return real(fd, bytes, n);
-    return failing_how == FAILING_SHORT && n > 1 ? real(fd, bytes, n / 2) : -1;
+    return failing_how == FAILING_SHORT && n > 7 ? real(fd, bytes, n / 8) : -1;
 }
 
 int ftruncate(int fd, off_t n)
