@@ -1,5 +1,5 @@
 /* Time of each operator of a model, grouped by shape: GFLOP/s where arithmetic counts, GB/s where memory does.
- * Random pixels, no data, no files. usage: ops [MODEL [BATCH [STEPS [THREADS [BACKEND [IMAGE_SIZE]]]]]] */
+ * Random pixels, no data, no files. usage: ops [MODEL [BATCH [STEPS [THREADS [BACKEND [IMAGE_SIZE [32|bf16]]]]]]] */
 #include "anyclass/alloc.h"
 #include "anyclass/model.h"
 #include "anyclass/plan.h"
@@ -58,11 +58,11 @@ out:
     return status;
 }
 
-static ac_status open_bench(bench *b, const char *model, int64_t batch, int n_threads, const char *backend, int side)
+static ac_status open_bench(bench *b, const char *model, int64_t batch, int n_threads, const char *backend, int side, ac_dtype activations)
 {
     ac_status status = AC_OK;
     ac_network_options o = {.model = ac_model_find(model), .batch = batch, .image_size_px = side, .n_classes = M, .mean = {.47f, .447f, .408f},
-                            .std = {.233f, .228f, .231f}, .training = true, .flip = true, .seed = 1, .loss = {AC_LOSS_FOCAL, 2, 1, .1}};
+                            .std = {.233f, .228f, .231f}, .training = true, .flip = true, .seed = 1, .loss = {AC_LOSS_FOCAL, 2, 1, .1}, .activation_dtype = activations};
     if (!o.model || !ac_backend_find(backend))
         return ac_error(AC_ERR_USAGE, "models %s; backends %s", ac_model_names(), ac_backend_names());
     AC_TRY(ac_network_build(&o, &b->net));
@@ -187,11 +187,12 @@ int main(int argc, char **argv)
     const char *model = argc > 1 ? argv[1] : "resnet50", *backend = argc > 5 ? argv[5] : "cpu";
     int batch = argc > 2 ? atoi(argv[2]) : 8, n_steps = argc > 3 ? atoi(argv[3]) : 5, n_threads = argc > 4 ? atoi(argv[4]) : 0;
     int side = argc > 6 ? atoi(argv[6]) : 224;
+    ac_dtype activations = argc > 7 && strcmp(argv[7], "bf16") == 0 ? AC_BF16 : AC_F32;
     memset(&b, 0, sizeof b);
-    ac_status status = open_bench(&b, model, batch, n_threads, backend, side);
+    ac_status status = open_bench(&b, model, batch, n_threads, backend, side, activations);
     if (status == AC_OK) {
         b.device->backend->describe(b.device, text, sizeof text);
-        printf("%s, batch %d, %d px, best of %d steps; %s\n", model, batch, side, n_steps, text);
+        printf("%s, batch %d, %d px, %s, best of %d steps; %s\n", model, batch, side, ac_dtype_name(activations), n_steps, text);
         status = run_steps(&b, n_steps);
     }
     if (status == AC_OK)

@@ -7,8 +7,8 @@
  * rank that fails says so with its next question: then nobody gets a new shard. A shard is written (write.c) while the next
  * one's images are read. */
 #include "anyclass/alloc.h"
+#include "anyclass/stop.h"
 #include "preprocess/steps.h"
-#include <signal.h>
 #include <string.h>
 #include <time.h>
 
@@ -61,38 +61,12 @@ static void pause_shortly(dealer *d)
     d->waited_s += ac_now_s() - start;
 }
 
-static volatile sig_atomic_t signalled; /* number of the signal that asks this process to stop */
-
-static void on_signal(int number)
-{
-    signalled = number;
-}
-
-static const int stop_signals[] = {SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
-enum { N_STOP_SIGNALS = sizeof stop_signals / sizeof *stop_signals };
-
 /* While shards are made a signal is a failure like any other: it ends all ranks at the next image. */
-static void catch_signals(struct sigaction old[N_STOP_SIGNALS])
-{
-    struct sigaction action = {.sa_handler = on_signal};
-    sigemptyset(&action.sa_mask);
-    action.sa_flags = SA_RESTART;
-    signalled = 0;
-    for (int i = 0; i < N_STOP_SIGNALS; i++)
-        sigaction(stop_signals[i], &action, &old[i]);
-}
-
-static void restore_signals(const struct sigaction old[N_STOP_SIGNALS])
-{
-    for (int i = 0; i < N_STOP_SIGNALS; i++)
-        sigaction(stop_signals[i], &old[i], NULL);
-}
-
 static ac_status check_signal(void)
 {
-    if (!signalled)
+    if (!ac_stop_signal())
         return AC_OK;
-    return ac_error(AC_ERR_SIGNAL, "stopped by signal %d: finished shards are kept, run it again to go on", (int)signalled);
+    return ac_error(AC_ERR_SIGNAL, "stopped by signal %d: finished shards are kept, run it again to go on", ac_stop_signal());
 }
 
 static void keep_failure(dealer *d, int code, const char *call)
@@ -364,14 +338,13 @@ out:
 ac_status preprocess_make_missing(split_job *job)
 {
     ac_status status = AC_OK;
-    struct sigaction old[N_STOP_SIGNALS];
     dealer d = {.job = job, .writer = {.job = job}};
     AC_TRY(ac_comm_agree(job->comm, list_missing(&d)));
     ac_progress_begin(&job->progress, job->meta.split, "images", job->n_to_make);
-    catch_signals(old);
+    ac_stop_catch();
     status = work(&d);
     ac_status left = leave(&d);
-    restore_signals(old);
+    ac_stop_release();
     ac_log(AC_LOG_DEBUG, "%s: rank %d read %zu images, waited %.2f s", job->meta.split, job->rank, d.n_read, d.waited_s);
     AC_TRY(ac_comm_agree(job->comm, status != AC_OK ? status : left));
     if (job->n_to_make) {

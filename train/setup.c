@@ -2,8 +2,8 @@
 #include "anyclass/alloc.h"
 #include "anyclass/file.h"
 #include "anyclass/log.h"
+#include "anyclass/machine.h"
 #include "train/train_internal.h"
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -26,6 +26,9 @@ static ac_status open_data(trainer *t)
         return ac_error(AC_ERR_USAGE, "--batch_size %lld is larger than the training split of %lld images", (long long)c->batch_size,
                         (long long)t->train.n_samples);
     ac_comm_slice(c->batch_size, t->run->rank, t->run->size, &t->slice_first, &t->slice_n);
+    t->n_steps = t->train.n_samples / c->batch_size;
+    if (c->max_steps > 0 && c->max_steps < t->n_steps)
+        t->n_steps = c->max_steps;
     AC_TRY(ac_malloc(t->train.n_classes + 1, sizeof *t->class_weights, &t->class_weights));
     AC_TRY(ac_loss_class_weights(t->train.manifest.class_count, t->train.manifest.n_negative, t->train.n_classes, c->class_balancing_beta,
                                  t->class_weights, &n_absent));
@@ -48,41 +51,101 @@ ac_augment trainer_augment(const train_config *c, const char *dataset)
 
 static const char *const augment_names[] = {"none", "colour", "rotation"};
 
+/* The slice is cut into micro-batches of at most --micro_batch images: the same number on every rank, since each may hold
+ * collectives (--sync_bn), and therefore counted on the largest slice. */
+static ac_status divide_slice(trainer *t)
+{
+    const train_config *c = t->config;
+    int64_t largest = (c->batch_size + t->run->size - 1) / t->run->size, smallest = c->batch_size / t->run->size;
+    t->n_micro = c->micro_batch > 0 ? (largest + c->micro_batch - 1) / c->micro_batch : 1;
+    if (t->n_micro > smallest)
+        return ac_error(AC_ERR_USAGE, "--micro_batch %lld: with --batch_size %lld on %d ranks some have %lld images, others %lld; choose a multiple of the ranks",
+                        (long long)c->micro_batch, (long long)c->batch_size, t->run->size, (long long)largest, (long long)smallest);
+    t->n_sizes = t->slice_n % t->n_micro ? 2 : 1;
+    t->size[0].rows = (t->slice_n + t->n_micro - 1) / t->n_micro;
+    t->size[1].rows = t->slice_n / t->n_micro;
+    t->val_batch = t->n_micro == 1 ? c->batch_size : (largest + t->n_micro - 1) / t->n_micro * t->run->size;
+    ac_comm_slice(t->val_batch, t->run->rank, t->run->size, &t->val_first, &t->val_rows);
+    if (t->n_micro > 1)
+        ac_log(AC_LOG_INFO, "gradients of %lld micro-batches of %lld images are accumulated in each step", (long long)t->n_micro, (long long)t->size[0].rows);
+    return AC_OK;
+}
+
+static const char *const precision_names[] = {"32", "tf32", "bf16-mixed", "16-mixed"};
+enum { PRECISION_32, PRECISION_TF32, PRECISION_BF16, PRECISION_F16 };
+
+/* Element type of activations, if this device has it. */
+static ac_status choose_activations(const trainer *t, ac_dtype *out)
+{
+    ac_status status = AC_OK;
+    const char *name = precision_names[t->config->precision];
+    *out = t->config->precision == PRECISION_BF16 ? AC_BF16 : t->config->precision == PRECISION_F16 ? AC_F16 : AC_F32;
+    if (t->config->precision == PRECISION_TF32)
+        return ac_error(AC_ERR_UNSUPPORTED, "--precision tf32 is what some GPUs have, not --device %s", t->config->device);
+    if (*out != AC_F32)
+        return ac_error(AC_ERR_UNSUPPORTED, "--precision %s is not available on --device %s", name, t->config->device);
+    return status;
+}
+
 static ac_status build_networks(trainer *t)
 {
     ac_status status = AC_OK;
     const train_config *c = t->config;
-    ac_network_options o = {.model = ac_model_find(c->model), .batch = t->slice_n, .image_size_px = t->train.image_size_px,
+    ac_network_options o = {.model = ac_model_find(c->model), .image_size_px = t->train.image_size_px,
                             .n_classes = (int64_t)t->train.n_classes, .training = true, .flip = c->flip, .augment = trainer_augment(c, t->train.manifest.dataset),
-                            .sync_bn = c->sync_bn, .seed = (uint64_t)c->seed, .loss = t->loss, .activation_dtype = AC_F32};
+                            .sync_bn = c->sync_bn, .seed = (uint64_t)c->seed, .loss = t->loss};
     if (!o.model)
         return ac_error(AC_ERR_USAGE, "--model: '%s' is none of %s", c->model, ac_model_names());
     memcpy(o.mean, t->train.manifest.mean, sizeof o.mean);
     memcpy(o.std, t->train.manifest.std, sizeof o.std);
-    AC_TRY(ac_network_build(&o, &t->network));
+    AC_TRY(choose_activations(t, &o.activation_dtype));
+    AC_TRY(divide_slice(t));
+    for (int s = 0; s < t->n_sizes; s++) {
+        o.batch = t->size[s].rows;
+        AC_TRY(ac_network_build(&o, &t->size[s].network));
+    }
     ac_log(AC_LOG_INFO, "augmentation of data set %s: %s%s", t->train.manifest.dataset, augment_names[o.augment.kind], c->flip ? ", mirrored" : "");
     o.training = false;
+    o.batch = t->val_rows;
     AC_TRY(ac_network_build(&o, &t->eval));
 out:
     return status;
 }
 
-/* One arena serves both plans: validation begins when a step is over. */
+/* Said now rather than by the kernel's out-of-memory killer in the first step. */
+static ac_status check_memory(const trainer *t, size_t arena_bytes)
+{
+    uint64_t left = ac_machine_memory_bytes(), wanted = (uint64_t)t->run->n_local * arena_bytes;
+    if (left == 0 || wanted <= left)
+        return AC_OK;
+    return ac_error(AC_ERR_MEMORY, "%lld images per rank need %.0f MiB for activations, %d rank%s on this machine %.0f MiB, and it has %.0f MiB left: give a smaller --micro_batch",
+                    (long long)t->size[0].rows, (double)arena_bytes / 1048576, t->run->n_local, t->run->n_local == 1 ? "" : "s",
+                    (double)wanted / 1048576, (double)left / 1048576);
+}
+
+/* One arena serves all plans: validation begins when a step is over, a micro-batch when the one before is. */
 static ac_status make_plans(trainer *t)
 {
     ac_status status = AC_OK;
-    AC_TRY(ac_plan_create(t->network.graph, t->params, true, &t->plan));
+    const ac_graph *graph = t->size[0].network.graph;
     AC_TRY(ac_plan_create(t->eval.graph, t->params, false, &t->eval_plan));
-    ac_plan_memory memory = ac_plan_get_memory(t->plan), eval = ac_plan_get_memory(t->eval_plan);
-    size_t bytes = memory.arena_bytes > eval.arena_bytes ? memory.arena_bytes : eval.arena_bytes;
+    size_t bytes = ac_plan_get_memory(t->eval_plan).arena_bytes;
+    for (int s = 0; s < t->n_sizes; s++) {
+        AC_TRY(ac_plan_create(t->size[s].network.graph, t->params, true, &t->size[s].plan));
+        size_t mine = ac_plan_get_memory(t->size[s].plan).arena_bytes;
+        bytes = mine > bytes ? mine : bytes;
+    }
+    AC_TRY(check_memory(t, bytes));
     AC_TRY(t->device->backend->allocate(t->device, bytes, &t->arena));
-    AC_TRY(ac_plan_bind(t->plan, t->arena));
     AC_TRY(ac_plan_bind(t->eval_plan, t->arena));
+    for (int s = 0; s < t->n_sizes; s++)
+        AC_TRY(ac_plan_bind(t->size[s].plan, t->arena));
+    ac_plan_memory memory = ac_plan_get_memory(t->size[0].plan);
     char text[256];
     t->device->backend->describe(t->device, text, sizeof text);
     ac_log(AC_LOG_INFO, "device %s; %d rank%s", text, t->run->size, t->run->size == 1 ? "" : "s");
     ac_log(AC_LOG_INFO, "%s: %zu parameters, %.1f GFLOP forward per image; memory per rank: %.0f MiB activations (%.0f without sharing), %.0f MiB parameters",
-           t->config->model, t->params->n_trainable, ac_graph_flops(t->network.graph) / 1e9 / (double)t->slice_n, (double)bytes / 1048576,
+           t->config->model, t->params->n_trainable, ac_graph_flops(graph) / 1e9 / (double)t->size[0].rows, (double)bytes / 1048576,
            (double)memory.sum_of_all_bytes / 1048576, (double)memory.param_bytes / 1048576);
 out:
     return status;
@@ -103,9 +166,23 @@ static ac_status open_loaders(trainer *t)
     loader.store = &t->val;
     loader.shuffle = loader.drop_last = false;
     loader.n_prefetch = 2;
+    loader.global_batch = t->val_batch;
+    loader.slice_first = t->val_first;
+    loader.slice_n = t->val_rows;
     AC_TRY(ac_loader_create(&loader, &t->val_loader));
 out:
     return status;
+}
+
+/* What the shards hold, whatever their folder. */
+static void hash_data(const ac_manifest *m, char out[AC_HASH_TEXT_BYTES])
+{
+    ac_hash hash = ac_hash_bytes("", 0);
+    for (size_t i = 0; i < m->n_shards; i++) {
+        const ac_hash pair[2] = {hash, m->shard[i].hash};
+        hash = ac_hash_bytes(pair, sizeof pair);
+    }
+    ac_hash_format(hash, out);
 }
 
 static ac_status describe_run(trainer *t)
@@ -120,36 +197,24 @@ static ac_status describe_run(trainer *t)
     for (; t->info.n_classes < n; t->info.n_classes++)
         AC_TRY(ac_strdup(t->train.manifest.class_name[t->info.n_classes], &t->info.class_name[t->info.n_classes]));
     AC_TRY(ac_options_dump(&train_program, t->config, &t->info.config));
+    hash_data(&t->train.manifest, t->info.data_hash);
+    snprintf(t->info.precision, sizeof t->info.precision, "%s", precision_names[t->config->precision]);
+    t->info.n_samples = t->train.n_samples;
+    t->info.batch_size = t->config->batch_size;
+    t->info.seed = t->config->seed;
     t->info.loss_scale = 1;
 out:
     return status;
 }
 
-static ac_status resume(trainer *t)
+static void make_schedule(trainer *t)
 {
-    ac_status status = AC_OK;
-    char path[AC_PATH_BYTES];
-    ac_checkpoint_info info = {0};
-    if (!t->config->checkpoint)
-        return AC_OK;
-    if (strcmp(t->config->checkpoint, "auto") == 0) {
-        if (ac_checkpoint_find(t->folder, "last", path, sizeof path) != AC_OK) {
-            ac_log(AC_LOG_INFO, "no checkpoint in %s yet: starting at epoch 0", t->folder);
-            return AC_OK;
-        }
-    } else {
-        AC_TRY(ac_path_join(path, "", t->config->checkpoint));
-    }
-    AC_TRY(ac_checkpoint_read_info(path, &info));
-    if (strcmp(info.model, t->info.model) != 0 || info.n_classes != t->info.n_classes)
-        AC_TRY(ac_error(AC_ERR_DATA, "%s is a %s with %zu classes, not a %s with %zu", path, info.model, info.n_classes, t->info.model, t->info.n_classes));
-    AC_TRY(ac_checkpoint_load(path, t->params, t->optimizer));
-    t->info.epoch = info.epoch;
-    memcpy(t->info.best, info.best, sizeof info.best);
-    ac_log(AC_LOG_INFO, "continuing behind epoch %lld of %s", (long long)info.epoch - 1, path);
-out:
-    ac_checkpoint_info_release(&info);
-    return status;
+    const train_config *c = t->config;
+    t->schedule = (ac_schedule){.kind = c->schedule - 1, .learning_rate = c->learning_rate, .steps = c->lr_steps.item, .n_steps = c->lr_steps.n_items,
+                                .decay = c->lr_decay, .min_rate = c->min_lr, .first_period = c->restart_period, .period_factor = c->restart_factor,
+                                .warmup_epochs = c->warmup_epochs, .warmup_start_factor = c->warmup_start_factor};
+    if (c->schedule == 0) /* auto: as the reference pairs them */
+        t->schedule.kind = c->optimizer == AC_OPTIMIZER_SGD ? AC_SCHEDULE_MULTISTEP : AC_SCHEDULE_COSINE;
 }
 
 static ac_status open_all(trainer *t)
@@ -161,13 +226,14 @@ static ac_status open_all(trainer *t)
     snprintf(name, sizeof name, "version_%s", c->version_name);
     AC_TRY(ac_path_join(t->folder, c->log_save_dir, name));
     AC_TRY(ac_path_check_writable(t->folder));
+    make_schedule(t);
     AC_TRY(open_data(t));
-    AC_TRY(build_networks(t));
     const ac_backend *backend = ac_backend_find(c->device);
     if (!backend)
         return ac_error(AC_ERR_USAGE, "--device: this build has %s, not '%s'", ac_backend_names(), c->device);
     AC_TRY(backend->open((int)c->n_threads, &t->device));
-    AC_TRY(ac_params_create(t->device, t->network.graph, true, &t->params));
+    AC_TRY(build_networks(t));
+    AC_TRY(ac_params_create(t->device, t->size[0].network.graph, true, &t->params));
     AC_TRY(ac_params_init(t->params, (uint64_t)c->seed));
     AC_TRY(make_plans(t));
     ac_optimizer_config optimizer = {.kind = c->optimizer, .weight_decay = c->weight_decay, .momentum = c->momentum, .beta1 = 0.9,
@@ -175,9 +241,6 @@ static ac_status open_all(trainer *t)
     AC_TRY(ac_optimizer_create(&optimizer, t->params, &t->optimizer));
     AC_TRY(open_loaders(t));
     AC_TRY(describe_run(t));
-    AC_TRY(resume(t));
-    if (t->run->rank == 0 && !c->common.dry_run)
-        AC_TRY(ac_path_make_folders(t->folder));
 out:
     return status;
 }
@@ -196,6 +259,7 @@ ac_status trainer_open(trainer *t, ac_run *run, const train_config *config)
     AC_TRY(ac_comm_same(run->comm, &hash, sizeof hash, &same));
     if (!same)
         return ac_error(AC_ERR_SYNC, "the ranks start from different parameters: do they all see the same files?");
+    AC_TRY(trainer_resume(t));
     AC_TRY(ac_comm_agree(run->comm, ac_reducer_create(run->comm, t->params->gradient, t->params->n_values, (size_t)config->bucket_mib << 20, &t->reducer)));
 out:
     return status;
@@ -206,7 +270,8 @@ void trainer_close(trainer *t)
     ac_loader_destroy(t->loader);
     ac_loader_destroy(t->val_loader);
     ac_reducer_destroy(t->reducer);
-    ac_plan_destroy(t->plan);
+    for (int s = 0; s < TRAIN_MAX_SIZES; s++)
+        ac_plan_destroy(t->size[s].plan);
     ac_plan_destroy(t->eval_plan);
     ac_optimizer_destroy(t->optimizer);
     ac_params_destroy(t->params);
@@ -214,11 +279,15 @@ void trainer_close(trainer *t)
         t->device->backend->release(t->device, t->arena);
         t->device->backend->close(t->device);
     }
-    ac_network_release(&t->network);
+    for (int s = 0; s < TRAIN_MAX_SIZES; s++)
+        ac_network_release(&t->size[s].network);
     ac_network_release(&t->eval);
     ac_store_close(&t->train);
     ac_store_close(&t->val);
     ac_checkpoint_info_release(&t->info);
+    (void)ac_event_file_close(&t->events); /* what failed before is the failure to tell */
+    if (t->lock.path[0])
+        ac_checkpoint_unlock_folder(&t->lock);
     ac_free(t->class_weights);
     ac_free(t->val_scores);
 }

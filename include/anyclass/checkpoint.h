@@ -77,6 +77,10 @@ AC_NODISCARD ac_status ac_checkpoint_lock_folder(const char *folder, ac_checkpoi
 /** Also after a failure, and twice; not on a struct that was never passed to ac_checkpoint_lock_folder(). */
 void ac_checkpoint_unlock_folder(ac_checkpoint_lock *lock);
 
+/** Does a folder (which may be missing) hold a checkpoint, whole or not? AC_ERR_IO, AC_ERR_MEMORY. */
+AC_NODISCARD ac_status ac_checkpoint_present(const char *folder, bool *present);
+/** Remove all checkpoints of a training and their table, nothing else. AC_ERR_IO. */
+AC_NODISCARD ac_status ac_checkpoint_clear(const char *folder);
 /** Where to continue: the first whole one of last.h5, previous.h5 and the best ones, newest first. Each that is damaged is
  * logged as a warning. Changes nothing on disk.
  * @param[out] path  "" when the folder holds no checkpoint (or is not there): the training has not begun

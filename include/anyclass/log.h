@@ -19,6 +19,10 @@ void ac_log(ac_log_level level, const char *format, ...) AC_PRINTF(2, 3);
 /** A line for every rank, whatever `all_ranks` says: errors that only one rank knows. */
 void ac_log_here(ac_log_level level, const char *format, ...) AC_PRINTF(2, 3);
 
+/** The last line of a process that ends now, from whatever thread, on the rank that calls. Waits at most about a second for another
+ * thread's line or for room in a pipe, so that nothing can hold up the end. */
+void ac_log_last(const char *format, ...) AC_PRINTF(1, 2);
+
 /** Text that the user asked for, to stdout, on the rank that calls. AC_ERR_IO when it cannot be written. */
 AC_NODISCARD ac_status ac_log_answer(const char *text);
 

@@ -58,6 +58,7 @@ typedef struct ac_common_config {
     bool dry_run;
     int log_level; /* ac_log_level */
     bool log_all_ranks;
+    int64_t watchdog_s;
 } ac_common_config;
 
 #define AC_COMMON_OPTIONS(config)                                                                                     \
@@ -66,7 +67,9 @@ typedef struct ac_common_config {
     {.name = "log_level", .type = AC_OPTION_CHOICE, .offset = offsetof(config, common.log_level), .fallback = "info", \
      .choices = "error|warn|info|debug", .help = "Least important lines that are shown."},                            \
     {.name = "log_all_ranks", .type = AC_OPTION_FLAG, .offset = offsetof(config, common.log_all_ranks),               \
-     .fallback = "false", .help = "Log from every rank, not from rank 0 alone."}
+     .fallback = "false", .help = "Log from every rank, not from rank 0 alone."},                                     \
+    {.name = "watchdog_s", .type = AC_OPTION_INT, .offset = offsetof(config, common.watchdog_s), .fallback = "300",   \
+     .min = 0, .max = 1e6, .unit = "SECONDS", .help = "End all ranks when one is stopped or stuck for so long; 0: off."}
 
 typedef enum ac_option_action { AC_ACTION_RUN, AC_ACTION_HELP, AC_ACTION_VERSION, AC_ACTION_DUMP_CONFIG } ac_option_action;
 

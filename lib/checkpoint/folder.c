@@ -172,3 +172,28 @@ ac_status ac_checkpoint_adopt(const char *folder, const char *path, ac_checkpoin
 out:
     return status == AC_OK ? status : ac_error_in(status, "%s", folder);
 }
+
+ac_status ac_checkpoint_present(const char *folder, bool *present)
+{
+    candidate *list = NULL;
+    size_t n = 0;
+    ac_status status = list_candidates(folder, &list, &n);
+    *present = n > 0;
+    ac_free(list);
+    return status;
+}
+
+ac_status ac_checkpoint_clear(const char *folder)
+{
+    static const char *const names[] = {"checkpoints.json", "previous.h5", "last.h5"};
+    ac_status status = AC_OK;
+    char path[AC_PATH_BYTES];
+    ac_checkpoint_sweep(folder, &(ac_checkpoint_info){.epoch = 0});
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        AC_TRY(ac_path_join(path, folder, names[i]));
+        if (unlink(path) != 0 && errno != ENOENT)
+            return ac_error_errno("%s", path);
+    }
+out:
+    return status;
+}

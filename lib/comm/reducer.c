@@ -11,9 +11,11 @@
 enum {
     LARGEST_BUCKET_BYTES = 25 << 20,
     BUCKET_BYTES_PER_RANK = 1 << 20,
-    PAUSE_US = 100,      /* between two looks of the thread: bench/overlap.sh */
-    EAGER_US = 200,      /* a waiting caller that sees nothing move gives way this long, then sleeps between its looks */
-    NAP_US = 20
+    PAUSE_US = 100,      /* between two looks of the thread: shared memory needs it as short, TCP would do with 1 ms */
+    NAP_US = 20,         /* between those of a caller that waits, after */
+    EAGER_US = 200,      /* in which it only gives way to other threads */
+    LONGEST_PAUSE_US = 1000,
+    PATIENCE = 32        /* a pause is at most this part of the time since something moved */
 };
 
 struct ac_reducer {
@@ -97,11 +99,18 @@ static ac_status failure(const ac_reducer *r)
     return r->failure == AC_OK ? AC_OK : ac_error(r->failure, "%s", r->failure_text);
 }
 
-static void pause_until_posted(ac_reducer *r, long pause_us)
+/* Waiting for a slow rank must cost little, and what it costs in delay must be small beside the wait. */
+static long pause_us(double still_s, long least_us)
+{
+    double us = 1e6 * still_s / PATIENCE;
+    return us < (double)least_us ? least_us : us > LONGEST_PAUSE_US ? LONGEST_PAUSE_US : (long)us;
+}
+
+static void pause_until_posted(ac_reducer *r, long us)
 {
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += pause_us * 1000;
+    until.tv_nsec += us * 1000;
     if (until.tv_nsec >= 1000000000) {
         until.tv_sec++;
         until.tv_nsec -= 1000000000;
@@ -112,15 +121,18 @@ static void pause_until_posted(ac_reducer *r, long pause_us)
 static void *communicate(void *reducer)
 {
     ac_reducer *r = reducer;
+    double moved_s = 0;
     for (bool go = true; go;) {
         pthread_mutex_lock(&r->drive);
         bool moved = advance(r), busy = r->exchange.n_under_way > 0 && r->failure == AC_OK;
         pthread_mutex_unlock(&r->drive);
+        double now = ac_now_s();
+        moved_s = moved || !busy ? now : moved_s;
         pthread_mutex_lock(&r->gate);
         while (!busy && !startable(r) && !r->quit)
             pthread_cond_wait(&r->wake, &r->gate);
         if (busy && !moved && !r->quit)
-            pause_until_posted(r, PAUSE_US);
+            pause_until_posted(r, pause_us(now - moved_s, PAUSE_US));
         go = !r->quit;
         pthread_mutex_unlock(&r->gate);
     }
@@ -237,19 +249,16 @@ ac_status ac_reducer_ready(ac_reducer *r, size_t n_ready)
 /* Wait for the round, and for all buckets when `all`. Under `drive`: the thread stands aside. */
 static void drive(ac_reducer *r, bool all)
 {
-    const struct timespec nap = {.tv_nsec = NAP_US * 1000};
-    double still_s = 0; /* since when nothing moves */
+    double moved_s = ac_now_s();
     while (r->failure == AC_OK && (r->round.state != ROUND_DONE || (all && (r->n_started < r->n || r->exchange.n_under_way > 0)))) {
-        if (advance(r)) {
-            still_s = 0;
-            continue;
-        }
+        bool moved = advance(r);
         double now = ac_now_s();
-        still_s = still_s > 0 ? still_s : now;
-        if (now - still_s < 1e-6 * EAGER_US)
+        if (moved)
+            moved_s = now;
+        else if (now - moved_s < 1e-6 * EAGER_US)
             sched_yield();
         else
-            nanosleep(&nap, NULL);
+            nanosleep(&(struct timespec){.tv_nsec = 1000 * pause_us(now - moved_s, NAP_US)}, NULL);
     }
 }
 

@@ -1,12 +1,15 @@
 /* Log lines and the progress line: the only place in the library that writes to stderr, and to stdout what was asked for. */
 #include "anyclass/log.h"
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+
+enum { LINE_BYTES = AC_ERROR_TEXT_BYTES + 256 };
 
 /* set once by the program, before threads start; the lock serves the progress line alone */
 static struct {
@@ -64,21 +67,50 @@ static void say(const char *text, size_t n)
     (void)write_all(STDERR_FILENO, text, n);
 }
 
-static void write_line(ac_log_level level, const char *format, va_list args)
+/* One line as it is written: [bytes] with its newline. @return its length */
+static size_t format_line(ac_log_level level, const char *format, va_list args, char *line, size_t bytes)
 {
     static const char *const word[] = {"error: ", "warning: ", "", "debug: "};
-    char line[AC_ERROR_TEXT_BYTES + 256], rank[16] = "";
+    char rank[16] = "";
     if (state.size > 1 && (state.rank > 0 || state.all_ranks))
         snprintf(rank, sizeof rank, "[%d] ", state.rank);
-    pthread_mutex_lock(&state.lock);
-    int n = snprintf(line, sizeof line, "%s%s: %s%s", state.line_open ? "\r\033[K" : "", state.program, rank, word[level]);
-    int more = vsnprintf(line + n, sizeof line - (size_t)n - 1, format, args);
+    int n = snprintf(line, bytes, "%s%s: %s%s", state.line_open ? "\r\033[K" : "", state.program, rank, word[level]);
+    int more = vsnprintf(line + n, bytes - (size_t)n - 1, format, args);
     size_t length = (size_t)n + (more < 0 ? 0 : (size_t)more);
-    length = length > sizeof line - 2 ? sizeof line - 2 : length;
+    length = length > bytes - 2 ? bytes - 2 : length;
     line[length++] = '\n';
+    return length;
+}
+
+static void write_line(ac_log_level level, const char *format, va_list args)
+{
+    char line[LINE_BYTES];
+    pthread_mutex_lock(&state.lock);
+    size_t length = format_line(level, format, args, line, sizeof line);
     state.line_open = false;
     say(line, length);
     pthread_mutex_unlock(&state.lock);
+}
+
+void ac_log_last(const char *format, ...)
+{
+    char line[LINE_BYTES];
+    struct timespec until;
+    struct pollfd out = {.fd = STDERR_FILENO, .events = POLLOUT};
+    va_list args;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_nsec += 500000000;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    /* whoever holds the lock for so long waits for a terminal or pipe that takes nothing */
+    bool held = pthread_mutex_timedlock(&state.lock, &until) == 0;
+    va_start(args, format);
+    size_t length = format_line(AC_LOG_ERROR, format, args, line, sizeof line);
+    va_end(args);
+    if (poll(&out, 1, held ? 500 : 0) > 0)
+        say(line, length);
+    if (held)
+        pthread_mutex_unlock(&state.lock);
 }
 
 void ac_log(ac_log_level level, const char *format, ...)

@@ -30,11 +30,11 @@ static void close_trial(trial *t)
     memset(t, 0, sizeof *t);
 }
 
-static ac_status open_trial(trial *t, const char *model, const char *backend, bool training)
+static ac_status open_trial(trial *t, const char *model, const char *backend, ac_dtype activations, bool training)
 {
     ac_status status = AC_OK;
     ac_network_options o = {.model = ac_model_find(model), .batch = BATCH, .image_size_px = SIDE, .n_classes = M, .mean = {.5f, .5f, .5f},
-                            .std = {.25f, .25f, .25f}, .training = training, .seed = 3, .loss = {AC_LOSS_FOCAL, 2, 1, .1}, .activation_dtype = AC_F32};
+                            .std = {.25f, .25f, .25f}, .training = training, .seed = 3, .loss = {AC_LOSS_FOCAL, 2, 1, .1}, .activation_dtype = activations};
     memset(t, 0, sizeof *t);
     AC_TRY(ac_network_build(&o, &t->net));
     AC_TRY(ac_backend_find(backend)->open(2, &t->device));
@@ -73,13 +73,13 @@ out:
 }
 
 /* 0xFF bytes are NaN as float and as double: what is read before it is written shows. */
-static void test_arena(const char *model, const char *backend)
+static void test_arena(const char *model, const char *backend, ac_dtype activations)
 {
     static const int poison[] = {0, 0xFF, 0xFF, 0x7E};
     trial t;
     double loss = 0, first_loss = 0;
     ac_hash gradients, first = {0, 0};
-    if (!TAP_OK(open_trial(&t, model, backend, true) == AC_OK, "%s on %s is planned", model, backend))
+    if (!TAP_OK(open_trial(&t, model, backend, activations, true) == AC_OK, "%s in %s on %s is planned", model, ac_dtype_name(activations), backend))
         return;
     ac_plan_memory memory = ac_plan_get_memory(t.plan);
     TAP_OK(memory.arena_bytes < memory.sum_of_all_bytes, "%s on %s: %zu KiB of arena for %zu KiB of tensors", model, backend, memory.arena_bytes / 1024,
@@ -98,6 +98,18 @@ static void test_arena(const char *model, const char *backend)
     bool ran = ac_plan_forward(t.plan) == AC_OK && ac_plan_backward(t.plan, true) == AC_OK;
     TAP_OK(ran && ac_alloc_get_stats().n_calls == n_calls, "%s on %s: a step allocates nothing", model, backend);
     close_trial(&t);
+}
+
+static bool has_bf16(void)
+{
+    ac_device *device;
+    if (!TAP_CALL(ac_backend_find("cpu")->open(1, &device)))
+        return false;
+    bool has = device->backend->check_precision(device, AC_BF16) == AC_OK;
+    device->backend->close(device);
+    if (!has)
+        TAP_SKIP(ac_error_text());
+    return has;
 }
 
 static void test_builder(void)
@@ -128,7 +140,7 @@ static void test_plan_refusals(void)
 {
     trial t;
     float logits[BATCH * M];
-    if (!TAP_CALL(open_trial(&t, "resnet18", "cpu", false)))
+    if (!TAP_CALL(open_trial(&t, "resnet18", "cpu", AC_F32, false)))
         return;
     TAP_OK(ac_plan_read(t.plan, t.net.logits, logits, 1) == AC_ERR_RANGE, "a read of another size is refused");
     TAP_OK(ac_plan_read(t.plan, 9999, logits, sizeof logits) == AC_ERR_RANGE, "a read of no value is refused");
@@ -142,7 +154,7 @@ static void test_guards(void)
 {
     trial t;
     size_t n_seen = 0, n_buffers = 0, n_named = 0;
-    if (!TAP_CALL(open_trial(&t, "resnet18", "ref", true)))
+    if (!TAP_CALL(open_trial(&t, "resnet18", "ref", AC_F32, true)))
         return;
     TAP_OK(ac_plan_bind_guarded(t.plan) == AC_ERR_RANGE, "a plan that is bound is not bound again");
     TAP_OK(ac_plan_check_guards(t.plan) == AC_ERR_RANGE, "an arena without guards has none to check");
@@ -176,7 +188,7 @@ static void test_memory(void)
     for (; at < 100000 && !done; at += (uint64_t)step) {
         trial t;
         ac_alloc_fail_at(at);
-        ac_status status = open_trial(&t, "resnet18", "cpu", true);
+        ac_status status = open_trial(&t, "resnet18", "cpu", AC_F32, true);
         done = ac_alloc_get_stats().n_calls > 0 && status == AC_OK;
         ac_alloc_fail_at(0);
         close_trial(&t);
@@ -190,9 +202,11 @@ static void test_memory(void)
 
 int main(void)
 {
-    test_arena("resnet18", "ref");
-    test_arena("resnet18", "cpu");
-    test_arena("resnet50", "cpu");
+    test_arena("resnet18", "ref", AC_F32);
+    test_arena("resnet18", "cpu", AC_F32);
+    test_arena("resnet50", "cpu", AC_F32);
+    if (has_bf16())
+        test_arena("resnet18", "cpu", AC_BF16);
     test_builder();
     test_plan_refusals();
     test_guards();

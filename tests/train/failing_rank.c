@@ -10,14 +10,14 @@ static ac_status fail(const ac_call *call)
 
 static ac_status train_one_epoch(trainer *t)
 {
-    size_t middle = t->network.graph->n_nodes / 2;
-    double loss;
-    ac_kernel broken = *t->plan->node[middle].kernel;
+    train_size *size = &t->size[0];
+    size_t middle = size->network.graph->n_nodes / 2;
+    ac_kernel broken = *size->plan->node[middle].kernel;
     broken.backward = fail;
     if (t->run->rank == t->run->size - 1)
-        t->plan->node[middle].kernel = &broken;
-    ac_status status = trainer_epoch(t, 0, &loss);
-    t->plan->node[middle].kernel = ac_backend_kernel(t->device->backend, t->network.graph->node[middle].op);
+        size->plan->node[middle].kernel = &broken;
+    ac_status status = trainer_epoch(t);
+    size->plan->node[middle].kernel = ac_backend_kernel(t->device->backend, size->network.graph->node[middle].op);
     return status;
 }
 

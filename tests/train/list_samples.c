@@ -43,7 +43,7 @@ static ac_status list(trainer *t)
 {
     ac_status status = AC_OK;
     if (t->run->rank == 0) {
-        print_augment("train", &t->network);
+        print_augment("train", &t->size[0].network);
         print_augment("val", &t->eval);
     }
     AC_TRY(list_epoch(t, 0, 0));

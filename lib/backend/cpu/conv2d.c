@@ -1,7 +1,8 @@
-/* conv2d by oneDNN, channels last. Weights are kept as [O, H, W, I] and turned into the layout each primitive wants
- * inside the workspace; all primitives are made at plan time. */
+/* conv2d, channels last: by own AVX-512 code where it serves (conv_avx512.h), else by oneDNN. For oneDNN weights are kept
+ * as [O, H, W, I] and turned into the layout each primitive wants inside the workspace, in bf16 where the activations are; all
+ * primitives are made at plan time. */
 #include "anyclass/alloc.h"
-#include "backend/cpu/cpu.h"
+#include "backend/cpu/conv_avx512.h"
 
 enum { PASS_FORWARD, PASS_DATA, PASS_WEIGHTS, N_PASSES };
 
@@ -14,6 +15,8 @@ typedef struct pass {
 } pass;
 
 typedef struct conv {
+    bool is_own; /* `own` serves, there are no primitives */
+    cpu_conv own;
     dnnl_stream_t stream;
     pass pass[N_PASSES];
     size_t bias_bytes;
@@ -38,9 +41,15 @@ static void release(void *state)
 
 typedef struct geometry {
     dnnl_memory_desc_t x, w_any, w_plain, b, y;
+    dnnl_memory_desc_t dw_any; /* always float */
     dnnl_dims_t strides, padding;
     bool bias;
 } geometry;
+
+static ac_status any_layout(int groups, const dnnl_dims_t dims, const dnnl_dims_t grouped, dnnl_data_type_t type, dnnl_memory_desc_t *out)
+{
+    return cpu_check(dnnl_memory_desc_init_by_tag(out, groups == 1 ? 4 : 5, groups == 1 ? dims : grouped, type, dnnl_format_tag_any), "layout of weights");
+}
 
 static ac_status describe(const ac_graph *graph, const ac_node *node, geometry *g)
 {
@@ -50,20 +59,21 @@ static ac_status describe(const ac_graph *graph, const ac_node *node, geometry *
     dnnl_dims_t xd = {x->dim[0], x->dim[3], x->dim[1], x->dim[2]}, yd = {y->dim[0], y->dim[3], y->dim[1], y->dim[2]};
     dnnl_dims_t wd = {a->out_channels, x->dim[3], a->kernel_px, a->kernel_px}, bd = {a->out_channels};
     dnnl_dims_t grouped = {a->groups, a->out_channels / a->groups, x->dim[3] / a->groups, a->kernel_px, a->kernel_px};
-    if (x->dtype != AC_F32)
-        return ac_error(AC_ERR_UNSUPPORTED, "activations of type %s", ac_dtype_name(x->dtype));
+    dnnl_data_type_t type = x->dtype == AC_BF16 ? dnnl_bf16 : dnnl_f32;
+    if (x->dtype != y->dtype)
+        return ac_error(AC_ERR_UNSUPPORTED, "%s in, %s out", ac_dtype_name(x->dtype), ac_dtype_name(y->dtype));
     for (int i = 0; i < 2; i++) {
         g->strides[i] = a->stride_px;
         g->padding[i] = a->padding_px;
     }
     g->bias = a->bias;
-    AC_TRY(cpu_check(dnnl_memory_desc_init_by_tag(&g->x, 4, xd, dnnl_f32, dnnl_nhwc), "layout of x"));
-    AC_TRY(cpu_check(dnnl_memory_desc_init_by_tag(&g->y, 4, yd, dnnl_f32, dnnl_nhwc), "layout of y"));
+    AC_TRY(cpu_check(dnnl_memory_desc_init_by_tag(&g->x, 4, xd, type, dnnl_nhwc), "layout of x"));
+    AC_TRY(cpu_check(dnnl_memory_desc_init_by_tag(&g->y, 4, yd, type, dnnl_nhwc), "layout of y"));
     AC_TRY(cpu_check(dnnl_memory_desc_init_by_tag(&g->b, 1, bd, dnnl_f32, dnnl_a), "layout of the bias"));
     AC_TRY(cpu_check(a->groups == 1 ? dnnl_memory_desc_init_by_tag(&g->w_plain, 4, wd, dnnl_f32, dnnl_acdb)
                                     : dnnl_memory_desc_init_by_tag(&g->w_plain, 5, grouped, dnnl_f32, dnnl_abdec), "layout of weights"));
-    AC_TRY(cpu_check(a->groups == 1 ? dnnl_memory_desc_init_by_tag(&g->w_any, 4, wd, dnnl_f32, dnnl_format_tag_any)
-                                    : dnnl_memory_desc_init_by_tag(&g->w_any, 5, grouped, dnnl_f32, dnnl_format_tag_any), "layout of weights"));
+    AC_TRY(any_layout(a->groups, wd, grouped, type, &g->w_any));
+    AC_TRY(any_layout(a->groups, wd, grouped, dnnl_f32, &g->dw_any));
 out:
     return status;
 }
@@ -77,7 +87,7 @@ static dnnl_status_t describe_pass(int which, const geometry *g, bool training, 
                                                   &g->y, g->strides, g->padding, g->padding);
     if (which == PASS_DATA)
         return dnnl_convolution_backward_data_desc_init(d, direct, &g->x, &g->w_any, &g->y, g->strides, g->padding, g->padding);
-    return dnnl_convolution_backward_weights_desc_init(d, direct, &g->x, &g->w_any, bias, &g->y, g->strides, g->padding, g->padding);
+    return dnnl_convolution_backward_weights_desc_init(d, direct, &g->x, &g->dw_any, bias, &g->y, g->strides, g->padding, g->padding);
 }
 
 static ac_status make_memory(cpu_device *cpu, const dnnl_memory_desc_t *desc, dnnl_memory_t *out)
@@ -164,11 +174,16 @@ static ac_status plan(ac_device *device, const ac_graph *graph, const ac_node *n
     conv *c = NULL;
     dnnl_primitive_desc_t pd[N_PASSES] = {NULL};
     geometry g;
+    AC_TRY(cpu_check_precision(device, ac_graph_shape(graph, node->input[0])->dtype));
     AC_TRY(ac_calloc(1, sizeof *c, &c));
     c->stream = cpu->stream;
-    AC_TRY(describe(graph, node, &g));
-    c->bias_bytes = g.bias ? aligned(dnnl_memory_desc_get_size(&g.b)) : 0;
-    for (int p = 0; p < (training ? N_PASSES : 1); p++) {
+    c->is_own = cpu_conv_describe(cpu, graph, node, &c->own);
+    if (c->is_own)
+        out->workspace_bytes = cpu_conv_workspace_bytes(&c->own, training);
+    else
+        AC_TRY(describe(graph, node, &g));
+    c->bias_bytes = !c->is_own && g.bias ? aligned(dnnl_memory_desc_get_size(&g.b)) : 0;
+    for (int p = 0; !c->is_own && p < (training ? N_PASSES : 1); p++) {
         if (p == PASS_DATA && !(wants & 1u))
             continue;
         AC_TRY(make_pass(cpu, p, &g, training, p == PASS_FORWARD ? NULL : pd[PASS_FORWARD], &c->pass[p], &pd[p]));
@@ -211,6 +226,10 @@ static ac_status forward(const ac_call *call)
     ac_status status = AC_OK;
     const conv *c = call->state;
     const pass *s = &c->pass[PASS_FORWARD];
+    if (c->is_own) {
+        cpu_conv_forward(&c->own, call);
+        return AC_OK;
+    }
     AC_TRY(bind_weights(c, s, call));
     dnnl_memory_set_data_handle(s->x, (void *)call->input[0]);
     dnnl_memory_set_data_handle(s->y, call->output[0]);
@@ -262,9 +281,14 @@ out:
 static ac_status backward(const ac_call *call)
 {
     ac_status status = AC_OK;
+    const conv *c = call->state;
+    if (c->is_own) {
+        cpu_conv_backward(&c->own, call);
+        return AC_OK;
+    }
     if (call->dinput[0])
-        AC_TRY(backward_data(call->state, call));
-    AC_TRY(backward_weights(call->state, call));
+        AC_TRY(backward_data(c, call));
+    AC_TRY(backward_weights(c, call));
 out:
     return status;
 }

@@ -79,6 +79,18 @@ static void describe(const ac_device *device, char *out, size_t capacity)
     snprintf(out, capacity, "cpu: oneDNN %d.%d.%d (%s), %d threads", v->major, v->minor, v->patch, isa, ((const cpu_device *)device)->n_threads);
 }
 
+ac_status cpu_check_precision(const ac_device *device, ac_dtype activations)
+{
+    (void)device;
+    if (activations == AC_F32)
+        return AC_OK;
+    if (activations != AC_BF16)
+        return ac_error(AC_ERR_UNSUPPORTED, "cpu has no activations of type %s", ac_dtype_name(activations));
+    if (((int)dnnl_get_effective_cpu_isa() & dnnl_cpu_isa_avx512_core) != dnnl_cpu_isa_avx512_core)
+        return ac_error(AC_ERR_UNSUPPORTED, "bf16 needs a processor with AVX-512 (F, BW, VL, DQ), which this one lacks or oneDNN was told not to use");
+    return AC_OK;
+}
+
 static ac_status allocate(ac_device *device, size_t n_bytes, void **out)
 {
     (void)device;
@@ -105,17 +117,25 @@ static ac_status zero(ac_device *device, void *block, size_t n_bytes)
     return AC_OK;
 }
 
+AC_SIMD static void add_range(ac_dtype dtype, void *restrict to, const void *restrict from, int64_t first, int64_t n)
+{
+    if (dtype == AC_BF16)
+        for (int64_t i = first; i < first + n; i++)
+            cpu_store(to, i, cpu_load(to, i, true) + cpu_load(from, i, true), true);
+    else
+        for (int64_t i = first; i < first + n; i++)
+            cpu_store(to, i, cpu_load(to, i, false) + cpu_load(from, i, false), false);
+}
+
 static ac_status add(ac_device *device, ac_dtype dtype, void *to, const void *from, size_t n)
 {
-    (void)device;
-    if (dtype != AC_F32)
-        return ac_error(AC_ERR_UNSUPPORTED, "add of %s", ac_dtype_name(dtype));
-    float *restrict a = to;
-    const float *restrict b = from;
-#pragma omp parallel for simd schedule(static)
-    for (size_t i = 0; i < n; i++)
-        a[i] += b[i];
-    return AC_OK;
+    ac_status status = AC_OK;
+    AC_TRY(cpu_check_precision(device, dtype));
+#pragma omp parallel for schedule(static)
+    for (size_t first = 0; first < n; first += CHUNK)
+        add_range(dtype, to, from, (int64_t)first, (int64_t)(n - first < CHUNK ? n - first : CHUNK));
+out:
+    return status;
 }
 
 AC_SIMD static double squares_of(const float *values, size_t n)
@@ -163,6 +183,6 @@ static const ac_kernel *const kernels[] = {&ac_cpu_image_input,     &ac_cpu_conv
                                            &ac_cpu_global_avg_pool, &ac_cpu_linear, &ac_cpu_any_class_loss};
 
 const ac_backend ac_backend_cpu = {
-    "cpu", kernels, sizeof kernels / sizeof *kernels, open_device, close_device, describe, allocate, release, copy, copy,
+    "cpu", kernels, sizeof kernels / sizeof *kernels, open_device, close_device, describe, cpu_check_precision, allocate, release, copy, copy,
     zero,  add,     sum_squares,                      optimizer_update,
 };

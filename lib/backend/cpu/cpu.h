@@ -2,6 +2,7 @@
 #ifndef ANYCLASS_LIB_CPU_H
 #define ANYCLASS_LIB_CPU_H
 
+#include "anyclass/bf16.h"
 #include "anyclass/ops.h"
 #include "backend/backends.h"
 #include "nn/simd.h"
@@ -19,6 +20,23 @@ typedef struct cpu_device {
     int n_threads;
     double partial[CPU_N_PARTIALS]; /* of sum_squares */
 } cpu_device;
+
+/* Element i of an array of float or, with `bf16`, of bf16. `bf16` is a constant wherever this is inlined. */
+AC_INLINE float cpu_load(const void *values, int64_t i, bool bf16)
+{
+    return bf16 ? ac_float_from_bf16(((const uint16_t *)values)[i]) : ((const float *)values)[i];
+}
+
+AC_INLINE void cpu_store(void *values, int64_t i, float value, bool bf16)
+{
+    if (bf16)
+        ((uint16_t *)values)[i] = ac_bf16_from_float(value);
+    else
+        ((float *)values)[i] = value;
+}
+
+/** Whether kernels take activations of this type here; AC_ERR_UNSUPPORTED with the reason. */
+AC_NODISCARD ac_status cpu_check_precision(const ac_device *device, ac_dtype activations);
 
 /** AC_ERR_UNSUPPORTED for "unimplemented", AC_ERR_MEMORY, else AC_ERR_NUMERIC; AC_OK for success. */
 AC_NODISCARD ac_status cpu_check(dnnl_status_t result, const char *what);

@@ -3,6 +3,7 @@
 #include "anyclass/augment_formula.h"
 #include "backend/cpu/cpu.h"
 #include <omp.h>
+#include <string.h>
 
 enum { PIECE = 256, ALIGN = 64 }; /* pixels of a piece; bytes */
 
@@ -13,11 +14,21 @@ typedef struct piece {
 typedef struct sample {
     int64_t height, width;
     const uint8_t *from; /* [height, width, 3] */
-    float *to;           /* same */
+    void *to;            /* same */
     uint8_t *plane;      /* [3, height, width], scratch */
     bool mirror;
-    const float (*table)[256]; /* normalised value of each byte */
+    bool bf16;
+    const uint32_t (*table)[256]; /* normalised value of each byte: the bits of a float, or in the lower half those of a bf16 */
 } sample;
+
+/* Channel c of the pixel at element i. */
+AC_INLINE void put(const sample *s, int64_t i, int c, int value, bool bf16)
+{
+    if (bf16)
+        ((uint16_t *)s->to)[i + c] = (uint16_t)s->table[c][value];
+    else
+        ((uint32_t *)s->to)[i + c] = s->table[c][value];
+}
 
 AC_INLINE void blend(int *restrict value, int n, int from, float factor)
 {
@@ -93,7 +104,7 @@ AC_SIMD static int colours_before(const sample *s, const ac_colour_draw *draw, i
 }
 
 /* From contrast on: plane -> to. Pieces end where rows end, because of the mirror. */
-AC_SIMD static void colours_after(const sample *s, const ac_colour_draw *draw, int n_steps, int mean)
+AC_INLINE void colours_after_of(const sample *s, const ac_colour_draw *draw, int n_steps, int mean, bool bf16)
 {
     piece p;
     int64_t n_pixels = s->height * s->width;
@@ -108,13 +119,21 @@ AC_SIMD static void colours_after(const sample *s, const ac_colour_draw *draw, i
                 p.b[i] = blue[at + i];
             }
             change_colours(draw, n_steps, AC_N_COLOUR_STEPS, mean, &p, n);
-            float *to = s->to + 3 * (row * s->width + (s->mirror ? s->width - 1 - x : x));
+            int64_t to = 3 * (row * s->width + (s->mirror ? s->width - 1 - x : x));
             for (int i = 0; i < n; i++, to += step) {
-                to[0] = s->table[0][p.r[i]];
-                to[1] = s->table[1][p.g[i]];
-                to[2] = s->table[2][p.b[i]];
+                put(s, to, 0, p.r[i], bf16);
+                put(s, to, 1, p.g[i], bf16);
+                put(s, to, 2, p.b[i], bf16);
             }
         }
+}
+
+AC_SIMD static void colours_after(const sample *s, const ac_colour_draw *draw, int n_steps, int mean)
+{
+    if (s->bf16)
+        colours_after_of(s, draw, n_steps, mean, true);
+    else
+        colours_after_of(s, draw, n_steps, mean, false);
 }
 
 static void change_colours_of(const sample *s, const ac_colour_draw *draw)
@@ -131,13 +150,13 @@ static void rotate(const sample *s, const ac_rotation *rotation)
     static const uint8_t black[3];
     int width = (int)s->width, height = (int)s->height;
     for (int row = 0; row < height; row++) {
-        float *to = s->to + 3 * (int64_t)row * width;
+        int64_t to = 3 * (int64_t)row * width;
         for (int x = 0; x < width; x++, to += 3) {
             int from_x, from_y;
             bool inside = ac_rotation_source(rotation, s->mirror ? width - 1 - x : x, row, width, height, &from_x, &from_y);
             const uint8_t *from = inside ? s->from + 3 * ((int64_t)from_y * width + from_x) : black;
             for (int c = 0; c < 3; c++)
-                to[c] = s->table[c][from[c]];
+                put(s, to, c, from[c], s->bf16);
         }
     }
 }
@@ -146,10 +165,10 @@ static void copy(const sample *s)
 {
     const uint8_t *from = s->from;
     for (int64_t row = 0; row < s->height; row++) {
-        float *to = s->to + 3 * (row * s->width + (s->mirror ? s->width - 1 : 0));
+        int64_t to = 3 * (row * s->width + (s->mirror ? s->width - 1 : 0));
         for (int64_t x = 0; x < s->width; x++, from += 3, to += s->mirror ? -3 : 3)
             for (int c = 0; c < 3; c++)
-                to[c] = s->table[c][from[c]];
+                put(s, to, c, from[c], s->bf16);
     }
 }
 
@@ -162,9 +181,10 @@ static size_t scratch_bytes(const ac_shape *image)
 static ac_status plan(ac_device *device, const ac_graph *graph, const ac_node *node, bool training, unsigned wants_dinput, ac_kernel_plan *out)
 {
     (void)training, (void)wants_dinput;
+    ac_dtype activations = ac_graph_shape(graph, node->output[0])->dtype;
     if (((const ac_image_input_attribute *)(const void *)node->attribute)->augment.kind == AC_AUGMENT_COLOUR)
         out->workspace_bytes = (size_t)((cpu_device *)device)->n_threads * scratch_bytes(ac_graph_shape(graph, node->input[0]));
-    return AC_OK;
+    return cpu_check_precision(device, activations);
 }
 
 static ac_status forward(const ac_call *call)
@@ -172,16 +192,21 @@ static ac_status forward(const ac_call *call)
     const ac_image_input_attribute *a = (const void *)call->node->attribute;
     const ac_shape *x = ac_graph_shape(call->graph, call->node->input[0]);
     int64_t height = x->dim[1], width = x->dim[2];
-    float table[3][256];
+    bool bf16 = ac_graph_shape(call->graph, call->node->output[0])->dtype == AC_BF16;
+    size_t bytes = bf16 ? sizeof(uint16_t) : sizeof(float);
+    uint32_t table[3][256];
     for (int c = 0; c < 3; c++)
-        for (int v = 0; v < 256; v++)
-            table[c][v] = ((float)v / 255.0f - a->mean[c]) / a->std[c];
+        for (int v = 0; v < 256; v++) {
+            float value = ((float)v / 255.0f - a->mean[c]) / a->std[c];
+            memcpy(&table[c][v], &value, sizeof value);
+            table[c][v] = bf16 ? ac_bf16_from_float(value) : table[c][v];
+        }
     /* no more threads than plan() counted on, whatever the caller's setting is by now */
 #pragma omp parallel for schedule(static) num_threads(((cpu_device *)call->device)->n_threads)
     for (int64_t n = 0; n < x->dim[0]; n++) {
         uint64_t key = (uint64_t)((const int64_t *)call->input[1])[n];
         int64_t first = n * height * width * 3;
-        sample s = {height, width, (const uint8_t *)call->input[0] + first, (float *)call->output[0] + first, NULL, false, table};
+        sample s = {height, width, (const uint8_t *)call->input[0] + first, (char *)call->output[0] + (size_t)first * bytes, NULL, false, bf16, table};
         s.mirror = a->flip && ac_draw_mirror(a->seed, key);
         if (a->augment.kind == AC_AUGMENT_COLOUR) {
             ac_colour_draw draw = ac_draw_colour(&a->augment, a->seed, key);

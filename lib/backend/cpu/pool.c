@@ -3,104 +3,204 @@
 #include <math.h>
 #include <string.h>
 
-AC_SIMD static void pool_pixel(const float *restrict x, int64_t channels, int k, bool first, float *restrict best, uint8_t *restrict at)
+enum { LANES = 32 };
+
+static ac_status check_types(ac_device *device, const ac_graph *graph, const ac_node *node)
 {
-    for (int64_t c = 0; c < channels; c++) {
-        bool take = first || x[c] > best[c] || x[c] != x[c];
-        best[c] = take ? x[c] : best[c];
-        at[c] = take ? (uint8_t)k : at[c];
-    }
+    const ac_shape *x = ac_graph_shape(graph, node->input[0]), *y = ac_graph_shape(graph, node->output[0]);
+    if (x->dtype != y->dtype)
+        return ac_error(AC_ERR_UNSUPPORTED, "%s in, %s out", ac_dtype_name(x->dtype), ac_dtype_name(y->dtype));
+    return cpu_check_precision(device, x->dtype);
 }
 
 static ac_status plan_max(ac_device *device, const ac_graph *graph, const ac_node *node, bool training, unsigned wants, ac_kernel_plan *out)
 {
-    (void)device, (void)wants;
+    (void)wants;
     if (!training) /* positions are not kept: they go here */
         out->workspace_bytes = ac_shape_bytes(&node->saved[0]);
-    return ac_graph_shape(graph, node->input[0])->dtype == AC_F32 ? AC_OK : ac_error(AC_ERR_UNSUPPORTED, "activations that are not f32");
+    return check_types(device, graph, node);
+}
+
+typedef struct window { /* what is constant for a call of max_pool */
+    int64_t height, width, channels, out_height, out_width;
+    int kernel, stride, padding;
+} window;
+
+static window window_of(const ac_call *call)
+{
+    const ac_pool_attribute *a = (const void *)call->node->attribute;
+    const ac_shape *x = ac_graph_shape(call->graph, call->node->input[0]), *y = ac_graph_shape(call->graph, call->node->output[0]);
+    return (window){x->dim[1], x->dim[2], x->dim[3], y->dim[1], y->dim[2], a->kernel_px, a->stride_px, a->padding_px};
+}
+
+/* Output pixel `out` (an element number) of row oy and column ox, n <= LANES channels from c0 on. */
+AC_INLINE void pool_lanes(const window *w, const void *x, int64_t image, int64_t oy, int64_t ox, int64_t c0, int n, bool bf16, void *y,
+                          uint8_t *saved, int64_t out)
+{
+    float best[LANES];
+    uint32_t at[LANES];
+    for (int c = 0; c < n; c++) {
+        best[c] = -INFINITY;
+        at[c] = UINT32_MAX; /* no pixel yet: what comes first is taken, -infinity too */
+    }
+    for (int k = 0; k < w->kernel * w->kernel; k++) {
+        int64_t iy = oy * w->stride - w->padding + k / w->kernel, ix = ox * w->stride - w->padding + k % w->kernel;
+        if (iy < 0 || iy >= w->height || ix < 0 || ix >= w->width)
+            continue;
+        int64_t i = ((image * w->height + iy) * w->width + ix) * w->channels + c0;
+        for (int c = 0; c < n; c++) {
+            float v = cpu_load(x, i + c, bf16);
+            bool take = at[c] == UINT32_MAX || v > best[c] || v != v;
+            best[c] = take ? v : best[c];
+            at[c] = take ? (uint32_t)k : at[c];
+        }
+    }
+    for (int c = 0; c < n; c++) {
+        cpu_store(y, out + c0 + c, best[c], bf16);
+        saved[out + c0 + c] = (uint8_t)at[c];
+    }
+}
+
+AC_INLINE void pool_row(const window *w, const void *x, int64_t row, bool bf16, void *y, uint8_t *saved)
+{
+    for (int64_t ox = 0; ox < w->out_width; ox++) {
+        int64_t out = (row * w->out_width + ox) * w->channels, image = row / w->out_height, oy = row % w->out_height, c = 0;
+        for (; c + LANES <= w->channels; c += LANES)
+            pool_lanes(w, x, image, oy, ox, c, LANES, bf16, y, saved, out);
+        if (c < w->channels)
+            pool_lanes(w, x, image, oy, ox, c, (int)(w->channels - c), bf16, y, saved, out);
+    }
+}
+
+AC_SIMD static void pool_row_of(ac_dtype dtype, const window *w, const void *x, int64_t row, void *y, uint8_t *saved)
+{
+    if (dtype == AC_BF16)
+        pool_row(w, x, row, true, y, saved);
+    else
+        pool_row(w, x, row, false, y, saved);
 }
 
 static ac_status forward_max(const ac_call *call)
 {
-    const ac_pool_attribute *a = (const void *)call->node->attribute;
-    const ac_shape *xs = ac_graph_shape(call->graph, call->node->input[0]), *ys = ac_graph_shape(call->graph, call->node->output[0]);
-    int64_t channels = xs->dim[3], height = xs->dim[1], width = xs->dim[2];
-    const float *x = call->input[0];
+    const ac_shape *y = ac_graph_shape(call->graph, call->node->output[0]);
+    window w = window_of(call);
     uint8_t *saved = call->saved[0] ? call->saved[0] : call->workspace;
 #pragma omp parallel for schedule(static)
-    for (int64_t row = 0; row < ys->dim[0] * ys->dim[1]; row++)
-        for (int64_t ox = 0; ox < ys->dim[2]; ox++) {
-            int64_t n = row / ys->dim[1], oy = row % ys->dim[1], out = (row * ys->dim[2] + ox) * channels;
-            bool first = true;
-            for (int k = 0; k < a->kernel_px * a->kernel_px; k++) {
-                int64_t iy = oy * a->stride_px - a->padding_px + k / a->kernel_px, ix = ox * a->stride_px - a->padding_px + k % a->kernel_px;
-                if (iy < 0 || iy >= height || ix < 0 || ix >= width)
-                    continue;
-                pool_pixel(x + ((n * height + iy) * width + ix) * channels, channels, k, first, (float *)call->output[0] + out, saved + out);
-                first = false;
-            }
-        }
+    for (int64_t row = 0; row < y->dim[0] * y->dim[1]; row++)
+        pool_row_of(y->dtype, &w, call->input[0], row, call->output[0], saved);
     return AC_OK;
+}
+
+/* Gradient of input pixel (image, iy, ix), n <= LANES channels from c0 on: from each window that holds it, if it is the maximum there. */
+AC_INLINE void gather_lanes(const ac_call *call, const window *w, int64_t image, int64_t iy, int64_t ix, int64_t c0, int n, bool bf16)
+{
+    const uint8_t *saved = call->saved[0];
+    float sum[LANES] = {0};
+    for (int k = 0; k < w->kernel * w->kernel; k++) { /* k: the pixel's position in the window */
+        int64_t top = iy + w->padding - k / w->kernel, left = ix + w->padding - k % w->kernel;
+        if (top < 0 || left < 0 || top % w->stride || left % w->stride || top / w->stride >= w->out_height || left / w->stride >= w->out_width)
+            continue;
+        int64_t i = ((image * w->out_height + top / w->stride) * w->out_width + left / w->stride) * w->channels + c0;
+        for (int part = 0; part < call->n_doutput; part++)
+            for (int c = 0; c < n; c++) {
+                float g = cpu_load(call->doutput[part], i + c, bf16);
+                sum[c] += saved[i + c] == k ? g : 0;
+            }
+    }
+    int64_t in = ((image * w->height + iy) * w->width + ix) * w->channels + c0;
+    for (int c = 0; c < n; c++)
+        cpu_store(call->dinput[0], in + c, sum[c], bf16);
+}
+
+AC_INLINE void gather_row(const ac_call *call, const window *w, int64_t row, bool bf16)
+{
+    for (int64_t ix = 0; ix < w->width; ix++) {
+        int64_t image = row / w->height, iy = row % w->height, c = 0;
+        for (; c + LANES <= w->channels; c += LANES)
+            gather_lanes(call, w, image, iy, ix, c, LANES, bf16);
+        if (c < w->channels)
+            gather_lanes(call, w, image, iy, ix, c, (int)(w->channels - c), bf16);
+    }
+}
+
+AC_SIMD static void gather_row_of(ac_dtype dtype, const ac_call *call, const window *w, int64_t row)
+{
+    if (dtype == AC_BF16)
+        gather_row(call, w, row, true);
+    else
+        gather_row(call, w, row, false);
 }
 
 static ac_status backward_max(const ac_call *call)
 {
-    const ac_pool_attribute *a = (const void *)call->node->attribute;
-    const ac_shape *xs = ac_graph_shape(call->graph, call->node->input[0]), *ys = ac_graph_shape(call->graph, call->node->output[0]);
-    int64_t channels = xs->dim[3], height = xs->dim[1], width = xs->dim[2], in = height * width * channels;
-    const uint8_t *saved = call->saved[0];
-    float *dx = call->dinput[0];
+    const ac_shape *x = ac_graph_shape(call->graph, call->node->input[0]);
+    window w = window_of(call);
 #pragma omp parallel for schedule(static)
-    for (int64_t n = 0; n < xs->dim[0]; n++) { /* windows overlap inside an image only */
-        memset(dx + n * in, 0, (size_t)in * sizeof *dx);
-        for (int64_t p = 0; p < ys->dim[1] * ys->dim[2]; p++) {
-            int64_t oy = p / ys->dim[2], ox = p % ys->dim[2], out = (n * ys->dim[1] * ys->dim[2] + p) * channels;
-            for (int64_t c = 0; c < channels; c++) {
-                int k = saved[out + c];
-                int64_t iy = oy * a->stride_px - a->padding_px + k / a->kernel_px, ix = ox * a->stride_px - a->padding_px + k % a->kernel_px;
-                float g = 0;
-                for (int part = 0; part < call->n_doutput; part++)
-                    g += ((const float *)call->doutput[part])[out + c];
-                dx[n * in + (iy * width + ix) * channels + c] += g;
-            }
-        }
-    }
+    for (int64_t row = 0; row < x->dim[0] * x->dim[1]; row++)
+        gather_row_of(x->dtype, call, &w, row);
     return AC_OK;
 }
 
 const ac_kernel ac_cpu_max_pool = {&ac_op_max_pool, AC_KERNEL_SUMS_DOUTPUT, plan_max, NULL, forward_max, backward_max};
 
+static ac_status plan_average(ac_device *device, const ac_graph *graph, const ac_node *node, bool training, unsigned wants, ac_kernel_plan *out)
+{
+    (void)training, (void)wants, (void)out;
+    return check_types(device, graph, node);
+}
+
+/* Mean over the pixels of an image, n <= LANES channels from element i on. */
+AC_INLINE void average_lanes(const void *x, int64_t i, int64_t pixels, int64_t channels, int n, bool bf16, void *y, int64_t out)
+{
+    float sum[LANES] = {0};
+    for (int64_t p = 0; p < pixels; p++, i += channels)
+        for (int c = 0; c < n; c++)
+            sum[c] += cpu_load(x, i + c, bf16);
+    for (int c = 0; c < n; c++)
+        cpu_store(y, out + c, sum[c] / (float)pixels, bf16);
+}
+
+AC_SIMD static void average_image(ac_dtype dtype, const void *x, int64_t image, int64_t pixels, int64_t channels, void *y)
+{
+    for (int64_t c = 0; c < channels; c += LANES) {
+        int n = channels - c < LANES ? (int)(channels - c) : LANES;
+        int64_t i = image * pixels * channels + c, out = image * channels + c;
+        if (dtype == AC_BF16 && n == LANES)
+            average_lanes(x, i, pixels, channels, LANES, true, y, out);
+        else if (n == LANES)
+            average_lanes(x, i, pixels, channels, LANES, false, y, out);
+        else
+            average_lanes(x, i, pixels, channels, n, dtype == AC_BF16, y, out);
+    }
+}
+
 static ac_status forward_average(const ac_call *call)
 {
     const ac_shape *x = ac_graph_shape(call->graph, call->node->input[0]);
-    int64_t pixels = x->dim[1] * x->dim[2], channels = x->dim[3];
 #pragma omp parallel for schedule(static)
-    for (int64_t n = 0; n < x->dim[0]; n++) {
-        float *restrict y = (float *)call->output[0] + n * channels;
-        const float *restrict in = (const float *)call->input[0] + n * pixels * channels;
-        memset(y, 0, (size_t)channels * sizeof *y);
-        for (int64_t p = 0; p < pixels; p++)
-            for (int64_t c = 0; c < channels; c++)
-                y[c] += in[p * channels + c];
-        for (int64_t c = 0; c < channels; c++)
-            y[c] /= (float)pixels;
-    }
+    for (int64_t n = 0; n < x->dim[0]; n++)
+        average_image(x->dtype, call->input[0], n, x->dim[1] * x->dim[2], x->dim[3], call->output[0]);
     return AC_OK;
+}
+
+AC_SIMD static void spread_row(ac_dtype dtype, const void *dy, int64_t from, int64_t pixels, int64_t channels, void *dx, int64_t to)
+{
+    if (dtype == AC_BF16)
+        for (int64_t c = 0; c < channels; c++)
+            cpu_store(dx, to + c, cpu_load(dy, from + c, true) / (float)pixels, true);
+    else
+        for (int64_t c = 0; c < channels; c++)
+            cpu_store(dx, to + c, cpu_load(dy, from + c, false) / (float)pixels, false);
 }
 
 static ac_status backward_average(const ac_call *call)
 {
     const ac_shape *x = ac_graph_shape(call->graph, call->node->input[0]);
     int64_t pixels = x->dim[1] * x->dim[2], channels = x->dim[3];
-    const float *g = call->doutput[0];
 #pragma omp parallel for schedule(static)
-    for (int64_t row = 0; row < x->dim[0] * pixels; row++) {
-        const float *restrict from = g + row / pixels * channels;
-        float *restrict to = (float *)call->dinput[0] + row * channels;
-        for (int64_t c = 0; c < channels; c++)
-            to[c] = from[c] / (float)pixels;
-    }
+    for (int64_t row = 0; row < x->dim[0] * pixels; row++)
+        spread_row(x->dtype, call->doutput[0], row / pixels * channels, pixels, channels, call->dinput[0], row * channels);
     return AC_OK;
 }
 
-const ac_kernel ac_cpu_global_avg_pool = {.op = &ac_op_global_avg_pool, .forward = forward_average, .backward = backward_average};
+const ac_kernel ac_cpu_global_avg_pool = {.op = &ac_op_global_avg_pool, .plan = plan_average, .forward = forward_average, .backward = backward_average};

@@ -32,13 +32,11 @@ static sizes sizes_of(const ac_call *call)
 static ac_status forward(const ac_call *call)
 {
     sizes s = sizes_of(call);
-    const float *x = call->input[0], *w = call->param[0];
-    float *y = call->output[0];
     FOR_EACH_OUTPUT(s) {
         double sum = s.a->bias ? (double)((const float *)call->param[1])[o] : 0;
         FOR_EACH_TAP(s, n, oy, ox, o)
-            sum += (double)x[xi] * (double)w[wi];
-        y[yi] = (float)sum;
+            sum += ref_input(call, 0, xi) * ref_matrix(call, wi);
+        ref_set_output(call, yi, sum);
     }
     return AC_OK;
 }
@@ -56,7 +54,6 @@ static ac_status plan(ac_device *device, const ac_graph *graph, const ac_node *n
 static ac_status backward(const ac_call *call)
 {
     sizes s = sizes_of(call);
-    const float *x = call->input[0], *w = call->param[0];
     int64_t n_x = s.n * s.h * s.w * s.c, n_w = s.o * s.a->kernel_px * s.a->kernel_px * s.group_in;
     double *dx = call->workspace, *dw = dx + n_x, *db = dw + n_w;
     for (int64_t i = 0; i < n_x + n_w + s.o; i++)
@@ -65,12 +62,12 @@ static ac_status backward(const ac_call *call)
         double g = ref_dout(call, yi);
         db[o] += g;
         FOR_EACH_TAP(s, n, oy, ox, o) {
-            dx[xi] += g * (double)w[wi];
-            dw[wi] += g * (double)x[xi];
+            dx[xi] += g * ref_matrix(call, wi);
+            dw[wi] += g * ref_input(call, 0, xi);
         }
     }
     for (int64_t i = 0; call->dinput[0] && i < n_x; i++)
-        ((float *)call->dinput[0])[i] = (float)dx[i];
+        ref_set_dinput(call, 0, i, dx[i]);
     for (int64_t i = 0; i < n_w; i++)
         call->param_gradient[0][i] = (float)(dw[i] + (call->accumulate ? (double)call->param_gradient[0][i] : 0));
     for (int64_t o = 0; s.a->bias && o < s.o; o++)

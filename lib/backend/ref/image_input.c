@@ -111,7 +111,7 @@ static ac_status forward(const ac_call *call)
         for (int64_t row = 0; row < height; row++)
             for (int64_t p = 0; p < width; p++)
                 for (int c = 0; c < 3; c++, i++)
-                    ((float *)call->output[0])[i] = ((float)pixel[(row * width + (mirror ? width - 1 - p : p)) * 3 + c] / 255.0f - a->mean[c]) / a->std[c];
+                    ref_set_output(call, i, (double)(((float)pixel[(row * width + (mirror ? width - 1 - p : p)) * 3 + c] / 255.0f - a->mean[c]) / a->std[c]));
     }
     return AC_OK;
 }

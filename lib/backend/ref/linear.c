@@ -10,8 +10,8 @@ static ac_status forward(const ac_call *call)
         for (int64_t o = 0; o < out; o++) {
             double sum = a->bias ? (double)((const float *)call->param[1])[o] : 0;
             for (int64_t i = 0; i < in; i++)
-                sum += (double)((const float *)call->input[0])[r * in + i] * (double)((const float *)call->param[0])[o * in + i];
-            ((float *)call->output[0])[r * out + o] = (float)sum;
+                sum += ref_input(call, 0, r * in + i) * ref_matrix(call, o * in + i);
+            ref_set_output(call, r * out + o, sum);
         }
     return AC_OK;
 }
@@ -25,15 +25,15 @@ static ac_status backward(const ac_call *call)
         for (int64_t i = 0; i < in; i++) {
             double sum = 0;
             for (int64_t o = 0; o < out; o++)
-                sum += ref_dout(call, r * out + o) * (double)((const float *)call->param[0])[o * in + i];
-            ((float *)call->dinput[0])[r * in + i] = (float)sum;
+                sum += ref_dout(call, r * out + o) * ref_matrix(call, o * in + i);
+            ref_set_dinput(call, 0, r * in + i, sum);
         }
     for (int64_t o = 0; o < out; o++)
         for (int64_t i = 0; i <= in; i++) { /* the last one is the bias */
             double sum = 0;
             float *gradient = i < in ? &call->param_gradient[0][o * in + i] : a->bias ? &call->param_gradient[1][o] : NULL;
             for (int64_t r = 0; r < rows; r++)
-                sum += ref_dout(call, r * out + o) * (i < in ? (double)((const float *)call->input[0])[r * in + i] : 1);
+                sum += ref_dout(call, r * out + o) * (i < in ? ref_input(call, 0, r * in + i) : 1);
             if (gradient)
                 *gradient = (float)(sum + (call->accumulate ? (double)*gradient : 0));
         }

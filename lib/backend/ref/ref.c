@@ -26,6 +26,12 @@ static void describe(const ac_device *device, char *out, size_t capacity)
     snprintf(out, capacity, "ref: plain loops, one thread");
 }
 
+static ac_status check_precision(const ac_device *device, ac_dtype activations)
+{
+    (void)device;
+    return activations == AC_F32 || activations == AC_BF16 ? AC_OK : ac_error(AC_ERR_UNSUPPORTED, "ref has no activations of type %s", ac_dtype_name(activations));
+}
+
 static ac_status allocate(ac_device *device, size_t n_bytes, void **out)
 {
     (void)device;
@@ -54,12 +60,12 @@ static ac_status zero(ac_device *device, void *block, size_t n_bytes)
 
 static ac_status add(ac_device *device, ac_dtype dtype, void *to, const void *from, size_t n)
 {
-    (void)device;
-    if (dtype != AC_F32)
-        return ac_error(AC_ERR_UNSUPPORTED, "add of %s", ac_dtype_name(dtype));
-    for (size_t i = 0; i < n; i++)
-        ((float *)to)[i] += ((const float *)from)[i];
-    return AC_OK;
+    ac_status status = AC_OK;
+    AC_TRY(check_precision(device, dtype));
+    for (int64_t i = 0; i < (int64_t)n; i++)
+        ref_set(dtype, to, i, ref_get(dtype, to, i) + ref_get(dtype, from, i));
+out:
+    return status;
 }
 
 static ac_status sum_squares(ac_device *device, const float *values, size_t n, double *out)
@@ -84,6 +90,6 @@ static const ac_kernel *const kernels[] = {&ac_ref_image_input,     &ac_ref_conv
                                            &ac_ref_global_avg_pool, &ac_ref_linear, &ac_ref_any_class_loss};
 
 const ac_backend ac_backend_ref = {
-    "ref", kernels, sizeof kernels / sizeof *kernels, open_device, close_device, describe, allocate, release, copy, copy,
+    "ref", kernels, sizeof kernels / sizeof *kernels, open_device, close_device, describe, check_precision, allocate, release, copy, copy,
     zero,  add,     sum_squares,                      optimizer_update,
 };

@@ -3,6 +3,7 @@
 #define ANYCLASS_LIB_REF_H
 
 #include "anyclass/augment_formula.h"
+#include "anyclass/bf16.h"
 #include "anyclass/ops.h"
 #include "backend/backends.h"
 
@@ -27,12 +28,48 @@ static inline const ac_shape *ref_out(const ac_call *call)
     return ac_graph_shape(call->graph, call->node->output[0]);
 }
 
+/* Element i of an array of float or bf16. */
+static inline double ref_get(ac_dtype dtype, const void *values, int64_t i)
+{
+    return (double)(dtype == AC_BF16 ? ac_float_from_bf16(((const uint16_t *)values)[i]) : ((const float *)values)[i]);
+}
+
+static inline void ref_set(ac_dtype dtype, void *values, int64_t i, double value)
+{
+    if (dtype == AC_BF16)
+        ((uint16_t *)values)[i] = ac_bf16_from_float((float)value);
+    else
+        ((float *)values)[i] = (float)value;
+}
+
+static inline double ref_input(const ac_call *call, int k, int64_t i)
+{
+    return ref_get(ref_in(call, k)->dtype, call->input[k], i);
+}
+
+static inline void ref_set_output(const ac_call *call, int64_t i, double value)
+{
+    ref_set(ref_out(call)->dtype, call->output[0], i, value);
+}
+
+static inline void ref_set_dinput(const ac_call *call, int k, int64_t i, double value)
+{
+    ref_set(ref_in(call, k)->dtype, call->dinput[k], i, value);
+}
+
+/* Element i of a MATRIX parameter, which is read in the type of input 0. */
+static inline double ref_matrix(const ac_call *call, int64_t i)
+{
+    float value = ((const float *)call->param[0])[i];
+    return (double)(ref_in(call, 0)->dtype == AC_BF16 ? ac_float_from_bf16(ac_bf16_from_float(value)) : value);
+}
+
 /* Gradient of output element i: the sum of its parts. */
 static inline double ref_dout(const ac_call *call, int64_t i)
 {
     double sum = 0;
     for (int k = 0; k < call->n_doutput; k++)
-        sum += (double)((const float *)call->doutput[k])[i];
+        sum += ref_get(ref_out(call)->dtype, call->doutput[k], i);
     return sum;
 }
 

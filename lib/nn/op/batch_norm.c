@@ -28,11 +28,12 @@ out:
     return status;
 }
 
-/* The sign of the output tells where the activation let the gradient through. */
+/* Where the activation let the gradient through, the sign of what went into it tells: of the output, or where there is no
+ * residual, of the same formula on x once more, which backward reads anyway. */
 static unsigned keep(const ac_node *node)
 {
     const ac_batch_norm_attribute *a = (const void *)node->attribute;
-    return AC_KEEP_INPUT(0) | (a->activation == AC_ACTIVATION_NONE ? 0 : AC_KEEP_OUTPUT(0));
+    return AC_KEEP_INPUT(0) | (a->activation == AC_ACTIVATION_NONE || node->n_inputs == 1 ? 0 : AC_KEEP_OUTPUT(0));
 }
 
 const ac_op ac_op_batch_norm = {

@@ -1,0 +1,60 @@
+# What a training does when something is wrong, and options that change how a step is made but not what it computes.
+. tests/tap.sh
+export OMP_NUM_THREADS=1
+data=$TMP/data
+tap_ok "demo data" "$BUILD/tests/demo/make_demo_data" --output "$data" --n_train 64 --n_val 10 --n_test 2 --size 40
+tap_ok "shards" "$BIN/anyclass-preprocess" --dataset coco --ann_root "$data/annotations" --data_root "$data/images" --output "$TMP/s" --image_size 32 --shard_size 16 --splits Train Val
+options=(--data_root "$TMP/s" --log_save_dir "$TMP/logs" --model resnet18 --log_every 1 --augment none)
+# train RANKS NAME [BATCH=n] [RATE=r] [OPTION...]
+train() {
+    local n=$1 name=$2 batch=12 rate=0.005; shift 2
+    while :; do case ${1:-} in BATCH=*) batch=${1#*=} ;; RATE=*) rate=${1#*=} ;; *) break ;; esac; shift; done
+    ranks "$n" "$BIN/anyclass-train" "${options[@]}" --version_name "$name" --batch_size "$batch" --learning_rate "$rate" "$@"
+}
+losses() { grep -o 'step [0-9]*/[0-9]*: loss [^,]*' "$TMP/$1" | awk '{print $NF}'; }
+# close A B TOLERANCE: as many losses, each within that relative distance
+close() { paste <(losses "$1") <(losses "$2") | awk -v most="$3" '{d = $1 - $2; d = d < 0 ? -d : d; r = d / $1; if (r > worst) worst = r; n++}
+    END {printf "# %d steps, largest relative difference %.2g\n", n, worst; exit !(n > 0 && worst <= most)}'; }
+run() { local name=$1; shift; tap_ok "$name" train "$@"; cp "$TMP/.tap_out" "$TMP/$2"; }
+
+# ---- the same numbers, made otherwise ----
+for n in 1 2 3; do run "sync_bn, $n ranks" $n sync$n RATE=0.00001 --sync_bn --max_epochs 6; done
+tap_ok "30 steps" test "$(losses sync1 | wc -l)" = 30
+for n in 2 3; do
+    close sync1 sync$n 1e-5; tap_ok "losses of 30 steps with --sync_bn: $n ranks as 1, within 1e-5" close sync1 sync$n 1e-5
+done
+run "2 ranks" 2 ranks2 --max_epochs 2
+run "2 micro-batches on 1 rank" 1 micro6 --max_epochs 2 --micro_batch 6
+close ranks2 micro6 2e-6; tap_ok "are 2 ranks without sync_bn" close ranks2 micro6 2e-6
+run "micro-batches of 5, 5 and 2 become 4, 4, 4" 1 micro5 --max_epochs 1 --micro_batch 5
+run "unequal micro-batches on unequal slices" 2 micro_odd BATCH=15 --max_epochs 1 --micro_batch 3
+tap_says 'gradients of 3 micro-batches of 3 images' "3 micro-batches on each rank"
+run "micro-batches as large as the slice" 1 micro12 --max_epochs 1 --micro_batch 12
+run "no micro-batches" 1 micro0 --max_epochs 1
+tap_ok "are none" diff <(losses micro12) <(losses micro0)
+
+# ---- something is wrong ----
+tap_ok "an epoch" train 2 nan --max_epochs 1
+sum=$(cat "$TMP"/logs/version_nan/*.h5 | cksum)
+damaged() { local n=$1 what=$2 name=$3; shift 3; DAMAGE=$what ranks "$n" "$BUILD/tests/train/damaged_rank" "${options[@]}" --batch_size 12 --version_name "$name" "$@"; }
+tap_refused 5 'not a number in epoch 1, step 3, first for image 0' "a parameter that is not a number" damaged 2 nan nan --checkpoint auto --max_epochs 2
+tap_ok "what was saved is as it was" test "$(cat "$TMP"/logs/version_nan/*.h5 | cksum)" = "$sum"
+tap_refused 6 'after step 3 the parameters of rank 1 differ' "a bit changed on one of 2 ranks" damaged 2 bit drift --check_steps 1
+tap_refused 6 'after step 4 the parameters of rank 2 differ' "on one of 3, found at the next check" damaged 3 bit drift --check_steps 4
+tap_refused 2 'holds a training already' "a folder with a training, nothing said about it" train 1 nan
+tap_ok "begun anew" train 1 nan --overwrite --max_epochs 1
+tap_ok "one row for its epoch" test "$(wc -l <"$TMP/logs/version_nan/metrics.csv")" = 2
+tap_ok "nothing left to do" train 1 nan --checkpoint auto --max_epochs 1
+tap_says 'nothing is left' "which is said"
+
+# ---- wrong use ----
+tap_refused 2 'begins anew' "both --overwrite and --checkpoint" train 1 x --overwrite --checkpoint auto
+tap_refused 2 'min_lr' "a smallest rate above the largest" train 1 x --min_lr 1
+tap_refused 2 'lr_steps' "steps out of order" train 1 x --schedule multistep --lr_steps 8 4
+tap_refused 2 'version_name' "a version that is no name" train 1 a/b
+tap_refused 2 'multiple of the ranks' "micro-batches that do not fit all ranks" train 2 x BATCH=13 --micro_batch 1
+tap_ok "an option without effect" train 1 x --dry_run --optimizer adamW --momentum 0.5
+tap_says 'momentum has no effect' "is warned of"
+tap_ok "stopped amid an epoch" train 1 amid --max_epochs 1 --checkpoint_steps 2 --max_steps 2
+tap_refused 2 'another --optimizer' "a checkpoint of another optimiser" train 1 nan --checkpoint auto --max_epochs 2 --optimizer adamW
+tap_done

@@ -1,0 +1,202 @@
+/* Where a training begins: at its first step, or where a checkpoint left it. Rank 0 reads, the others get what it read. */
+#include "anyclass/alloc.h"
+#include "anyclass/file.h"
+#include "anyclass/json.h"
+#include "anyclass/log.h"
+#include "train/train_internal.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool same_json(const ac_json_value *a, const ac_json_value *b)
+{
+    const char *s, *r;
+    double x, y;
+    bool p, q;
+    if (ac_json_count(a) || ac_json_count(b)) {
+        bool same = ac_json_count(a) == ac_json_count(b);
+        for (size_t i = 0; same && i < ac_json_count(a); i++)
+            same = same_json(ac_json_at(a, i), ac_json_at(b, i));
+        return same;
+    }
+    if (ac_json_read_string(a, "", &s) == AC_OK)
+        return ac_json_read_string(b, "", &r) == AC_OK && strcmp(s, r) == 0;
+    if (ac_json_read_bool(a, "", &p) == AC_OK)
+        return ac_json_read_bool(b, "", &q) == AC_OK && p == q;
+    if (ac_json_read_double(a, "", &x) == AC_OK)
+        return ac_json_read_double(b, "", &y) == AC_OK && (x == y || (x != x && y != y));
+    return true;
+}
+
+/* Names of the options that decide the result and differ between two dumps: all but those of output and machine. */
+static void list_differences(const ac_json_value *before, const ac_json_value *now, char *out, size_t capacity)
+{
+    const char *group = NULL;
+    size_t used = 0;
+    out[0] = '\0';
+    for (size_t i = 0; i < train_program.n_options; i++) {
+        const ac_option *o = &train_program.options[i];
+        group = o->group ? o->group : group;
+        if (strcmp(group, "Output") == 0 || strcmp(group, "Machine") == 0 || strcmp(group, "General") == 0 || strcmp(o->name, "max_epochs") == 0 ||
+            strcmp(o->name, "data_root") == 0 || same_json(ac_json_get(before, o->name), ac_json_get(now, o->name)))
+            continue;
+        if (used + strlen(o->name) + 3 < capacity)
+            used += (size_t)snprintf(out + used, capacity - used, "%s--%s", used ? ", " : "", o->name);
+    }
+}
+
+/* An optimiser cannot continue with another's state; anything else that changed is the user's wish, and said. */
+static ac_status compare_options(const char *path, const ac_checkpoint_info *info, const ac_checkpoint_info *now)
+{
+    ac_status status = AC_OK;
+    ac_json_value *before = NULL, *after = NULL;
+    char text[1024];
+    AC_TRY(ac_json_parse(path, info->config, strlen(info->config), &before));
+    AC_TRY(ac_json_parse("options", now->config, strlen(now->config), &after));
+    if (!same_json(ac_json_get(before, "optimizer"), ac_json_get(after, "optimizer")))
+        AC_TRY(ac_error(AC_ERR_USAGE, "%s was saved with another --optimizer: its state does not serve this one", path));
+    list_differences(before, after, text, sizeof text);
+    if (text[0])
+        ac_log(AC_LOG_WARN, "continuing with other values than %s was saved with: %s", path, text);
+out:
+    ac_json_release(before);
+    ac_json_release(after);
+    return status;
+}
+
+/* Amid an epoch the remaining steps must hold the images that the steps before did not. */
+static ac_status check_position(const char *path, const ac_checkpoint_info *info, const ac_checkpoint_info *now)
+{
+    bool same_data = info->n_samples == now->n_samples && strcmp(info->data_hash, now->data_hash) == 0;
+    if (info->step == 0) {
+        if (!same_data)
+            ac_log(AC_LOG_WARN, "%s was trained on other shards than these", path);
+        return AC_OK;
+    }
+    if (info->batch_size != now->batch_size)
+        return ac_error(AC_ERR_USAGE, "%s was saved amid an epoch of --batch_size %lld, this run has %lld: continue with the same", path,
+                        (long long)info->batch_size, (long long)now->batch_size);
+    if (info->seed != now->seed)
+        return ac_error(AC_ERR_USAGE, "%s was saved amid an epoch of --seed %lld, this run has %lld: continue with the same", path,
+                        (long long)info->seed, (long long)now->seed);
+    if (!same_data)
+        return ac_error(AC_ERR_DATA, "%s was saved amid an epoch of other shards than these", path);
+    return AC_OK;
+}
+
+static ac_status check_fit(const char *path, const ac_checkpoint_info *info, const ac_checkpoint_info *now)
+{
+    ac_status status = AC_OK;
+    if (strcmp(info->model, now->model) != 0 || info->n_classes != now->n_classes || info->image_size_px != now->image_size_px)
+        return ac_error(AC_ERR_DATA, "%s is a %s with %zu classes for %d pixels, not a %s with %zu for %d", path, info->model, info->n_classes,
+                        info->image_size_px, now->model, now->n_classes, now->image_size_px);
+    for (size_t c = 0; c < info->n_classes; c++)
+        if (strcmp(info->class_name[c], now->class_name[c]) != 0)
+            return ac_error(AC_ERR_DATA, "%s: class %zu is %s, in the shards %s", path, c, info->class_name[c], now->class_name[c]);
+    AC_TRY(check_position(path, info, now));
+    AC_TRY(compare_options(path, info, now));
+out:
+    return status;
+}
+
+static bool is_inside(const char *path, const char *folder)
+{
+    char parent[AC_PATH_BYTES], *a = NULL, *b = NULL;
+    snprintf(parent, sizeof parent, "%s", path);
+    char *slash = strrchr(parent, '/');
+    if (slash)
+        *slash = '\0';
+    a = realpath(slash ? parent : ".", NULL);
+    b = realpath(folder, NULL);
+    bool inside = a && b && strcmp(a, b) == 0;
+    free(a);
+    free(b);
+    return inside;
+}
+
+/* Which checkpoint to continue from; path "": none. A training that is there is never overwritten unasked. */
+static ac_status choose(const trainer *t, char path[AC_PATH_BYTES], ac_checkpoint_info *info)
+{
+    ac_status status = AC_OK;
+    const char *asked = t->config->checkpoint;
+    bool present;
+    path[0] = '\0';
+    if (asked && strcmp(asked, "auto") == 0) {
+        AC_TRY(ac_checkpoint_choose(t->folder, path, info));
+        if (!path[0])
+            ac_log(AC_LOG_INFO, "no checkpoint in %s yet: starting at epoch 0", t->folder);
+        return AC_OK;
+    }
+    AC_TRY(ac_checkpoint_present(t->folder, &present));
+    if (present && !t->config->overwrite && !(asked && is_inside(asked, t->folder)))
+        return ac_error(AC_ERR_USAGE, "%s holds a training already: go on with --checkpoint auto, take another --version_name, or begin anew with --overwrite",
+                        t->folder);
+    if (asked) {
+        AC_TRY(ac_path_join(path, "", asked));
+        AC_TRY(ac_checkpoint_check(path, info));
+    }
+out:
+    return status;
+}
+
+static void take_over(ac_checkpoint_info *mine, const ac_checkpoint_info *saved)
+{
+    mine->epoch = saved->epoch;
+    mine->step = saved->step;
+    mine->optimizer_step = saved->optimizer_step;
+    mine->loss_sum = saved->loss_sum;
+    mine->loss_scale = saved->loss_scale;
+    memcpy(mine->best, saved->best, sizeof mine->best);
+}
+
+/* Rank 0's part. */
+static ac_status load(trainer *t)
+{
+    ac_status status = AC_OK;
+    char path[AC_PATH_BYTES];
+    ac_checkpoint_info info = {0};
+    bool writes = !t->config->common.dry_run;
+    AC_TRY(choose(t, path, &info));
+    if (path[0])
+        AC_TRY(check_fit(path, &info, &t->info));
+    if (writes) { /* what is refused has made no folder */
+        AC_TRY(ac_path_make_folders(t->folder));
+        AC_TRY(ac_checkpoint_lock_folder(t->folder, &t->lock));
+    }
+    if (path[0]) {
+        AC_TRY(ac_checkpoint_load(path, t->params, t->optimizer));
+        ac_log(AC_LOG_INFO, "continuing in epoch %lld at step %lld of %lld, from %s", (long long)info.epoch, (long long)info.step, (long long)t->n_steps, path);
+        if (writes)
+            AC_TRY(ac_checkpoint_adopt(t->folder, path, &info));
+        take_over(&t->info, &info);
+    } else if (writes && t->config->overwrite) {
+        AC_TRY(ac_checkpoint_clear(t->folder));
+    }
+    if (writes)
+        AC_TRY(trainer_record_begin(t));
+out:
+    ac_checkpoint_info_release(&info);
+    return status;
+}
+
+ac_status trainer_resume(trainer *t)
+{
+    ac_status status = AC_OK;
+    MPI_Comm comm = t->run->comm;
+    size_t bytes = t->params->n_values * sizeof(float);
+    AC_TRY(ac_comm_agree(comm, t->run->rank == 0 ? load(t) : AC_OK));
+    AC_TRY(ac_comm_broadcast(comm, &t->info.epoch, sizeof t->info.epoch));
+    AC_TRY(ac_comm_broadcast(comm, &t->info.step, sizeof t->info.step));
+    AC_TRY(ac_comm_broadcast(comm, &t->info.loss_sum, sizeof t->info.loss_sum));
+    AC_TRY(ac_comm_broadcast(comm, &t->info.loss_scale, sizeof t->info.loss_scale));
+    AC_TRY(ac_comm_broadcast(comm, &t->info.optimizer_step, sizeof t->info.optimizer_step));
+    if (t->info.optimizer_step > 0) {
+        AC_TRY(ac_comm_broadcast(comm, t->params->value, bytes));
+        AC_TRY(ac_comm_broadcast(comm, t->params->buffer, t->params->n_buffers * sizeof(float)));
+        for (int m = 0; m < t->optimizer->n_moments; m++)
+            AC_TRY(ac_comm_broadcast(comm, t->optimizer->moment[m], bytes));
+    }
+    t->optimizer->step = t->info.optimizer_step;
+out:
+    return status;
+}
