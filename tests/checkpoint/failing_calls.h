@@ -1,6 +1,6 @@
-/* The system calls that change files, made to fail or to kill the process at the n-th of them: definitions that stand in
- * front of the C library's for this whole program, libhdf5 included. Only calls on files in failing_folder count. For one
- * source file of a test. Needs _GNU_SOURCE before the first header. */
+/* The system calls that change files, made to fail or to kill the process at the n-th of them: definitions that stand
+ * in front of the C library's for this whole program, libhdf5 included. Only calls on files in failing_folder count.
+ * For one source file of a test. Needs _GNU_SOURCE before the first header. */
 #ifndef ANYCLASS_TESTS_FAILING_CALLS_H
 #define ANYCLASS_TESTS_FAILING_CALLS_H
 
@@ -24,10 +24,10 @@ static const char *failing_name; /* of the call that failed */
 static bool failing_links;       /* as on a file system that has no hard links */
 
 /* `real`: the library's own function, or AddressSanitizer's in front of it. */
-#define FAILING_REAL(name)                                                                                            \
-    static __typeof__(name) *real;                                                                                    \
-    if (!real)                                                                                                        \
-        *(void **)&real = dlsym(RTLD_NEXT, #name)
+#define FAILING_REAL(name)                                                                                             \
+    static __typeof__(name) *real;                                                                                     \
+    if (!real)                                                                                                         \
+    *(void **)&real = dlsym(RTLD_NEXT, #name)
 
 static bool failing_path(const char *path)
 {
