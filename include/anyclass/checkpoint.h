@@ -59,8 +59,8 @@ AC_NODISCARD ac_status ac_checkpoint_read_info(const char *path, ac_checkpoint_i
 AC_NODISCARD ac_status ac_checkpoint_check(const char *path, ac_checkpoint_info *info);
 /** Check every byte and every tensor's shape, then take the tensors over, and optimizer->step.
  * @param optimizer  NULL: not wanted.
- * @return AC_ERR_IO, AC_ERR_DATA naming file and tensor; nothing is changed then, unless the file changed or could no
- *         longer be read after it was checked. */
+ * @return AC_ERR_IO, AC_ERR_DATA naming file and tensor, AC_ERR_MEMORY; nothing is changed then, unless the file changed,
+ *         could no longer be read or memory ran out after it was checked. */
 AC_NODISCARD ac_status ac_checkpoint_load(const char *path, ac_params *params, ac_optimizer *optimizer);
 
 /* The folder of a training. In this order, rank 0: lock; choose and, after loading, adopt; keep and keep_last as it goes
@@ -88,8 +88,9 @@ AC_NODISCARD ac_status ac_checkpoint_clear(const char *folder);
  * @return AC_ERR_DATA naming each when all are damaged; AC_ERR_IO when one could not be read. */
 AC_NODISCARD ac_status ac_checkpoint_choose(const char *folder, char path[AC_PATH_BYTES], ac_checkpoint_info *info);
 /** Make the folder agree with the checkpoint at `path`, from which the training continues and whose info this is: it
- * becomes last.h5 if it is not (the old one previous.h5), entries of info->best whose files are not there are dropped,
- * checkpoints.json is written from the rest, left-over files are removed. AC_ERR_IO. */
+ * becomes last.h5 if it is not (the old one previous.h5); best checkpoints that info->best names and that are not there
+ * are made from it if they are of its epoch, else dropped from info->best; checkpoints.json is written from the rest;
+ * left-over files are removed. AC_ERR_IO. */
 AC_NODISCARD ac_status ac_checkpoint_adopt(const char *folder, const char *path, ac_checkpoint_info *info);
 
 /** After an epoch's validation (info->epoch counts it, info->step is 0): write a checkpoint under the name of each metric

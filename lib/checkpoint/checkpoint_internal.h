@@ -18,6 +18,7 @@ typedef struct ac_tensor { /* a tensor of a checkpoint and where it lives */
 typedef struct ac_tensor_list {
     ac_tensor *tensor; /* [n] in the order of the file */
     size_t n, n_name_bytes;
+    size_t n_most; /* elements of the largest */
     char *names;
 } ac_tensor_list;
 

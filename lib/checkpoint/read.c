@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 const ac_seal_kind ac_checkpoint_seal_kind = {
-    .name = "checkpoint", .format = AC_CHECKPOINT_FORMAT, .advice = ", which cannot be read: train again"};
+    .name = "checkpoint", .format = AC_CHECKPOINT_FORMAT, .advice = ": use the version that wrote it, or train again"};
 
 static ac_status read_part(const ac_checkpoint_file *file, size_t k, void *out)
 {
