@@ -41,7 +41,7 @@ BENCH_BINS := $(BENCH_SRC:%.c=$(BUILD)/%)
 FUZZ_BINS := $(FUZZ_SRC:%.c=$(BUILD)/%)
 FUZZ_TARGETS ?= $(filter-out seeds,$(FUZZ_SRC:tests/fuzz/%.c=%))
 FUZZ_LIB  := $(BUILD)/libparsers.a
-FUZZ_LIB_SRC := $(filter lib/core/% lib/image/% lib/data/% lib/hdf5/%,$(LIB_SRC))
+FUZZ_LIB_SRC := $(filter lib/core/% lib/image/% lib/data/% lib/hdf5/% lib/checkpoint/%,$(LIB_SRC))
 OBJS      := $(patsubst %.c,$(BUILD)/%.o,$(LIB_SRC) $(PROG_SRC) $(PROGRAMS:%=%/main.c) $(TEST_SRC) $(TEST_PARTS) $(BENCH_SRC) $(FUZZ_SRC))
 
 DEBIAN_PACKAGES := gcc make pkg-config perl openmpi-bin libopenmpi-dev libhdf5-dev libjpeg62-turbo-dev libpng-dev \
@@ -144,8 +144,8 @@ $(BUILD)/alone/%.ok: include/%.h
 	@echo '#include "$*.h"' | $(CC) $(ALL_CFLAGS) -Werror -x c -fsyntax-only - && touch $@
 
 bench: need-deps ## speed against peers (needs Python with torch: bench/README.md)
-	@$(MAKE) --no-print-directory benches
-	@bench/run.sh
+	@$(MAKE) --no-print-directory benches $(BUILD)/tests/demo/make_demo_data
+	@MODELS="$${MODELS:-resnet50}" BATCHES="$${BATCHES:-8}" PRECISIONS="$${PRECISIONS:-32}" WORK="$${WORK:-training}" bench/train.sh 2
 
 bench-image: need-deps ## decode and resize against libjpeg-turbo and Pillow (bench/README.md)
 	@$(MAKE) --no-print-directory benches

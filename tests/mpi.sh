@@ -5,3 +5,4 @@ export OMPI_MCA_btl_vader_single_copy_mechanism=none OMPI_MCA_mpi_yield_when_idl
 export OMPI_MCA_plm_rsh_agent="${OMPI_MCA_plm_rsh_agent:-$(command -v ssh || echo false)}"
 export ASAN_OPTIONS="fast_unwind_on_malloc=0:${ASAN_OPTIONS:-}"
 export LSAN_OPTIONS="suppressions=$PWD/tests/lsan.supp:print_suppressions=0:${LSAN_OPTIONS:-}"
+export TSAN_OPTIONS="suppressions=$PWD/tests/tsan.supp:atexit_sleep_ms=0:${TSAN_OPTIONS:-}"

@@ -19,9 +19,11 @@ ac_status ac_checkpoint_lock_folder(const char *folder, ac_checkpoint_lock *lock
     AC_TRY(ac_path_join(lock->path, folder, "training.lock"));
     AC_TRY(ac_file_lock(lock->path, &lock->fd, &state));
     if (state == AC_LOCK_HELD)
-        return ac_error(AC_ERR_IO, "%s: another training writes to this folder: wait until it has ended, or stop it", lock->path);
+        return ac_error(AC_ERR_IO, "%s: another training writes to this folder: wait until it has ended, or stop it",
+                        lock->path);
     if (state == AC_LOCK_NONE)
-        ac_log(AC_LOG_WARN, "%s: this file system has no locks: see that no other training writes to this folder", lock->path);
+        ac_log(AC_LOG_WARN, "%s: this file system has no locks: see that no other training writes to this folder",
+               lock->path);
 out:
     return status;
 }
@@ -105,7 +107,8 @@ ac_status ac_checkpoint_choose(const char *folder, char path[AC_PATH_BYTES], ac_
         snprintf(names + length, sizeof names - length, "%s%s", i ? ", " : "", list[i].name);
     }
     if (n)
-        status = ac_error(worst, "%s: no checkpoint is whole: %s (last reason: %.300s)", folder, names, ac_error_text());
+        status =
+            ac_error(worst, "%s: no checkpoint is whole: %s (last reason: %.300s)", folder, names, ac_error_text());
 out:
     if (status != AC_OK)
         path[0] = 0;
@@ -137,19 +140,26 @@ out:
     return status;
 }
 
-/* A file may be gone when the checkpoint that named it is not the newest, or from another folder. */
-static ac_status drop_missing(const char *folder, ac_checkpoint_info *info)
+/* A best checkpoint may be missing: the save that was to make it was cut short, a later one has replaced it, or it is
+ * of another folder. If it is of the epoch that ends with the checkpoint at hand, it is that checkpoint. */
+static ac_status mend_table(const char *folder, ac_checkpoint_info *info)
 {
     ac_status status = AC_OK;
-    char path[AC_PATH_BYTES];
+    char path[AC_PATH_BYTES], last[AC_PATH_BYTES];
+    AC_TRY(ac_path_join(last, folder, "last.h5"));
     for (int i = 0; i < AC_N_TRACKED; i++) {
-        if (!info->best[i].file[0])
+        ac_checkpoint_best *best = &info->best[i];
+        if (!best->file[0])
             continue;
-        AC_TRY(ac_path_join(path, folder, info->best[i].file));
-        if (!ac_path_exists(path)) {
-            ac_log(AC_LOG_WARN, "%s is not there: the best %s is sought anew", path, ac_tracked_name[i]);
-            info->best[i] = (ac_checkpoint_best){0};
+        AC_TRY(ac_path_join(path, folder, best->file));
+        if (ac_path_exists(path))
+            continue;
+        if (info->step == 0 && best->epoch == info->epoch - 1) {
+            AC_TRY(ac_file_link(last, path));
+            continue;
         }
+        ac_log(AC_LOG_WARN, "%s is not there: the best %s is sought anew", path, ac_tracked_name[i]);
+        *best = (ac_checkpoint_best){0};
     }
 out:
     return status;
@@ -159,7 +169,7 @@ ac_status ac_checkpoint_adopt(const char *folder, const char *path, ac_checkpoin
 {
     ac_status status = AC_OK;
     AC_TRY(take_as_last(folder, path));
-    AC_TRY(drop_missing(folder, info));
+    AC_TRY(mend_table(folder, info));
     AC_TRY(ac_checkpoint_save_table(folder, info));
     ac_checkpoint_sweep(folder, info);
 out:

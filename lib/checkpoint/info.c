@@ -18,6 +18,28 @@ void ac_checkpoint_info_release(ac_checkpoint_info *info)
     memset(info, 0, sizeof *info);
 }
 
+bool ac_checkpoint_is_best_name(const char *name, int64_t *epoch)
+{
+    long long number;
+    int n = 0;
+    if (sscanf(name, "epoch=%18lld-%n", &number, &n) != 1 || n < 9 || strchr("+- ", name[6]))
+        return false;
+    for (int i = 0; i < AC_N_TRACKED; i++) {
+        const size_t length = strlen(ac_tracked_name[i]);
+        const char *value = name + n + length + 1;
+        if (strncmp(name + n, ac_tracked_name[i], length) != 0 || value[-1] != '=')
+            continue;
+        value += *value == '-';
+        const size_t whole = strspn(value, "0123456789");
+        const bool good = whole > 0 && value[whole] == '.' && strspn(value + whole + 1, "0123456789") == 4 &&
+                          strcmp(value + whole + 5, ".h5") == 0;
+        if (good && epoch)
+            *epoch = number;
+        return good;
+    }
+    return false;
+}
+
 static void print_floats(ac_json *json, const char *key, const float *values)
 {
     ac_json_begin_array(json, key);

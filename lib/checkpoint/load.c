@@ -12,16 +12,12 @@ out:
     return status;
 }
 
-static ac_status take_all(const ac_checkpoint_file *file, const ac_tensor_list *list, const size_t *number, ac_params *params)
+static ac_status take_all(const ac_checkpoint_file *file, const ac_tensor_list *list, const size_t *number,
+                          ac_params *params)
 {
     ac_status status = AC_OK;
     float *host = NULL;
-    size_t n_most = 0;
-    for (size_t i = 0; i < list->n; i++) {
-        const size_t n = (size_t)ac_shape_elements(&list->tensor[i].shape);
-        n_most = n > n_most ? n : n_most;
-    }
-    AC_TRY(ac_malloc(n_most + 1, sizeof *host, &host));
+    AC_TRY(ac_malloc(list->n_most, sizeof *host, &host));
     for (size_t i = 0; i < list->n; i++) {
         AC_TRY(ac_checkpoint_file_read(file, number[i], host));
         AC_TRY(ac_params_set(params, list->tensor[i].param, list->tensor[i].arena, host));

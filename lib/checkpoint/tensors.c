@@ -18,6 +18,8 @@ static void add_arena(ac_tensor_list *list, const ac_params *params, const char 
             snprintf(name, n_bytes, "%s/%s", group, info->name);
             list->tensor[list->n] = (ac_tensor){name, info->shape, (int)p, arena};
         }
+        const size_t n_elements = (size_t)ac_shape_elements(&info->shape);
+        list->n_most = n_elements > list->n_most ? n_elements : list->n_most;
         list->n++;
         list->n_name_bytes += n_bytes;
     }

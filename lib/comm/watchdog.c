@@ -69,12 +69,11 @@ double ac_watchdog_gap(ac_watchdog *w, double now)
 void ac_report_text(const report *r, double age_s, char *text, size_t bytes)
 {
     char step[24] = "";
+    text[0] = 0;
     if (r->step >= 0)
         snprintf(step, sizeof step, " %lld", (long long)r->step);
     if (r->watched)
-        snprintf(text, bytes, "%s%.47s%s for %.0f s", r->waiting ? "waiting in " : "in ", r->phase, step, age_s);
-    else
-        snprintf(text, bytes, "with nothing reported for %.0f s", age_s);
+        snprintf(text, bytes, " (last known %s %.47s%s for %.0f s)", r->waiting ? "waiting in" : "in", r->phase, step, age_s);
 }
 
 /* Wait for the link, or to be told to stop. */
@@ -131,7 +130,7 @@ static void rank_0_is_gone(ac_watchdog *w, tcp_link *link, ac_status status, con
     char text[TEXT_BYTES], doing[128];
     const struct timespec moment = {.tv_nsec = 100000000};
     ac_report_text(last, age_s, doing, sizeof doing);
-    snprintf(text, sizeof text, "rank 0 on %s %s (last known %s); all ranks end: look at that machine, then start again to go on", w->card.host, how, doing);
+    snprintf(text, sizeof text, "rank 0 on %s%s %s; all ranks end: look at that machine, then start again to go on", w->card.host, doing, how);
     w->config.verdict(w->config.context, status, w->rank == deputy ? text : NULL);
     ac_link_send(link, &(frame){.kind = FRAME_VERDICT, .status = (int32_t)status}); /* in case it comes back: it is to end too */
     if (w->rank != deputy)
@@ -152,7 +151,7 @@ static void watch_alone(ac_watchdog *w)
         if (!r.watched || r.age_s <= w->config.limit_s)
             continue;
         ac_report_text(&r, r.age_s, doing, sizeof doing);
-        snprintf(text, sizeof text, "rank %d is %s, longer than --watchdog_s %.0f; which rank holds it up is not known, since it has no connection to rank 0's watchdog; it ends",
+        snprintf(text, sizeof text, "rank %d on this machine%s made no progress for longer than --watchdog_s %.0f s, and has no connection to rank 0's watchdog to learn why; it ends",
                  w->rank, doing, w->config.limit_s);
         w->config.verdict(w->config.context, AC_ERR_WATCHDOG, text);
         w->config.end(w->config.context, AC_ERR_WATCHDOG);

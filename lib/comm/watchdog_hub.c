@@ -63,7 +63,7 @@ static void name_blamed(const hub *h, double now, char *text, size_t bytes)
             continue;
         }
         ac_report_text(&h->peer[r].last, age_s(&h->peer[r], now), doing, sizeof doing);
-        at += (size_t)snprintf(text + at, bytes - at, "%srank %d on %s (last known %s)", n > 1 ? ", " : "", r, host(h, r), doing);
+        at += (size_t)snprintf(text + at, bytes - at, "%srank %d on %s%s", n > 1 ? ", " : "", r, host(h, r), doing);
         at = at < bytes ? at : bytes - 1;
     }
     if (more)
@@ -76,6 +76,19 @@ static int count_there(const hub *h)
     for (int r = 1; r < h->w->size; r++)
         n += h->peer[r].state == PEER_THERE;
     return n;
+}
+
+/* A guest that was let in takes itself for a peer: it gets the last word too. */
+static void admit_guests(hub *h)
+{
+    for (int g = 0; g < N_GUESTS; g++) {
+        guest *from = &h->guest[g];
+        if (from->link.fd < 0 || from->rank == 0 || h->peer[from->rank].state != PEER_AWAITED)
+            continue;
+        h->peer[from->rank].link = from->link;
+        h->peer[from->rank].state = PEER_THERE;
+        from->link.fd = -1;
+    }
 }
 
 static void send_to_all(hub *h, const frame *f)
@@ -117,6 +130,7 @@ static void pronounce(hub *h, ac_status status, const char *what, double now)
     name_blamed(h, now, names, sizeof names);
     snprintf(text, sizeof text, "%s %s; all ranks end: start again to go on", names, what);
     h->w->config.verdict(h->w->config.context, status, text);
+    admit_guests(h);
     send_to_all(h, &(frame){.kind = FRAME_VERDICT, .status = (int32_t)status});
     linger(h, LINGER_S);
     h->w->config.end(h->w->config.context, status);
@@ -325,6 +339,7 @@ static void run(hub *h)
         }
         wait_for_events(h, now, h->beat_s);
     }
+    admit_guests(h);
     send_to_all(h, &(frame){.kind = FRAME_BYE});
     linger(h, GOODBYE_S);
 }

@@ -93,7 +93,7 @@ link_event ac_link_receive(tcp_link *link);
 report ac_watchdog_report(ac_watchdog *w, double now);
 /** Time since the last look, when it is so long that this process must have been stopped; else 0. */
 double ac_watchdog_gap(ac_watchdog *w, double now);
-/** "in training step 12 for 31 s" */
+/** " (last known in training step 12 for 31 s)"; "" when nothing was reported. */
 void ac_report_text(const report *r, double age_s, char *text, size_t bytes);
 
 /* watchdog_hub.c */

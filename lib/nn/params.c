@@ -80,12 +80,12 @@ int ac_params_find(const ac_params *params, const char *name)
     return -1;
 }
 
-/* PyTorch's [O, I, H, W] to the stored [O, H, W, I], or back. */
+/* PyTorch's [O, I, H, W] to the stored [O, H, W, I], or back. One thread: a checkpoint has hundreds of tensors, and on a
+ * busy machine each barrier costs more than the copying. */
 static void swap_layout(const ac_param_info *info, const float *restrict from, float *restrict to, bool to_stored)
 {
     size_t n_out = (size_t)info->shape.dim[0], n_in = (size_t)info->shape.dim[1];
     size_t n_taps = (size_t)(info->shape.dim[2] * info->shape.dim[3]);
-#pragma omp parallel for schedule(static)
     for (size_t o = 0; o < n_out; o++)
         for (size_t i = 0; i < n_in; i++)
             for (size_t k = 0; k < n_taps; k++) {
@@ -95,6 +95,12 @@ static void swap_layout(const ac_param_info *info, const float *restrict from, f
                 else
                     to[torch] = from[stored];
             }
+}
+
+/* The stored order is PyTorch's: also of a convolution with one tap. */
+static bool is_same_layout(const ac_param_info *info)
+{
+    return info->layout == AC_LAYOUT_PLAIN || info->shape.dim[2] * info->shape.dim[3] == 1;
 }
 
 static float *arena_of(const ac_params *params, int p, float *arena)
@@ -117,7 +123,7 @@ ac_status ac_params_get(const ac_params *params, int p, const float *arena, floa
     const ac_param_info *info = &params->info[p];
     size_t n = (size_t)ac_shape_elements(&info->shape);
     const float *from = arena_of(params, p, (float *)arena);
-    if (info->layout == AC_LAYOUT_PLAIN)
+    if (is_same_layout(info))
         return params->device->backend->download(params->device, host, from, n * sizeof(float));
     AC_TRY(ac_malloc(n, sizeof(float), &stored));
     AC_TRY(params->device->backend->download(params->device, stored, from, n * sizeof(float)));
@@ -141,7 +147,7 @@ ac_status ac_params_set(ac_params *params, int p, float *arena, const float *hos
     const ac_param_info *info = &params->info[p];
     size_t n = (size_t)ac_shape_elements(&info->shape);
     float *to = arena_of(params, p, arena);
-    if (info->layout == AC_LAYOUT_PLAIN)
+    if (is_same_layout(info))
         return params->device->backend->upload(params->device, to, host, n * sizeof(float));
     AC_TRY(ac_malloc(n, sizeof(float), &stored));
     swap_layout(info, host, stored, true);

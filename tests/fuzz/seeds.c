@@ -2,10 +2,13 @@
  * usage: seeds FOLDER    makes FOLDER/TARGET/NAME for every target */
 #include "anyclass/alloc.h"
 #include "anyclass/file.h"
+#include "tests/fuzz/checkpoint_seed.h"
 #include "tests/fuzz/shard_seed.h"
 #include <dirent.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define FIXTURES "tests/image/fixtures"
 
@@ -156,6 +159,32 @@ static void shards(void)
     put("shard", "schema-memory", "\x02\x05", 2, zeros, sizeof zeros);
 }
 
+/* A whole checkpoint as it is and with its seal mended, edits, its info alone. */
+static void checkpoints(void)
+{
+    char path[AC_PATH_BYTES];
+    uint8_t *bytes;
+    size_t n;
+    check(ac_path_join(path, top, "checkpoint.h5"));
+    const int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    check(fuzz_write_checkpoint(fd));
+    close(fd);
+    check(ac_file_read_all(path, 0, &bytes, &n));
+    put("checkpoint", "whole", "\x00\x00", 2, bytes, n);
+    put("checkpoint", "mended", "\x04\x00", 2, bytes, n);
+    put("checkpoint", "cut", "\x00\x00", 2, bytes, n / 2);
+    const uint8_t *info = bytes + FUZZ_BLOCK_BYTES, *end = info;
+    while (end[0] != '\n' || end[1] != 0)
+        end++;
+    put("checkpoint", "info", "\x02\x00", 2, info, (size_t)(end - info) + 1);
+    put("checkpoint", "info-memory", "\x02\x05", 2, info, (size_t)(end - info) + 1);
+    put("checkpoint", "edits", "\x01\x00", 2, "\1\0\2abc\4\2\1zz", 11);
+    put("checkpoint", "edits-of-seal", "\x05\x00", 2, "\0\x50\0009", 4);
+    put("checkpoint", "edits-sealed", "\x09\x00", 2, "\0\x50\0009\0\x20\0001", 8);
+    ac_free(bytes);
+    remove(path);
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 2) {
@@ -168,5 +197,6 @@ int main(int argc, char **argv)
     manifests();
     long_texts();
     shards();
+    checkpoints();
     return 0;
 }

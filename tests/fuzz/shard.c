@@ -6,6 +6,7 @@
 #include "data/shard_seal.h"
 #include "hdf5/hdf5_util.h"
 #include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/seal.h"
 #include "tests/fuzz/shard_seed.h"
 
 enum { RAW, EDIT, SCHEMA, N_WAYS, MEND_SEAL = 4, VERIFY = 8, LEAVE_SEAL = 16 };
@@ -35,24 +36,12 @@ static const uint8_t *good_shard(size_t *n, ac_seal *seal)
     return bytes;
 }
 
-/* Put the right hash behind the seal's lines. */
-static void mend_seal(uint8_t *block, size_t n)
-{
-    char hash[AC_HASH_TEXT_BYTES];
-    for (size_t at = 1; n >= AC_SEAL_BYTES && at + 38 < AC_SEAL_BYTES; at++)
-        if (block[at - 1] == '\n' && memcmp(block + at, "seal ", 5) == 0) {
-            ac_hash_format(ac_hash_bytes(block, at), hash);
-            memcpy(block + at + 5, hash, sizeof hash - 1);
-            return;
-        }
-}
-
 static void make_raw(const fuzz_input *input, bool mend)
 {
     uint8_t *bytes = malloc(input->n + 1);
     memcpy(bytes, input->bytes, input->n);
     if (mend)
-        mend_seal(bytes, input->n);
+        fuzz_mend_seal(bytes, input->n, AC_SEAL_BYTES);
     fuzz_file(bytes, input->n);
     free(bytes);
 }
@@ -79,7 +68,7 @@ static void make_edited(fuzz_input *input, closing how)
             bytes[from + (page + first + k) % n_part] = (uint8_t)fuzz_byte(input);
     }
     if (how == MEND)
-        mend_seal(bytes, n);
+        fuzz_mend_seal(bytes, n, AC_SEAL_BYTES);
     fuzz_file(bytes, n);
     if (how == RESEAL) {
         require(ac_seal_hash_parts(fuzz_file_fd(), &seal));

@@ -7,6 +7,7 @@
 #include "anyclass/random.h"
 #include "tests/tap.h"
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { M = 5 };
@@ -55,6 +56,16 @@ static const op_case cases[] = {
     {"conv 3x3 stride 2", 3, 9, 16, add_conv, 3, 2, 1, 1, 32, .bias = false},
     {"conv 7x7 stride 2", 1, 15, 3, add_conv, 7, 2, 3, 1, 64, .bias = true},
     {"conv 5x5 on one pixel", 2, 1, 3, add_conv, 5, 1, 2, 1, 4, .bias = true},
+    {"conv 1x1, 200 channels", 2, 15, 200, add_conv, 1, 1, 0, 1, 70, .bias = false},
+    {"conv 1x1, padding", 2, 6, 20, add_conv, 1, 1, 1, 1, 270, .bias = true},
+    {"conv 1x1 stride 2, 530 channels", 1, 7, 530, add_conv, 1, 2, 0, 1, 33, .bias = false},
+    {"conv 1x1 to 530 channels", 1, 4, 36, add_conv, 1, 1, 0, 1, 530, .bias = false},
+    {"conv 3x3 stride 2, 37 channels", 3, 14, 37, add_conv, 3, 2, 1, 1, 45, .bias = false},
+    {"conv 2x2 stride 3", 2, 10, 7, add_conv, 2, 3, 0, 1, 20, .bias = false},
+    {"conv 5x5 stride 3, padding 3", 2, 11, 6, add_conv, 5, 3, 3, 1, 18, .bias = true},
+    {"conv 3x3 by tiles, 40 to 50 channels", 4, 13, 40, add_conv, 3, 1, 1, 1, 50, .bias = true},
+    {"conv 3x3 by tiles, no padding", 4, 14, 35, add_conv, 3, 1, 0, 1, 33, .bias = false},
+    {"conv 3x3 by tiles, padding 2", 1, 21, 32, add_conv, 3, 1, 2, 1, 64, .bias = false},
     {"conv in 3 groups", 2, 6, 9, add_conv, 3, 1, 1, 3, 6, .bias = true},
     {"depthwise conv", 2, 8, 16, add_conv, 3, 1, 1, 16, 16, .bias = false},
     {"batch norm", 3, 5, 17, add_norm, .activation = AC_ACTIVATION_NONE},
@@ -338,6 +349,12 @@ int main(void)
             nan_goes_through(&cases[i], "ref", tolerances[k].activations);
         }
         near_float(&cases[i]);
+        if (cases[i].add == add_conv && cases[i].groups == 1) { /* what processors without AVX-512 run */
+            setenv("ANYCLASS_CONV", "onednn", 1);
+            against_ref(&cases[i], "cpu", &tolerances[0]);
+            inference_against_ref(&cases[i], "cpu", &tolerances[0]);
+            unsetenv("ANYCLASS_CONV");
+        }
     }
     return tap_done();
 }

@@ -1,8 +1,9 @@
-/* conv2d by oneDNN, channels last. Weights are kept as [O, H, W, I] and turned into the layout each primitive wants
- * inside the workspace, in bf16 where the activations are; all primitives are made at plan time. For inference the weights
- * are turned once, scaled by the batch norm that follows if this kernel takes it. */
+/* conv2d, channels last: training by own AVX-512 code where it serves (conv_avx512.h), else by oneDNN. For oneDNN weights are
+ * kept as [O, H, W, I] and turned into the layout each primitive wants inside the workspace, in bf16 where the activations are;
+ * all primitives are made at plan time. For inference the weights are turned once, scaled by the batch norm that follows if this
+ * kernel takes it. */
 #include "anyclass/alloc.h"
-#include "backend/cpu/cpu.h"
+#include "backend/cpu/conv_avx512.h"
 #include <string.h>
 
 enum { PASS_FORWARD, PASS_DATA, PASS_WEIGHTS, N_PASSES };
@@ -16,6 +17,8 @@ typedef struct pass {
 } pass;
 
 typedef struct conv {
+    bool is_own; /* `own` serves, there are no primitives */
+    cpu_conv own;
     dnnl_stream_t stream;
     pass pass[N_PASSES];
     size_t bias_bytes, prepared_w_bytes; /* prepared: weights, then the bias if it is a norm's */
@@ -210,9 +213,13 @@ static ac_status plan(ac_device *device, const ac_graph *graph, const ac_node *n
     AC_TRY(cpu_check_precision(device, ac_graph_shape(graph, node->input[0])->dtype));
     AC_TRY(ac_calloc(1, sizeof *c, &c));
     c->stream = cpu->stream;
-    AC_TRY(describe(graph, node, &g));
-    c->bias_bytes = g.bias ? aligned(dnnl_memory_desc_get_size(&g.b)) : 0;
-    for (int p = 0; p < (training ? N_PASSES : 1); p++) {
+    c->is_own = training && cpu_conv_describe(cpu, graph, node, &c->own);
+    if (c->is_own)
+        out->workspace_bytes = cpu_conv_workspace_bytes(&c->own, training);
+    else
+        AC_TRY(describe(graph, node, &g));
+    c->bias_bytes = !c->is_own && g.bias ? aligned(dnnl_memory_desc_get_size(&g.b)) : 0;
+    for (int p = 0; !c->is_own && p < (training ? N_PASSES : 1); p++) {
         if (p == PASS_DATA && !(wants & 1u))
             continue;
         AC_TRY(make_pass(cpu, p, &g, training, p == PASS_FORWARD ? NULL : pd[PASS_FORWARD], &c->pass[p], &pd[p]));
@@ -301,6 +308,10 @@ static ac_status forward(const ac_call *call)
     ac_status status = AC_OK;
     const conv *c = call->state;
     const pass *s = &c->pass[PASS_FORWARD];
+    if (c->is_own) {
+        cpu_conv_forward(&c->own, call);
+        return AC_OK;
+    }
     if (!call->training) {
         bind_prepared(c, s, call);
     } else {
@@ -356,9 +367,14 @@ out:
 static ac_status backward(const ac_call *call)
 {
     ac_status status = AC_OK;
+    const conv *c = call->state;
+    if (c->is_own) {
+        cpu_conv_backward(&c->own, call);
+        return AC_OK;
+    }
     if (call->dinput[0])
-        AC_TRY(backward_data(call->state, call));
-    AC_TRY(backward_weights(call->state, call));
+        AC_TRY(backward_data(c, call));
+    AC_TRY(backward_weights(c, call));
 out:
     return status;
 }

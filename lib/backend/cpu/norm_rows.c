@@ -5,20 +5,22 @@
 
 enum { LANES = 32, GROUP_ROWS = 16 }; /* a few whole rows at a time, so that memory is read in order */
 
-/* `rows` rows of n <= LANES channels from element i on. */
+/* `rows` rows of n <= LANES channels from element i on. In double, which memory is too slow to make felt: statistics that are
+ * rounded to float once are the same bits however the rows are divided over tiles and, with --sync_bn, over ranks. */
 AC_INLINE void sum_lanes(const void *x, int64_t i, const float *shift, int64_t rows, int64_t channels, int n, bool bf16, double *restrict sum,
                          double *restrict square)
 {
-    float s[LANES] = {0}, q[LANES] = {0};
+    double s[LANES] = {0}, q[LANES] = {0};
     for (int64_t r = 0; r < rows; r++, i += channels)
+#pragma omp simd
         for (int c = 0; c < n; c++) {
-            float v = cpu_load(x, i + c, bf16) - shift[c];
+            double v = (double)cpu_load(x, i + c, bf16) - (double)shift[c];
             s[c] += v;
             q[c] += v * v;
         }
     for (int c = 0; c < n; c++) {
-        sum[c] += (double)s[c];
-        square[c] += (double)q[c];
+        sum[c] += s[c];
+        square[c] += q[c];
     }
 }
 
@@ -91,19 +93,19 @@ AC_INLINE float gradient_at(const norm_gradient *d, int64_t i, int64_t c, int n_
 AC_INLINE void reduce_lanes(const norm_gradient *d, void *out, int64_t i, int64_t c0, int64_t rows, int64_t channels, int n, int n_parts,
                             enum norm_mask mask, bool keep, bool bf16, double *restrict sum, double *restrict sum_x)
 {
-    float s[LANES] = {0}, q[LANES] = {0};
+    double s[LANES] = {0}, q[LANES] = {0};
     for (int64_t r = 0; r < rows; r++, i += channels)
 #pragma omp simd
         for (int c = 0; c < n; c++) {
             float g = gradient_at(d, i + c, c0 + c, n_parts, mask, bf16);
             if (keep)
                 cpu_store(out, i + c, g, bf16);
-            s[c] += g;
-            q[c] += g * (cpu_load(d->affine.x, i + c, bf16) - d->affine.mean[c0 + c]);
+            s[c] += (double)g;
+            q[c] += (double)(g * (cpu_load(d->affine.x, i + c, bf16) - d->affine.mean[c0 + c]));
         }
     for (int c = 0; c < n; c++) {
-        sum[c] += (double)s[c];
-        sum_x[c] += (double)q[c];
+        sum[c] += s[c];
+        sum_x[c] += q[c];
     }
 }
 

@@ -1,0 +1,86 @@
+/* Which AVX-512 code serves which convolution, and what is common to all of it. */
+#include "backend/cpu/conv_avx512.h"
+#include <stdlib.h>
+#include <string.h>
+
+bool cpu_conv_describe(const cpu_device *cpu, const ac_graph *graph, const ac_node *node, cpu_conv *out)
+{
+    const ac_conv2d_attribute *a = (const void *)node->attribute;
+    const ac_shape *x = ac_graph_shape(graph, node->input[0]), *y = ac_graph_shape(graph, node->output[0]);
+    const char *wanted = getenv("ANYCLASS_CONV");
+    if (a->groups != 1 || x->dtype != AC_F32 || !cpu_has_avx512() || (wanted && strcmp(wanted, "onednn") == 0))
+        return false;
+    *out = (cpu_conv){x->dim[0], x->dim[1], x->dim[2], x->dim[3], y->dim[1], y->dim[2], y->dim[3], a->kernel_px, a->stride_px,
+                      a->padding_px, a->bias, cpu->n_threads};
+    return true;
+}
+
+#if CPU_HAS_AVX512_CODE
+/* Few channels spend their time on the transforms, few tiles on those of the weights. The number of images does not count:
+ * an image's activations are the same bits in any batch, on any number of ranks. */
+static bool is_winograd(const cpu_conv *c)
+{
+    enum { LEAST_CHANNELS = 32, LEAST_TILES = 4 };
+    return c->kernel_px == 3 && c->stride_px == 1 && c->padding_px <= 2 && c->c >= LEAST_CHANNELS && c->o >= LEAST_CHANNELS &&
+           cpu_divide_up(c->oh, 4) * cpu_divide_up(c->ow, 4) >= LEAST_TILES;
+}
+
+size_t cpu_conv_workspace_bytes(const cpu_conv *c, bool training)
+{
+    return is_winograd(c) ? cpu_winograd_bytes(c, training) : cpu_gemm_bytes(c, training);
+}
+
+void cpu_conv_forward(const cpu_conv *c, const ac_call *call)
+{
+    const float *bias = c->bias ? call->param[1] : NULL;
+    if (is_winograd(c))
+        cpu_winograd_forward(c, call->input[0], call->param[0], bias, call->output[0], call->workspace);
+    else
+        cpu_gemm_forward(c, call->input[0], call->param[0], bias, call->output[0], call->workspace);
+}
+
+/* Channels by the threads, pixels in order. */
+static void backward_bias(const cpu_conv *c, const float *dy, bool add, float *dbias)
+{
+    enum { CHUNK = 16 };
+    int64_t n_rows = c->n * c->oh * c->ow;
+#pragma omp parallel for schedule(static) num_threads(c->n_threads)
+    for (int64_t first = 0; first < c->o; first += CHUNK) {
+        double sum[CHUNK] = {0};
+        int64_t n = cpu_min(CHUNK, c->o - first);
+        for (int64_t r = 0; r < n_rows; r++)
+            for (int64_t i = 0; i < n; i++)
+                sum[i] += (double)dy[r * c->o + first + i];
+        for (int64_t i = 0; i < n; i++)
+            dbias[first + i] = (float)(sum[i] + (add ? (double)dbias[first + i] : 0));
+    }
+}
+
+void cpu_conv_backward(const cpu_conv *c, const ac_call *call)
+{
+    const float *dy = call->doutput[0];
+    bool winograd = is_winograd(c);
+    if (call->dinput[0])
+        (winograd ? cpu_winograd_backward_data : cpu_gemm_backward_data)(c, dy, call->param[0], call->dinput[0], call->workspace);
+    (winograd ? cpu_winograd_backward_weights : cpu_gemm_backward_weights)(c, call->input[0], dy, call->accumulate, call->param_gradient[0],
+                                                                           call->workspace);
+    if (c->bias)
+        backward_bias(c, dy, call->accumulate, call->param_gradient[1]);
+}
+#else
+size_t cpu_conv_workspace_bytes(const cpu_conv *c, bool training)
+{
+    (void)c, (void)training;
+    return 0;
+}
+
+void cpu_conv_forward(const cpu_conv *c, const ac_call *call)
+{
+    (void)c, (void)call;
+}
+
+void cpu_conv_backward(const cpu_conv *c, const ac_call *call)
+{
+    (void)c, (void)call;
+}
+#endif
