@@ -34,6 +34,9 @@ int ac_params_find(const ac_params *params, const char *name);
 AC_NODISCARD ac_status ac_params_get(const ac_params *params, int p, const float *arena, float *host);
 /** The reverse of ac_params_get(). */
 AC_NODISCARD ac_status ac_params_set(ac_params *params, int p, float *arena, const float *host);
+/** The same without an allocation, for who does it with all of them. @param scratch as many floats as the parameter has */
+AC_NODISCARD ac_status ac_params_get_with(const ac_params *params, int p, const float *arena, float *scratch, float *host);
+AC_NODISCARD ac_status ac_params_set_with(ac_params *params, int p, float *arena, float *scratch, const float *host);
 /** Hash of values and buffers: equal on every rank or something is wrong. */
 AC_NODISCARD ac_status ac_params_hash(const ac_params *params, ac_hash *out);
 
