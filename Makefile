@@ -144,8 +144,8 @@ $(BUILD)/alone/%.ok: include/%.h
 	@echo '#include "$*.h"' | $(CC) $(ALL_CFLAGS) -Werror -x c -fsyntax-only - && touch $@
 
 bench: need-deps ## speed against peers (needs Python with torch: bench/README.md)
-	@$(MAKE) --no-print-directory benches
-	@bench/run.sh
+	@$(MAKE) --no-print-directory benches $(BUILD)/tests/demo/make_demo_data
+	@MODELS="$${MODELS:-resnet50}" BATCHES="$${BATCHES:-8}" PRECISIONS="$${PRECISIONS:-32}" WORK="$${WORK:-training}" bench/train.sh 2
 
 bench-image: need-deps ## decode and resize against libjpeg-turbo and Pillow (bench/README.md)
 	@$(MAKE) --no-print-directory benches

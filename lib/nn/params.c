@@ -129,6 +129,11 @@ out:
     return status;
 }
 
+void ac_params_changed(ac_params *params)
+{
+    params->version++;
+}
+
 ac_status ac_params_set_with(ac_params *params, int p, float *arena, float *scratch, const float *host)
 {
     ac_status status = AC_OK;
@@ -136,6 +141,7 @@ ac_status ac_params_set_with(ac_params *params, int p, float *arena, float *scra
     const ac_param_info *info = &params->info[p];
     const bool same = is_same_layout(info);
     const size_t n_bytes = (size_t)ac_shape_elements(&info->shape) * sizeof(float);
+    ac_params_changed(params);
     if (!same)
         swap_layout(info, host, scratch, true);
     AC_TRY(params->device->backend->upload(params->device, arena_of(params, p, arena), same ? host : scratch, n_bytes));
