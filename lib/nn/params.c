@@ -133,11 +133,17 @@ out:
     return status;
 }
 
+void ac_params_changed(ac_params *params)
+{
+    params->version++;
+}
+
 ac_status ac_params_set(ac_params *params, int p, float *arena, const float *host)
 {
     ac_status status = AC_OK;
     float *stored = NULL;
     AC_TRY(check_index(params, p));
+    ac_params_changed(params);
     const ac_param_info *info = &params->info[p];
     size_t n = (size_t)ac_shape_elements(&info->shape);
     float *to = arena_of(params, p, arena);

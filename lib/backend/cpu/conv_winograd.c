@@ -17,7 +17,9 @@ enum {
     PAD = 16,             /* between positions, so that the 36 stores of a tile do not fall on the same lines of the cache */
     BLOCK_FLOATS = 150000, /* of one thread's transforms: most of a second-level cache */
     LEAST_TILES = 28,     /* in a block: below, reading the weights costs more than the products */
-    CHUNK_FLOATS = 3 << 20,
+    CHUNK_FLOATS = 1 << 19, /* of the transforms that are multiplied together, and tiles they have at least */
+    LEAST_CHUNK = 96,
+    AHEAD = 1,            /* tiles from the one that is transformed to the one asked for from memory */
     BLOCK_K = 192         /* tiles a panel holds while it is in the nearest cache */
 };
 
@@ -73,6 +75,7 @@ static const float *square_at(const float *image, int64_t n, int64_t y, int64_t 
     s->x1 = (int)cpu_min(side, w - x);
     s->row_stride = w * c;
     s->pixel_stride = c;
+    s->ahead = 0;
     return image + ((n * h + y) * w + x) * c;
 }
 
@@ -85,12 +88,19 @@ static place place_of(const filter *f, int64_t tile)
     return (place){tile / (f->tiles_y * f->tiles_x), tile / f->tiles_x % f->tiles_y, tile % f->tiles_x};
 }
 
+/* From one tile to another in an image of [n, h, w, c]. */
+static int64_t distance(place from, place to, int64_t h, int64_t w, int64_t c)
+{
+    return (((to.n - from.n) * h + (to.y - from.y) * OUT) * w + (to.x - from.x) * OUT) * c;
+}
+
 /* Tile `t` of the image; channel block b of 16 goes to to + (b / per_row) * row + (b % per_row) * 16, up to `lanes`. */
 static void transform_input(const filter *f, const float *image, int64_t t, int64_t lanes, int64_t per_row, int64_t row, float *to, int64_t stride)
 {
     place p = place_of(f, t);
     cpu_square s;
     const float *at = square_at(image, p.n, p.y * OUT - f->padding, p.x * OUT - f->padding, f->h, f->w, f->c, IN, &s);
+    s.ahead = distance(p, place_of(f, cpu_min(t + AHEAD, f->n_tiles - 1)), f->h, f->w, f->c);
     for (int64_t c = 0, b = 0; c < lanes; c += LANES, b++) {
         s.n_channels = c < f->c ? (int)cpu_min(LANES, f->c - c) : 0;
         cpu_winograd_input(at + c, &s, to + b / per_row * row + b % per_row * LANES, stride);
@@ -107,7 +117,7 @@ static void multiply_block(const filter *f, const float *u, const float *v, int6
 {
     float *rows[TILE_ROWS];
     int64_t n_strips = cpu_divide_up(n, TILE_ROWS);
-    cpu_tile t = {.k = f->c_lanes, .lda = f->c_lanes, .ldb = TILE_COLUMNS, .c = rows};
+    cpu_tile t = {.k = f->c_lanes, .n_runs = 1, .lda = f->c_lanes, .ldb = TILE_COLUMNS, .c = rows};
     for (int p = 0; p < POSITIONS; p++)
         for (int64_t panel = 0; panel < f->o_panels; panel++) {
             t.b = u + p * weights_stride(f) + panel * f->c_lanes * TILE_COLUMNS;
@@ -214,7 +224,7 @@ static gradient make_gradient(const cpu_conv *c, float *workspace)
 {
     gradient g = {.f = forward_filter(c), .c_panels = cpu_divide_up(c->c, TILE_COLUMNS)};
     int64_t n_panels = g.c_panels + g.f.o_panels, most = CHUNK_FLOATS / (POSITIONS * n_panels * TILE_COLUMNS);
-    g.chunk = cpu_divide_up(g.f.n_tiles, cpu_divide_up(g.f.n_tiles, most < BLOCK_K ? BLOCK_K : most));
+    g.chunk = cpu_divide_up(g.f.n_tiles, cpu_divide_up(g.f.n_tiles, most < LEAST_CHUNK ? LEAST_CHUNK : most));
     g.v_stride = g.c_panels * g.chunk * TILE_COLUMNS + PAD;
     g.m_stride = g.f.o_panels * g.chunk * TILE_COLUMNS + PAD;
     g.du_stride = g.f.o_panels * g.c_panels * TILE_COLUMNS * TILE_COLUMNS + PAD;
@@ -234,6 +244,7 @@ static void transform_chunk(const gradient *g, const float *x, const float *dy, 
         cpu_square s;
         transform_input(f, x, first + t, g->c_panels * TILE_COLUMNS, 2, row, g->v + t * TILE_COLUMNS, g->v_stride);
         const float *at = square_at(dy, p.n, p.y * OUT, p.x * OUT, f->oh, f->ow, f->o, OUT, &s);
+        s.ahead = distance(p, place_of(f, cpu_min(first + t + AHEAD, f->n_tiles - 1)), f->oh, f->ow, f->o);
         for (int64_t o = 0, b = 0; o < f->o_lanes; o += LANES, b++) {
             s.n_channels = (int)cpu_min(LANES, f->o - o);
             cpu_winograd_gradient(at + o, &s, g->m + b / 2 * row + t * TILE_COLUMNS + b % 2 * LANES, g->m_stride);
@@ -249,7 +260,7 @@ static void multiply_panels(const gradient *g, int64_t p, int64_t o, int64_t c, 
     int64_t n_steps = cpu_divide_up(n, BLOCK_K);
     for (int64_t step = 0; step < n_steps; step++) {
         int64_t k = cpu_strip_begin(n, n_steps, step);
-        cpu_tile t = {.k = cpu_strip_begin(n, n_steps, step + 1) - k, .lda = TILE_COLUMNS, .ldb = TILE_COLUMNS, .c = rows,
+        cpu_tile t = {.k = cpu_strip_begin(n, n_steps, step + 1) - k, .n_runs = 1, .lda = TILE_COLUMNS, .ldb = TILE_COLUMNS, .c = rows,
                       .b = g->v + p * g->v_stride + (c * n + k) * TILE_COLUMNS, .n_columns = TILE_COLUMNS, .add = add || step > 0};
         for (int64_t s = 0; s < n_strips; s++) {
             int64_t first = cpu_strip_begin(height, n_strips, s), end = cpu_strip_begin(height, n_strips, s + 1);

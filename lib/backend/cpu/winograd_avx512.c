@@ -85,6 +85,9 @@ INLINE __mmask16 lanes(int n)
 /* Column x of the square, `n` pixels high. */
 INLINE void load_column(const float *image, const cpu_square *s, int x, const int n, __m512 d[])
 {
+#pragma GCC unroll 6
+    for (int y = 0; y < n; y++)
+        _mm_prefetch((const char *)(image + s->ahead + y * s->row_stride + x * s->pixel_stride), _MM_HINT_T0);
     __mmask16 inside = x >= s->x0 && x < s->x1 ? lanes(s->n_channels) : 0;
 #pragma GCC unroll 6
     for (int y = 0; y < n; y++)

@@ -12,6 +12,7 @@ typedef struct cpu_square {
     int y0, y1, x0, x1;
     int64_t row_stride, pixel_stride; /* in floats */
     int n_channels;                   /* of the 16; the others count as zero and are not written */
+    int64_t ahead;                    /* from here to a square that is read soon, in floats: asked for meanwhile */
 } cpu_square;
 
 /** Image to the 36 positions: to[p * stride], 16 floats each. `image` is where the square's first pixel would lie. */
