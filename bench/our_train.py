@@ -27,7 +27,7 @@ for line in process.stderr:
     elif found := re.search(r"images in .*\(([\d.]+) images/s\)", line):
         whole = float(found[1])
 if process.wait() != 0:
-    sys.exit("".join(lines[-5:]))
+    sys.exit("".join(lines[-5:]).strip())
 steps = [b - a for a, b in zip(ends, ends[1:])]
 training = len(steps) > 1
 if not training:
