@@ -21,7 +21,8 @@ static ac_status measure(const char *path, const ac_params *params, ac_optimizer
     AC_TRY(ac_checkpoint_load(path, optimizer->params, optimizer));
     const double loaded = ac_now_s();
     if (stat(path, &file) == 0)
-        printf("%.0f MB: save %.3f s, check %.3f s, load %.3f s\n", (double)file.st_size / 1e6, saved - start, checked - saved, loaded - checked);
+        printf("%.0f MB: save %.3f s, check %.3f s, load %.3f s\n", (double)file.st_size / 1e6, saved - start,
+               checked - saved, loaded - checked);
 out:
     return status;
 }
@@ -35,8 +36,12 @@ int main(int argc, char **argv)
     ac_optimizer *optimizer = NULL;
     ac_network network = {0};
     const ac_optimizer_config adamw = {AC_OPTIMIZER_ADAMW, .01, .9, .9, .999, 1e-8, 1};
-    ac_network_options options = {.model = ac_model_find(argc > 2 ? argv[2] : "resnet50"), .batch = 1, .image_size_px = 224, .n_classes = 80,
-                                  .std = {1, 1, 1}, .activation_dtype = AC_F32};
+    ac_network_options options = {.model = ac_model_find(argc > 2 ? argv[2] : "resnet50"),
+                                  .batch = 1,
+                                  .image_size_px = 224,
+                                  .n_classes = 80,
+                                  .std = {1, 1, 1},
+                                  .activation_dtype = AC_F32};
     if (argc < 2 || !options.model) {
         fprintf(stderr, "usage: checkpoint FOLDER [MODEL [ROUNDS]]\n");
         return 2;

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # How much of the gradient sum hides behind backward: two ranks, each in a network namespace of its own, joined by a link that is
 # slowed down by traffic control. Root only. usage: bench/overlap.sh [ROUNDS [RATE [DELAY [THREADS]]]]   (3 1gbit 0.5ms 1)
-# OVERLAP_TRAIN="--data_root SHARDS --model resnet50 ...": the trainer too, once with one bucket for all and once as it comes.
+# OVERLAP_TRAIN="--data_root SHARDS --model resnet50 ...": the trainer too, once with one bucket for all, behind backward, and once with small ones.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . tests/mpi.sh
@@ -44,7 +44,7 @@ for ((i = 0; i < rounds; i++)); do
     for mode in alone behind library inline beside; do two "$PWD/$build/bench/overlap" "$mode" ${OVERLAP_ARGS:-}; done
 done
 if [ -n "${OVERLAP_TRAIN:-}" ]; then
-    for bucket in 1024 0; do
+    for bucket in 1024 2; do
         echo "anyclass-train --bucket_mib $bucket"
         two "$PWD/bin/anyclass-train" $OVERLAP_TRAIN --log_save_dir "$tmp/logs$bucket" --bucket_mib "$bucket" 2>&1 | grep -iE 'epoch|exposed|communication' || true
     done

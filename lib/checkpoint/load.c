@@ -12,7 +12,8 @@ out:
     return status;
 }
 
-static ac_status take_all(const ac_checkpoint_file *file, const ac_tensor_list *list, const size_t *number, ac_params *params)
+static ac_status take_all(const ac_checkpoint_file *file, const ac_tensor_list *list, const size_t *number,
+                          ac_params *params)
 {
     ac_status status = AC_OK;
     float *host = NULL;

@@ -17,8 +17,8 @@ typedef struct writing {
 } writing;
 
 /* A dataset, and where the seal finds it. */
-static ac_status write_part(writing *w, size_t k, const char *name, hid_t type, size_t n_bytes, int n_dims, const hsize_t *dims,
-                            const void *data)
+static ac_status write_part(writing *w, size_t k, const char *name, hid_t type, size_t n_bytes, int n_dims,
+                            const hsize_t *dims, const void *data)
 {
     ac_status status = AC_OK;
     unsigned long long at = 0;
@@ -86,7 +86,8 @@ static ac_status write_tensor(writing *w, size_t k)
     AC_TRY(ac_params_get(w->params, tensor->param, tensor->arena, w->host));
     if (!all_finite(w->host, n))
         return ac_error(AC_ERR_NUMERIC, "tensor %s holds a value that is not finite: it is not saved", tensor->name);
-    AC_TRY(write_part(w, k + 1, tensor->name, H5T_IEEE_F32LE, n * sizeof *w->host, tensor->shape.n_dims, dims, w->host));
+    AC_TRY(
+        write_part(w, k + 1, tensor->name, H5T_IEEE_F32LE, n * sizeof *w->host, tensor->shape.n_dims, dims, w->host));
 out:
     return status;
 }
@@ -95,6 +96,7 @@ out:
 static ac_status write_content(writing *w, const char *part, const ac_checkpoint_info *info)
 {
     ac_status status = AC_OK;
+    unlink(part); /* it may be another name of a file that is to stay as it is */
     AC_TRY(ac_hdf5_create(part, w->seal.block_bytes, &w->file));
     AC_TRY(write_info(w, info));
     AC_TRY(write_groups(w));

@@ -119,7 +119,7 @@ static bool await(tcp_link *link, int kind)
     return false;
 }
 
-/* True when the other side closes within six seconds. */
+/* True when the other side closes within six seconds, without a welcome. */
 static bool closed(tcp_link *link)
 {
     double until_s = ac_now_s() + 6;
@@ -129,6 +129,8 @@ static bool closed(tcp_link *link)
         event = ac_link_receive(link);
         if (event == LINK_NOTHING)
             poll(&fd, 1, 20);
+        if (event == LINK_FRAME && link->in.kind == FRAME_WELCOME)
+            return false;
     }
     return event == LINK_LOST;
 }

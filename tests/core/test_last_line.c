@@ -57,6 +57,7 @@ int main(void)
     TAP_OK(last_line_of_child(false, text, sizeof text, &took_s) == 7 && strcmp(text, "anyclass-test: [3] error: the end\n") == 0,
            "the last line is there, from any rank");
     ac_log_init("anyclass-test", 0, 1, AC_LOG_INFO, false);
-    TAP_OK(last_line_of_child(true, text, sizeof text, &took_s) == 7 && took_s < 10, "a line that hangs holds up nobody's end: %.1f s", took_s);
+    int code = last_line_of_child(true, text, sizeof text, &took_s);
+    TAP_OK(code == 7 && took_s > 0.3 && took_s < 10, "a line that hangs holds up nobody's end: %.1f s", took_s);
     return tap_done();
 }
