@@ -50,7 +50,7 @@ FUZZ_PACKAGES   := clang libclang-rt-dev
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all programs tests benches help info need-deps deps demo check check-run check-neon check-asan asan tsan lint format \
+.PHONY: all programs tests benches help info need-deps deps demo check check-run check-neon check-valgrind asan tsan lint format \
         install headers-alone bench bench-image fuzz fuzz-run clean
 
 all: need-deps
@@ -138,14 +138,18 @@ check-neon: ## the NEON resize, cross-compiled and run under qemu-user (installs
 	  grep -q '^ok .* - neon equals plain' build/neon/test_resize.tap || status=1; \
 	  echo "$$(grep -c '^ok [0-9]* - ' build/neon/test_resize.tap) passed, $$(grep -c '^not ok' build/neon/test_resize.tap) failed"; exit $$status
 
+check-valgrind: tests ## one training step under Valgrind (installs it)
+	@command -v valgrind >/dev/null || $(MAKE) --no-print-directory deps DEBIAN_PACKAGES=valgrind
+	@BUILD=$(BUILD) BIN=$(BIN) tests/valgrind
+
 headers-alone: $(patsubst include/%.h,$(BUILD)/alone/%.ok,$(wildcard include/anyclass/*.h))
 $(BUILD)/alone/%.ok: include/%.h
 	@mkdir -p $(@D)
 	@echo '#include "$*.h"' | $(CC) $(ALL_CFLAGS) -Werror -x c -fsyntax-only - && touch $@
 
 bench: need-deps ## speed against peers (needs Python with torch: bench/README.md)
-	@$(MAKE) --no-print-directory benches
-	@bench/run.sh
+	@$(MAKE) --no-print-directory benches $(BUILD)/tests/demo/make_demo_data
+	@MODELS="$${MODELS:-resnet50}" BATCHES="$${BATCHES:-8}" PRECISIONS="$${PRECISIONS:-32}" WORK="$${WORK:-training}" bench/train.sh 2
 
 bench-image: need-deps ## decode and resize against libjpeg-turbo and Pillow (bench/README.md)
 	@$(MAKE) --no-print-directory benches

@@ -1,5 +1,5 @@
 /* Time of each operator of a model, grouped by shape: GFLOP/s where arithmetic counts, GB/s where memory does.
- * Random pixels, no data, no files. usage: ops [MODEL [BATCH [STEPS [THREADS [BACKEND [IMAGE_SIZE [32|bf16]]]]]]] */
+ * Random pixels, no data, no files. usage: ops [MODEL [BATCH [STEPS [THREADS [BACKEND [IMAGE_SIZE [32|bf16 [infer]]]]]]]] */
 #include "anyclass/alloc.h"
 #include "anyclass/model.h"
 #include "anyclass/plan.h"
@@ -48,6 +48,8 @@ static ac_status write_inputs(bench *b, int64_t batch, int side)
         weights[c] = 1;
     AC_TRY(ac_plan_write(b->plan, b->net.images, images, n));
     AC_TRY(ac_plan_write(b->plan, b->net.keys, keys, (size_t)batch * sizeof *keys));
+    if (b->net.targets == AC_NO_VALUE)
+        goto out;
     AC_TRY(ac_plan_write(b->plan, b->net.targets, targets, (size_t)batch * M));
     AC_TRY(ac_plan_write(b->plan, b->net.class_weights, weights, sizeof weights));
     AC_TRY(ac_plan_write(b->plan, b->net.inverse_denominator, &scale, sizeof scale));
@@ -58,18 +60,18 @@ out:
     return status;
 }
 
-static ac_status open_bench(bench *b, const char *model, int64_t batch, int n_threads, const char *backend, int side, ac_dtype activations)
+static ac_status open_bench(bench *b, const char *model, int64_t batch, int n_threads, const char *backend, int side, ac_dtype activations, bool training)
 {
     ac_status status = AC_OK;
     ac_network_options o = {.model = ac_model_find(model), .batch = batch, .image_size_px = side, .n_classes = M, .mean = {.47f, .447f, .408f},
-                            .std = {.233f, .228f, .231f}, .training = true, .flip = true, .seed = 1, .loss = {AC_LOSS_FOCAL, 2, 1, .1}, .activation_dtype = activations};
+                            .std = {.233f, .228f, .231f}, .training = training, .flip = true, .seed = 1, .loss = {AC_LOSS_FOCAL, 2, 1, .1}, .activation_dtype = activations};
     if (!o.model || !ac_backend_find(backend))
         return ac_error(AC_ERR_USAGE, "models %s; backends %s", ac_model_names(), ac_backend_names());
     AC_TRY(ac_network_build(&o, &b->net));
     AC_TRY(ac_backend_find(backend)->open(n_threads, &b->device));
-    AC_TRY(ac_params_create(b->device, b->net.graph, true, &b->params));
+    AC_TRY(ac_params_create(b->device, b->net.graph, training, &b->params));
     AC_TRY(ac_params_init(b->params, 1));
-    AC_TRY(ac_plan_create(b->net.graph, b->params, true, &b->plan));
+    AC_TRY(ac_plan_create(b->net.graph, b->params, training, &b->plan));
     AC_TRY(ac_plan_bind(b->plan, NULL));
     AC_TRY(ac_calloc(b->net.graph->n_nodes, sizeof(double), &b->forward_s));
     AC_TRY(ac_calloc(b->net.graph->n_nodes, sizeof(double), &b->backward_s));
@@ -86,7 +88,8 @@ static ac_status run_steps(bench *b, int n_steps)
     for (int s = -1; s < n_steps; s++) { /* the first warms up */
         ac_plan_profile(b->plan, true);
         AC_TRY(ac_plan_forward(b->plan));
-        AC_TRY(ac_plan_backward(b->plan, false));
+        if (b->net.loss != AC_NO_VALUE)
+            AC_TRY(ac_plan_backward(b->plan, false));
         ac_plan_profile_read(b->plan, &forward, &backward);
         for (size_t i = 0; i < n && s >= 0; i++) {
             b->forward_s[i] = s == 0 || forward[i] < b->forward_s[i] ? forward[i] : b->forward_s[i];
@@ -189,7 +192,7 @@ int main(int argc, char **argv)
     int side = argc > 6 ? atoi(argv[6]) : 224;
     ac_dtype activations = argc > 7 && strcmp(argv[7], "bf16") == 0 ? AC_BF16 : AC_F32;
     memset(&b, 0, sizeof b);
-    ac_status status = open_bench(&b, model, batch, n_threads, backend, side, activations);
+    ac_status status = open_bench(&b, model, batch, n_threads, backend, side, activations, !(argc > 8 && strcmp(argv[8], "infer") == 0));
     if (status == AC_OK) {
         b.device->backend->describe(b.device, text, sizeof text);
         printf("%s, batch %d, %d px, %s, best of %d steps; %s\n", model, batch, side, ac_dtype_name(activations), n_steps, text);

@@ -12,9 +12,14 @@ static ac_status gradient_ready(void *context, size_t n_ready)
     return ac_reducer_ready(context, n_ready);
 }
 
+/* Statistics of --sync_bn: a wait for other ranks amid forward or backward. */
 static ac_status sum_over_ranks(void *context, double *values, size_t n)
 {
-    return ac_reducer_sum(context, values, n);
+    trainer *t = context;
+    ac_watchdog_at(t->run->watchdog, "training step", t->optimizer->step + 1, true);
+    ac_status status = ac_reducer_sum(t->reducer, values, n);
+    ac_watchdog_at(t->run->watchdog, "training step", t->optimizer->step + 1, false);
+    return status;
 }
 
 /* 1 / sum of max(1, labels) over the global batch, from the labels every rank holds. */
@@ -70,7 +75,7 @@ static ac_status micro_step(trainer *t, const ac_batch *batch, int64_t k, double
     ac_comm_slice(t->slice_n, (int)k, (int)t->n_micro, &first, &rows);
     const train_size *size = &t->size[rows == t->size[0].rows ? 0 : 1];
     bool last = k == t->n_micro - 1;
-    ac_plan_hooks hooks = {last ? gradient_ready : NULL, t->reducer, sum_over_ranks, t->reducer};
+    ac_plan_hooks hooks = {last ? gradient_ready : NULL, t->reducer, sum_over_ranks, t};
     ac_plan_set_hooks(size->plan, &hooks);
     AC_TRY(write_inputs(t, size, batch, first, scale));
     AC_TRY(ac_plan_forward(size->plan));
@@ -93,8 +98,13 @@ static ac_status step(trainer *t, const ac_order *order, double rate, step_resul
     ac_status status = AC_OK;
     const ac_batch *batch;
     double waited = 0, exposed = 0, sums[3] = {0, 0, 0}; /* J, ranks that failed, that got a signal */
-    AC_TRY(ac_comm_agree(t->run->comm, ac_loader_next(t->loader, &batch, &waited)));
+    int64_t number = t->optimizer->step + 1;
+    ac_watchdog_at(t->run->watchdog, "reading training images", number, false);
+    status = ac_loader_next(t->loader, &batch, &waited);
+    ac_watchdog_at(t->run->watchdog, "training step", number, true);
+    AC_TRY(ac_comm_agree(t->run->comm, status));
     t->wait_s += waited;
+    ac_watchdog_at(t->run->watchdog, "training step", number, false);
     double scale = inverse_denominator(t, order, batch->step);
     ac_reducer_begin(t->reducer);
     /* a rank that failed still takes part in every bucket, so that the others reach the agreement below */
@@ -103,6 +113,7 @@ static ac_status step(trainer *t, const ac_order *order, double rate, step_resul
         mine = micro_step(t, batch, k, scale, &sums[0]);
     sums[1] = mine != AC_OK;
     sums[2] = ac_stop_signal() != 0;
+    ac_watchdog_at(t->run->watchdog, "training step", number, true);
     AC_TRY(ac_reducer_finish_sum(t->reducer, sums, sizeof sums / sizeof *sums, &exposed));
     t->exposed_s += exposed;
     if (sums[1] > 0) { /* first those that failed themselves, then those that only came to know it in a sum */
@@ -196,6 +207,19 @@ out:
     return status;
 }
 
+/* What the steps of an epoch waited for, and how much of the communication was hidden behind backward. */
+static void log_waits(const trainer *t, int64_t n_steps, const ac_reducer_stats *before)
+{
+    ac_reducer_stats now;
+    double n = (double)n_steps / 1e3;
+    ac_reducer_get_stats(t->reducer, &now);
+    ac_log(AC_LOG_INFO, "epoch %lld: %.1f ms per step waiting for data", (long long)t->info.epoch, t->wait_s / n);
+    if (t->run->size > 1)
+        ac_log(AC_LOG_INFO, "epoch %lld: communication per step: %.1f ms exposed, %.1f ms under way%s, %.1f ms in sums, %.1f MB sent", (long long)t->info.epoch,
+               (now.exposed_s - before->exposed_s) / n, (now.busy_s - before->busy_s) / n, now.threaded ? "" : " (no thread: MPI has no MPI_THREAD_SERIALIZED)",
+               (now.sum_s - before->sum_s) / n, (double)(now.sent_bytes - before->sent_bytes) / 1e9 / n);
+}
+
 ac_status trainer_epoch(trainer *t)
 {
     ac_status status = AC_OK;
@@ -212,6 +236,8 @@ ac_status trainer_epoch(trainer *t)
     snprintf(label, sizeof label, "epoch %lld", (long long)t->info.epoch);
     ac_progress_begin(&progress, label, "images", (uint64_t)((t->n_steps - first_step) * c->batch_size));
     interval since = interval_begin(t);
+    ac_reducer_stats before;
+    ac_reducer_get_stats(t->reducer, &before);
     while (t->info.step < t->n_steps) {
         AC_TRY(step(t, &order, rate, &result));
         snprintf(note, sizeof note, "loss %.4f", result.loss);
@@ -227,8 +253,7 @@ ac_status trainer_epoch(trainer *t)
     }
     int64_t n = t->n_steps - first_step;
     t->images_per_s = (double)(n * c->batch_size) / (ac_now_s() - start);
-    ac_log(AC_LOG_INFO, "epoch %lld: per step %.1f ms waiting for data, %.1f ms for other ranks' gradients", (long long)t->info.epoch,
-           1e3 * t->wait_s / (double)n, 1e3 * t->exposed_s / (double)n);
+    log_waits(t, n, &before);
     if (c->profile)
         log_profile(t, n);
 out:

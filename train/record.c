@@ -52,9 +52,10 @@ out:
 ac_status trainer_record_begin(trainer *t)
 {
     ac_status status = AC_OK;
+    int64_t done = t->info.optimizer_step; /* what was recorded of these steps stays */
     AC_TRY(write_metrics(t, t->info.epoch, 0, NULL));
-    AC_TRY(ac_event_file_open(t->folder, t->info.optimizer_step, &t->events));
-    AC_TRY(ac_event_file_text(t->events, "options", t->info.optimizer_step, t->info.config));
+    AC_TRY(ac_event_file_open(t->folder, done > 0 ? done + 1 : 0, &t->events));
+    AC_TRY(ac_event_file_text(t->events, "options", done, t->info.config));
     AC_TRY(ac_event_file_flush(t->events));
 out:
     return status;

@@ -197,6 +197,7 @@ ac_status trainer_resume(trainer *t)
             AC_TRY(ac_comm_broadcast(comm, t->optimizer->moment[m], bytes));
     }
     t->optimizer->step = t->info.optimizer_step;
+    ac_params_changed(t->params);
 out:
     return status;
 }

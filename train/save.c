@@ -52,6 +52,7 @@ ac_status trainer_save(trainer *t)
 {
     ac_status status = AC_OK;
     double start = ac_now_s();
+    ac_watchdog_at(t->run->watchdog, "saving", -1, t->run->rank > 0);
     if (t->run->rank == 0)
         status = ac_checkpoint_keep_last(t->folder, &t->info, t->params, t->optimizer);
     AC_TRY(ac_comm_agree(t->run->comm, status));
@@ -79,6 +80,7 @@ ac_status trainer_end_epoch(trainer *t, const double values[AC_N_TRACKED])
     t->info.epoch++;
     t->info.step = 0;
     t->info.loss_sum = 0;
+    ac_watchdog_at(t->run->watchdog, "saving", -1, t->run->rank > 0);
     if (t->run->rank == 0)
         status = finish_epoch(t, loss, values);
     AC_TRY(ac_comm_agree(t->run->comm, status));

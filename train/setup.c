@@ -82,9 +82,8 @@ static ac_status choose_activations(const trainer *t, ac_dtype *out)
     *out = t->config->precision == PRECISION_BF16 ? AC_BF16 : t->config->precision == PRECISION_F16 ? AC_F16 : AC_F32;
     if (t->config->precision == PRECISION_TF32)
         return ac_error(AC_ERR_UNSUPPORTED, "--precision tf32 is what some GPUs have, not --device %s", t->config->device);
-    if (*out != AC_F32)
-        return ac_error(AC_ERR_UNSUPPORTED, "--precision %s is not available on --device %s", name, t->config->device);
-    return status;
+    status = t->device->backend->check_precision(t->device, *out);
+    return status == AC_OK ? AC_OK : ac_error_in(status, "--precision %s", name);
 }
 
 static ac_status build_networks(trainer *t)

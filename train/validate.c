@@ -41,7 +41,9 @@ static ac_status infer_slices(trainer *t, scored *mine, float *logits)
     int64_t n_batches = (t->val.n_samples + t->val_batch - 1) / t->val_batch;
     AC_TRY(ac_comm_agree(t->run->comm, ac_loader_begin(t->val_loader, t->info.epoch, 0)));
     for (int64_t b = 0; b < n_batches; b++) {
+        ac_watchdog_at(t->run->watchdog, "validation batch", b, false);
         ac_status one = infer_slice(t, mine, logits);
+        ac_watchdog_at(t->run->watchdog, "validation batch", b, true);
         int events[2] = {one != AC_OK, ac_stop_signal() != 0};
         AC_TRY(ac_comm_check(MPI_Allreduce(MPI_IN_PLACE, events, 2, MPI_INT, MPI_MAX, t->run->comm), "MPI_Allreduce"));
         if (events[0])
@@ -116,6 +118,7 @@ ac_status trainer_validate(trainer *t, double values[AC_N_TRACKED])
     double start = ac_now_s();
     /* running statistics are each rank's own without --sync_bn: from here on rank 0's are everybody's */
     AC_TRY(ac_comm_broadcast(t->run->comm, t->params->buffer, t->params->n_buffers * sizeof(float)));
+    ac_params_changed(t->params);
     AC_TRY(ac_comm_agree(t->run->comm, ac_malloc(n * m + 1, sizeof *mine.logits, &mine.logits)));
     AC_TRY(ac_comm_agree(t->run->comm, ac_malloc(n + 1, sizeof *mine.sample, &mine.sample)));
     AC_TRY(ac_comm_agree(t->run->comm, ac_malloc((size_t)t->val_rows * m, sizeof *logits, &logits)));

@@ -42,6 +42,9 @@ typedef struct ac_call {
     int n_doutput;                             /* 1, or more for kernels with AC_KERNEL_SUMS_DOUTPUT; 0 for the loss */
     void *dinput[AC_MAX_INPUTS];               /* backward: to be written (never added to) */
     void *workspace;                           /* of the size plan() asked for, shared by all nodes */
+    void *prepared;                            /* of the size plan() asked for, filled by prepare(), kept; plans for inference */
+    const ac_node *norm;                       /* to be applied to the result; NULL: none (AC_KERNEL_TAKES_NORM) */
+    const void *norm_param[AC_MAX_NODE_PARAMS];
     ac_sum_function *sum_over_ranks;           /* NULL: this rank alone */
     void *sum_context;
 } ac_call;
@@ -49,12 +52,17 @@ typedef struct ac_call {
 enum {
     AC_KERNEL_SUMS_DOUTPUT = 1,     /* backward reads up to AC_MAX_DOUT gradient parts; otherwise the plan adds them first */
     AC_KERNEL_INPLACE_FORWARD = 2,  /* output 0 may be the memory of input 0 (when the plan knows nobody needs it) */
-    AC_KERNEL_INPLACE_BACKWARD = 4  /* dinput 0 may be the memory of doutput 0 */
+    AC_KERNEL_INPLACE_BACKWARD = 4, /* dinput 0 may be the memory of doutput 0 */
+    /* In plans for inference, forward can apply the batch norm behind it to its result: `norm` is that node, output 0 is that
+     * node's output and, if it has a residual, holds the residual when forward begins. */
+    AC_KERNEL_TAKES_NORM = 8
 };
 
-typedef struct ac_kernel_plan { /* filled by ac_kernel.plan, all zero before */
+typedef struct ac_kernel_plan { /* filled by ac_kernel.plan, all zero before but `norm` */
+    const ac_node *norm;    /* what forward has to apply to its result; NULL: nothing */
     void *state;            /* primitives, tables; released by ac_kernel.release */
-    size_t workspace_bytes; /* most that forward or backward needs */
+    size_t workspace_bytes; /* most that forward, backward or prepare needs */
+    size_t prepared_bytes;  /* inference: what prepare() makes of the parameters */
 } ac_kernel_plan;
 
 struct ac_kernel {
@@ -67,6 +75,9 @@ struct ac_kernel {
     void (*release)(void *state); /* may be NULL */
     ac_status (*forward)(const ac_call *call);
     ac_status (*backward)(const ac_call *call); /* NULL: no gradient */
+    /** Make call->prepared from the parameters: right before the first forward of a plan for inference and before the first
+     * after parameters changed. NULL: never. */
+    ac_status (*prepare)(const ac_call *call);
 };
 
 typedef struct ac_optimizer_update { /* one pass over a whole arena; formulas in optimizer_formula.h */

@@ -20,8 +20,8 @@ typedef struct ac_checkpoint_best { /* the best value of one metric so far */
     int64_t epoch;                  /* in which it was reached, from 0 */
 } ac_checkpoint_best;
 
-/* What a checkpoint says of itself. A zeroed struct is a valid one of a training that has not begun, but for loss_scale.
- * Doubles come back bit for bit (a NaN as some NaN). */
+/* What a checkpoint says of itself. A zeroed struct is a valid one of a training that has not begun, but for
+ * loss_scale. Doubles come back bit for bit (a NaN as some NaN). */
 typedef struct ac_checkpoint_info {
     char model[64];
     char **class_name; /* [n_classes], owned */
@@ -59,15 +59,16 @@ AC_NODISCARD ac_status ac_checkpoint_read_info(const char *path, ac_checkpoint_i
 AC_NODISCARD ac_status ac_checkpoint_check(const char *path, ac_checkpoint_info *info);
 /** Check every byte and every tensor's shape, then take the tensors over, and optimizer->step.
  * @param optimizer  NULL: not wanted.
- * @return AC_ERR_IO, AC_ERR_DATA naming file and tensor, AC_ERR_MEMORY; nothing is changed then, unless the file changed,
- *         could no longer be read or memory ran out after it was checked. */
+ * @return AC_ERR_IO, AC_ERR_DATA naming file and tensor; nothing is changed then, unless the file changed or could no
+ * longer be read after it was checked. */
 AC_NODISCARD ac_status ac_checkpoint_load(const char *path, ac_params *params, ac_optimizer *optimizer);
 
-/* The folder of a training. In this order, rank 0: lock; choose and, after loading, adopt; keep and keep_last as it goes
- * on; unlock. A training that is killed anywhere and continues like this ends with the same files as if it had not. */
+/* The folder of a training. In this order, rank 0: lock; choose and, after loading, adopt; keep and keep_last as it
+ * goes on; unlock. A training that is killed anywhere and continues like this ends with the same files as if it had
+ * not. */
 
 typedef struct ac_checkpoint_lock {
-    int fd; /* -1: the file system has no locks */
+    int fd; /* -1: none is held */
     char path[AC_PATH_BYTES];
 } ac_checkpoint_lock;
 
@@ -81,8 +82,8 @@ void ac_checkpoint_unlock_folder(ac_checkpoint_lock *lock);
 AC_NODISCARD ac_status ac_checkpoint_present(const char *folder, bool *present);
 /** Remove all checkpoints of a training and their table, nothing else. AC_ERR_IO. */
 AC_NODISCARD ac_status ac_checkpoint_clear(const char *folder);
-/** Where to continue: the first whole one of last.h5, previous.h5 and the best ones, newest first. Each that is damaged is
- * logged as a warning. Changes nothing on disk.
+/** Where to continue: the first whole one of last.h5, previous.h5 and the best ones, newest first. Each that is damaged
+ * is logged as a warning. Changes nothing on disk.
  * @param[out] path  "" when the folder holds no checkpoint (or is not there): the training has not begun
  * @param[out] info  release after success; zeroed when there is none
  * @return AC_ERR_DATA naming each when all are damaged; AC_ERR_IO when one could not be read. */
@@ -93,18 +94,19 @@ AC_NODISCARD ac_status ac_checkpoint_choose(const char *folder, char path[AC_PAT
  * left-over files are removed. AC_ERR_IO. */
 AC_NODISCARD ac_status ac_checkpoint_adopt(const char *folder, const char *path, ac_checkpoint_info *info);
 
-/** After an epoch's validation (info->epoch counts it, info->step is 0): write a checkpoint under the name of each metric
- * that is better than info->best and as last.h5, then the table checkpoints.json; then remove best checkpoints that the
- * table does not name, whoever wrote them, and left-over temporary files. What is not finite is never better; a tie
- * keeps the earlier.
+/** After an epoch's validation (info->epoch counts it, info->step is 0): write a checkpoint under the name of each
+ * metric that is better than info->best and as last.h5, then the table checkpoints.json; then remove best checkpoints
+ * that the table does not name, whoever wrote them, and left-over temporary files. What is not finite is never better;
+ * a tie keeps the earlier.
  * @param values  this epoch's metrics; info->best is updated.
- * @return as ac_checkpoint_save(). Whatever fails, the folder holds a whole checkpoint of this state or of the one before,
- *         and a table of files that are there; info->best is as before unless last.h5 was replaced. */
-AC_NODISCARD ac_status ac_checkpoint_keep(const char *folder, ac_checkpoint_info *info, const double values[AC_N_TRACKED],
-                                          const ac_params *params, const ac_optimizer *optimizer);
+ * @return as ac_checkpoint_save(). Whatever fails, the folder holds a whole checkpoint of this state or of the one
+ * before, and a table of files that are there; info->best is as before unless last.h5 was replaced. */
+AC_NODISCARD ac_status ac_checkpoint_keep(const char *folder, ac_checkpoint_info *info,
+                                          const double values[AC_N_TRACKED], const ac_params *params,
+                                          const ac_optimizer *optimizer);
 /** Amid an epoch: last.h5 alone; the old one becomes previous.h5. @return as ac_checkpoint_keep(). */
-AC_NODISCARD ac_status ac_checkpoint_keep_last(const char *folder, const ac_checkpoint_info *info, const ac_params *params,
-                                               const ac_optimizer *optimizer);
+AC_NODISCARD ac_status ac_checkpoint_keep_last(const char *folder, const ac_checkpoint_info *info,
+                                               const ac_params *params, const ac_optimizer *optimizer);
 /** Path of the best checkpoint of `metric`, or of "last", in a folder. AC_ERR_IO when there is none, AC_ERR_RANGE when
  * it is too long for path[capacity]. */
 AC_NODISCARD ac_status ac_checkpoint_find(const char *folder, const char *metric, char *path, size_t capacity);

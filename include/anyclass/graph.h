@@ -102,6 +102,7 @@ struct ac_op {
     int min_inputs, max_inputs;
     unsigned gradient_inputs;  /* bit i: input i can receive a gradient */
     bool is_loss;              /* backward starts here, with a gradient of 1 */
+    bool is_norm;              /* in inference act(x k + b [+ input 1]) per channel: see AC_KERNEL_TAKES_NORM (backend.h) */
     /** Check the inputs, set the shapes of outputs and saved tensors, declare parameters with ac_graph_add_param(). */
     ac_status (*infer)(struct ac_graph *graph, ac_node *node);
     /** Which inputs and outputs backward reads (AC_KEEP_*). */

@@ -23,10 +23,12 @@ typedef struct ac_plan_memory {
     size_t workspace_bytes;  /* part of it */
     size_t sum_of_all_bytes; /* what the same buffers would take without sharing */
     size_t param_bytes;      /* values + gradients + statistics */
+    size_t prepared_bytes;   /* what kernels made of the parameters for inference, beside the arena */
 } ac_plan_memory;
 
 /** Plan `graph` for `params` (made from a graph with the same parameters). Both are borrowed until the plan is destroyed.
- * @param training  forward keeps what backward needs; false: forward only, running statistics
+ * @param training  forward keeps what backward needs; false: forward only, running statistics. Then a batch norm that alone
+ *                  reads a convolution is applied by it, where the backend can: exact but for rounding.
  * @return AC_ERR_UNSUPPORTED naming node and operator that the device cannot run. */
 AC_NODISCARD ac_status ac_plan_create(const ac_graph *graph, ac_params *params, bool training, ac_plan **out);
 /** NULL is allowed. Before its parameters and graph. */

@@ -27,7 +27,8 @@ AC_NODISCARD ac_status ac_tensor_list_make(const ac_params *params, const ac_opt
 void ac_tensor_list_release(ac_tensor_list *list);
 
 /** The dataset `info`: JSON text with the info and the tensors' shapes. */
-AC_NODISCARD ac_status ac_checkpoint_info_print(const ac_checkpoint_info *info, const ac_tensor_list *tensors, ac_json *json);
+AC_NODISCARD ac_status ac_checkpoint_info_print(const ac_checkpoint_info *info, const ac_tensor_list *tensors,
+                                                ac_json *json);
 /** And back, without the shapes. AC_ERR_DATA naming the member; release in any case. */
 AC_NODISCARD ac_status ac_checkpoint_info_parse(const ac_json_value *document, ac_checkpoint_info *info);
 
@@ -44,7 +45,8 @@ typedef struct ac_checkpoint_file { /* open for reading */
 AC_NODISCARD ac_status ac_checkpoint_file_open(const char *path, bool whole, ac_checkpoint_file *file);
 void ac_checkpoint_file_close(ac_checkpoint_file *file);
 /** Find a tensor. AC_ERR_DATA when there is none or it has another shape. */
-AC_NODISCARD ac_status ac_checkpoint_file_find(ac_checkpoint_file *file, const char *name, const ac_shape *shape, size_t *k);
+AC_NODISCARD ac_status ac_checkpoint_file_find(ac_checkpoint_file *file, const char *name, const ac_shape *shape,
+                                               size_t *k);
 /** Its elements, as PyTorch orders them, compared with their hash. */
 AC_NODISCARD ac_status ac_checkpoint_file_read(const ac_checkpoint_file *file, size_t k, float *out);
 
@@ -59,7 +61,8 @@ bool ac_checkpoint_is_best_name(const char *name, int64_t *epoch);
 AC_NODISCARD ac_status ac_checkpoint_rotate(const char *folder);
 /** Write checkpoints.json. */
 AC_NODISCARD ac_status ac_checkpoint_save_table(const char *folder, const ac_checkpoint_info *info);
-/** Remove temporary files of ours and best checkpoints that the info does not name. What cannot be removed is logged. */
+/** Remove temporary files of ours and best checkpoints that the info does not name. What cannot be removed is logged.
+ */
 void ac_checkpoint_sweep(const char *folder, const ac_checkpoint_info *info);
 
 #endif

@@ -19,9 +19,11 @@ ac_status ac_checkpoint_lock_folder(const char *folder, ac_checkpoint_lock *lock
     AC_TRY(ac_path_join(lock->path, folder, "training.lock"));
     AC_TRY(ac_file_lock(lock->path, &lock->fd, &state));
     if (state == AC_LOCK_HELD)
-        return ac_error(AC_ERR_IO, "%s: another training writes to this folder: wait until it has ended, or stop it", lock->path);
+        return ac_error(AC_ERR_IO, "%s: another training writes to this folder: wait until it has ended, or stop it",
+                        lock->path);
     if (state == AC_LOCK_NONE)
-        ac_log(AC_LOG_WARN, "%s: this file system has no locks: see that no other training writes to this folder", lock->path);
+        ac_log(AC_LOG_WARN, "%s: this file system has no locks: see that no other training writes to this folder",
+               lock->path);
 out:
     return status;
 }
@@ -105,7 +107,8 @@ ac_status ac_checkpoint_choose(const char *folder, char path[AC_PATH_BYTES], ac_
         snprintf(names + length, sizeof names - length, "%s%s", i ? ", " : "", list[i].name);
     }
     if (n)
-        status = ac_error(worst, "%s: no checkpoint is whole: %s (last reason: %.300s)", folder, names, ac_error_text());
+        status =
+            ac_error(worst, "%s: no checkpoint is whole: %s (last reason: %.300s)", folder, names, ac_error_text());
 out:
     if (status != AC_OK)
         path[0] = 0;
@@ -137,8 +140,8 @@ out:
     return status;
 }
 
-/* A best checkpoint may be missing: the save that was to make it was cut short, a later one has replaced it, or it is of
- * another folder. If it is of the epoch that ends with the checkpoint at hand, it is that checkpoint. */
+/* A best checkpoint may be missing: the save that was to make it was cut short, a later one has replaced it, or it is
+ * of another folder. If it is of the epoch that ends with the checkpoint at hand, it is that checkpoint. */
 static ac_status mend_table(const char *folder, ac_checkpoint_info *info)
 {
     ac_status status = AC_OK;

@@ -1,5 +1,5 @@
-/* What a training writes as it goes on: the best of each metric, the last and the one before, and the table of them. The
- * order of the steps is what makes a kill harmless: docs/formats.md. */
+/* What a training writes as it goes on: the best of each metric, the last and the one before, and the table of them.
+ * The order of the steps is what makes a kill harmless: docs/formats.md. */
 #include "anyclass/alloc.h"
 #include "anyclass/log.h"
 #include "checkpoint/checkpoint_internal.h"
@@ -20,8 +20,8 @@ static bool is_left_over(const char *name, const ac_checkpoint_info *info)
     const bool part = n > 5 && strcmp(name + n - 5, ".part") == 0;
     if (part)
         base[n - 5] = 0;
-    if (part && (strcmp(base, "last.h5") == 0 || strcmp(base, "previous.h5") == 0 || strcmp(base, "last.h5.part") == 0 ||
-                 strcmp(base, "checkpoints.json") == 0))
+    if (part && (strcmp(base, "last.h5") == 0 || strcmp(base, "previous.h5") == 0 ||
+                 strcmp(base, "last.h5.part") == 0 || strcmp(base, "checkpoints.json") == 0))
         return true;
     if (!ac_checkpoint_is_best_name(base, NULL))
         return false;
@@ -36,7 +36,8 @@ void ac_checkpoint_sweep(const char *folder, const ac_checkpoint_info *info)
     char path[AC_PATH_BYTES];
     DIR *d = opendir(folder);
     for (struct dirent *entry = d ? readdir(d) : NULL; entry; entry = readdir(d))
-        if (is_left_over(entry->d_name, info) && ac_path_join(path, folder, entry->d_name) == AC_OK && unlink(path) != 0)
+        if (is_left_over(entry->d_name, info) && ac_path_join(path, folder, entry->d_name) == AC_OK &&
+            unlink(path) != 0)
             ac_log(AC_LOG_WARN, "%s: cannot be removed", path);
     if (d)
         closedir(d);
@@ -127,12 +128,14 @@ static void enter_better(ac_checkpoint_info *info, const double values[AC_N_TRAC
             continue;
         best->value = values[i];
         best->epoch = info->epoch - 1;
-        snprintf(best->file, sizeof best->file, "epoch=%02lld-%s=%.4f.h5", (long long)best->epoch, ac_tracked_name[i], values[i]);
+        snprintf(best->file, sizeof best->file, "epoch=%02lld-%s=%.4f.h5", (long long)best->epoch, ac_tracked_name[i],
+                 values[i]);
     }
 }
 
 /* The file written under `part` as the best of each metric that has improved. */
-static ac_status link_better(const char *folder, const char *part, const ac_checkpoint_info *info, const bool better[AC_N_TRACKED])
+static ac_status link_better(const char *folder, const char *part, const ac_checkpoint_info *info,
+                             const bool better[AC_N_TRACKED])
 {
     ac_status status = AC_OK;
     char path[AC_PATH_BYTES];

@@ -112,7 +112,8 @@ ac_status ac_checkpoint_file_find(ac_checkpoint_file *file, const char *name, co
     *k = (file->next + tried) % n;
     file->next = *k + 1;
     AC_TRY(read_shape(file, *k, &stored));
-    if (stored.n_dims != shape->n_dims || memcmp(stored.dim, shape->dim, (size_t)shape->n_dims * sizeof *shape->dim) != 0)
+    if (stored.n_dims != shape->n_dims ||
+        memcmp(stored.dim, shape->dim, (size_t)shape->n_dims * sizeof *shape->dim) != 0)
         status = ac_error(AC_ERR_DATA, "tensor %s has another shape than the model's", name);
 out:
     return status;

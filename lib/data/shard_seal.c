@@ -10,8 +10,8 @@ const ac_seal_kind ac_shard_seal_kind = {.name = "shard",
 
 const char *ac_shard_part_name(ac_shard_part part)
 {
-    static const char *const name[AC_SEAL_N_DATASETS] = {"images",     "labels",           "name_offsets",  "name_bytes",
-                                                         "image_hash", "rejected_offsets", "rejected_bytes"};
+    static const char *const name[AC_SEAL_N_DATASETS] = {
+        "images", "labels", "name_offsets", "name_bytes", "image_hash", "rejected_offsets", "rejected_bytes"};
     return name[part];
 }
 

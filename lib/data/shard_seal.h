@@ -7,17 +7,19 @@
 
 enum { AC_SEAL_BYTES = 2048 }; /* HDF5's user block */
 
-typedef enum ac_shard_part { /* in the order of the seal's lines */
-    AC_SEAL_IMAGES,          /* each image has a hash of its own, in image_hash: this part is not hashed */
-    AC_SEAL_LABELS,
-    AC_SEAL_NAME_OFFSETS,
-    AC_SEAL_NAME_BYTES,
-    AC_SEAL_IMAGE_HASH,
-    AC_SEAL_REJECTED_OFFSETS,
-    AC_SEAL_REJECTED_BYTES,
-    AC_SEAL_N_DATASETS,
-    AC_SEAL_STRUCTURE = AC_SEAL_N_DATASETS, /* every byte that is in none of the others: HDF5's own */
-    AC_SEAL_N_PARTS
+typedef enum ac_shard_part {                 /* in the order of the seal's lines */
+                             AC_SEAL_IMAGES, /* each image has a hash of its own, in image_hash: this part is not hashed
+                                              */
+                             AC_SEAL_LABELS,
+                             AC_SEAL_NAME_OFFSETS,
+                             AC_SEAL_NAME_BYTES,
+                             AC_SEAL_IMAGE_HASH,
+                             AC_SEAL_REJECTED_OFFSETS,
+                             AC_SEAL_REJECTED_BYTES,
+                             AC_SEAL_N_DATASETS,
+                             AC_SEAL_STRUCTURE =
+                                 AC_SEAL_N_DATASETS, /* every byte that is in none of the others: HDF5's own */
+                             AC_SEAL_N_PARTS
 } ac_shard_part;
 
 extern const ac_seal_kind ac_shard_seal_kind;

@@ -41,7 +41,8 @@ static size_t print_part(char *out, size_t capacity, const char *name, uint64_t 
     return (size_t)n < capacity ? (size_t)n : capacity;
 }
 
-/* The block as text, and the root; the rest is zeros. The numbers have a fixed width, so what fitted once always fits. */
+/* The block as text, and the root; the rest is zeros. The numbers have a fixed width, so what fitted once always fits.
+ */
 static void print_seal(ac_seal *seal, char *block)
 {
     char hash[AC_HASH_TEXT_BYTES];
@@ -193,12 +194,14 @@ static ac_status refuse_start(const ac_seal_kind *kind, char *block)
     char first[START_BYTES];
     const int n = snprintf(first, sizeof first, "anyclass %s, format ", kind->name);
     if (memcmp(block, hdf5_magic, sizeof hdf5_magic - 1) == 0)
-        return ac_error(AC_ERR_DATA, "an HDF5 file without the seal of a %s: another file, or a %s of an older version%s",
+        return ac_error(AC_ERR_DATA,
+                        "an HDF5 file without the seal of a %s: another file, or a %s of an older version%s",
                         kind->name, kind->name, kind->advice);
     if (strncmp(block, first, (size_t)n) != 0)
         return ac_error(AC_ERR_DATA, "no %s", kind->name);
     block[strcspn(block, "\n")] = 0;
-    return ac_error(AC_ERR_DATA, "%s format %.9s, this program reads %d%s", kind->name, block + n, kind->format, kind->advice);
+    return ac_error(AC_ERR_DATA, "%s format %.9s, this program reads %d%s", kind->name, block + n, kind->format,
+                    kind->advice);
 }
 
 /* The size of the block, from its start (zero behind the file's end). */
@@ -295,7 +298,8 @@ ac_status ac_seal_read(int fd, const ac_seal_kind *kind, ac_seal *seal)
         AC_TRY(ac_error(AC_ERR_DATA, "the seal is damaged"));
     if (n_bytes != seal->file_bytes)
         AC_TRY(ac_error(AC_ERR_DATA, "%s: %" PRIu64 " bytes of %" PRIu64,
-                        n_bytes < seal->file_bytes ? "truncated" : "something was appended", n_bytes, seal->file_bytes));
+                        n_bytes < seal->file_bytes ? "truncated" : "something was appended", n_bytes,
+                        seal->file_bytes));
     AC_TRY(check_places(seal));
 out:
     ac_free(block);

@@ -12,9 +12,9 @@
 typedef struct ac_seal_kind { /* what is sealed */
     const char *name;         /* "shard": the block's first line is "anyclass shard, format 3" */
     int format;
-    size_t block_bytes;       /* fixed size of the block; 0: its second line says it */
-    bool first_is_unhashed;   /* the first dataset is hashed in another way: its hash is zero here */
-    const char *advice;       /* what to do about a file of another format */
+    size_t block_bytes;     /* fixed size of the block; 0: its second line says it */
+    bool first_is_unhashed; /* the first dataset is hashed in another way: its hash is zero here */
+    const char *advice;     /* what to do about a file of another format */
 } ac_seal_kind;
 
 typedef struct ac_seal_part { /* a dataset */

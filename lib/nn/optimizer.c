@@ -72,6 +72,7 @@ ac_status ac_optimizer_step(ac_optimizer *optimizer, double learning_rate, doubl
         .step = ++optimizer->step,
         .gradient_scale = scale,
     };
+    ac_params_changed(params);
     AC_TRY(params->device->backend->optimizer_update(params->device, &update));
 out:
     return status;

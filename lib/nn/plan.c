@@ -35,17 +35,16 @@ static ac_status plan_kernels(ac_plan *plan)
 {
     ac_status status = AC_OK;
     for (int i = 0; i < (int)plan->graph->n_nodes; i++) {
-        const ac_node *node = &plan->graph->node[i];
         plan_node *mine = &plan->node[i];
-        mine->kernel = ac_backend_kernel(plan->device->backend, node->op);
-        if (!mine->kernel || (mine->has_backward && !mine->kernel->backward))
-            return ac_error(AC_ERR_UNSUPPORTED, "%s: backend %s has no %s of operator %s", node->name, plan->device->backend->name,
-                            mine->kernel ? "backward" : "forward", node->op->name);
-        if (!mine->kernel->plan)
+        const ac_node *node = &plan->graph->node[mine->takes == AC_NO_NODE ? i : mine->takes];
+        if (!mine->kernel || !mine->kernel->plan)
             continue;
+        mine->made.norm = mine->takes == AC_NO_NODE ? NULL : &plan->graph->node[i];
         status = mine->kernel->plan(plan->device, plan->graph, node, plan->training, wanted_gradients(plan, i), &mine->made);
         if (status != AC_OK)
             return ac_error_in(status, "%s (%s)", node->name, node->op->name);
+        mine->prepared = plan->memory.prepared_bytes;
+        plan->memory.prepared_bytes += (mine->made.prepared_bytes + AC_ALIGN_BYTES - 1) / AC_ALIGN_BYTES * AC_ALIGN_BYTES;
     }
     return AC_OK;
 }
@@ -94,6 +93,7 @@ ac_status ac_plan_create(const ac_graph *graph, ac_params *params, bool training
     AC_TRY(ac_calloc(graph->n_nodes, sizeof *plan->forward_s, &plan->forward_s));
     AC_TRY(ac_calloc(graph->n_nodes, sizeof *plan->backward_s, &plan->backward_s));
     find_backward(plan);
+    AC_TRY(plan_find_norms(plan));
     AC_TRY(plan_kernels(plan));
     find_ready(plan);
     AC_TRY(plan_place_all(plan));
@@ -114,6 +114,7 @@ void ac_plan_destroy(ac_plan *plan)
             plan->node[i].kernel->release(plan->node[i].made.state);
     if (plan->owns_arena)
         plan->device->backend->release(plan->device, plan->arena);
+    plan->device->backend->release(plan->device, plan->prepared);
     ac_free(plan->node);
     ac_free(plan->value);
     ac_free(plan->buffer);
@@ -137,21 +138,28 @@ static void *address(const ac_plan *plan, int buffer)
     return buffer == AC_NO_BUFFER ? NULL : plan->arena + plan->buffer[buffer].offset;
 }
 
+static float *param_address(const ac_plan *plan, int p)
+{
+    const ac_params *params = plan->params;
+    return (params->info[p].role == AC_PARAM_BUFFER ? params->buffer : params->value) + params->offset[p];
+}
+
 static void bind_params(const ac_plan *plan, const ac_node *node, ac_call *call, bool backward)
 {
     for (int k = 0; k < node->n_params; k++) {
-        bool is_buffer = plan->params->info[node->param[k]].role == AC_PARAM_BUFFER;
-        size_t offset = plan->params->offset[node->param[k]];
-        call->param[k] = (is_buffer ? plan->params->buffer : plan->params->value) + offset;
-        if (backward && !is_buffer)
-            call->param_gradient[k] = plan->params->gradient + offset;
+        call->param[k] = param_address(plan, node->param[k]);
+        if (backward && plan->params->info[node->param[k]].role != AC_PARAM_BUFFER)
+            call->param_gradient[k] = plan->params->gradient + plan->params->offset[node->param[k]];
     }
 }
 
+/* A node whose work another does is not called; who takes a norm writes the norm's output. */
 static void bind_node(ac_plan *plan, int i)
 {
-    const ac_node *node = &plan->graph->node[i];
     plan_node *mine = &plan->node[i];
+    const ac_node *node = &plan->graph->node[mine->takes == AC_NO_NODE ? i : mine->takes], *last = &plan->graph->node[i];
+    if (!mine->kernel)
+        return;
     for (int pass = 0; pass < 2; pass++) {
         ac_call *call = &mine->call[pass];
         memset(call, 0, sizeof *call);
@@ -162,12 +170,16 @@ static void bind_node(ac_plan *plan, int i)
         call->training = plan->training;
         for (int k = 0; k < node->n_inputs; k++)
             call->input[k] = address(plan, plan->value[node->input[k]].buffer);
-        for (int k = 0; k < node->n_outputs; k++)
-            call->output[k] = address(plan, plan->value[node->output[k]].buffer);
+        for (int k = 0; k < last->n_outputs; k++)
+            call->output[k] = address(plan, plan->value[last->output[k]].buffer);
         for (int k = 0; k < node->n_saved; k++)
             call->saved[k] = address(plan, mine->saved[k]);
         bind_params(plan, node, call, pass == 1);
         call->workspace = address(plan, mine->workspace[pass]);
+        call->prepared = mine->made.prepared_bytes ? plan->prepared + mine->prepared : NULL;
+        call->norm = mine->made.norm;
+        for (int k = 0; call->norm && k < last->n_params; k++)
+            call->norm_param[k] = param_address(plan, last->param[k]);
     }
     const plan_value *out = &plan->value[node->output[0]];
     bool sums = mine->kernel->flags & AC_KERNEL_SUMS_DOUTPUT;
@@ -190,6 +202,9 @@ ac_status ac_plan_bind(ac_plan *plan, void *arena)
         AC_TRY(plan->device->backend->allocate(plan->device, plan->memory.arena_bytes, (void **)&plan->arena));
         plan->owns_arena = true;
     }
+    if (!plan->prepared && plan->memory.prepared_bytes)
+        AC_TRY(plan->device->backend->allocate(plan->device, plan->memory.prepared_bytes, (void **)&plan->prepared));
+    plan->prepared_version = plan->params->version - 1;
     for (int i = 0; i < (int)plan->graph->n_nodes; i++)
         bind_node(plan, i);
 out:
@@ -248,7 +263,11 @@ static ac_status run(ac_plan *plan, int i, int pass)
     double start = plan->profiling ? ac_now_s() : 0;
     call->sum_over_ranks = plan->graph->sync_bn ? plan->hooks.sum_over_ranks : NULL;
     call->sum_context = plan->hooks.sum_context;
-    ac_status status = pass == 0 ? node->kernel->forward(call) : node->kernel->backward(call);
+    ac_status status = AC_OK;
+    if (call->prepared && plan->prepared_version != plan->params->version)
+        status = node->kernel->prepare(call);
+    if (status == AC_OK)
+        status = pass == 0 ? node->kernel->forward(call) : node->kernel->backward(call);
     if (plan->profiling)
         (pass == 0 ? plan->forward_s : plan->backward_s)[i] += ac_now_s() - start;
     return status == AC_OK ? AC_OK : ac_error_in(status, "%s (%s)", plan->graph->node[i].name, plan->graph->node[i].op->name);
@@ -260,7 +279,11 @@ ac_status ac_plan_forward(ac_plan *plan)
     if (!plan->arena)
         return ac_error(AC_ERR_RANGE, "the plan has no arena yet");
     for (int i = 0; i < (int)plan->graph->n_nodes; i++)
-        AC_TRY(run(plan, i, 0));
+        if (plan->node[i].kernel)
+            AC_TRY(run(plan, i, 0));
+    plan->prepared_version = plan->params->version;
+    if (plan->training) /* running statistics */
+        ac_params_changed(plan->params);
 out:
     return status;
 }

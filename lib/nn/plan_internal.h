@@ -4,7 +4,7 @@
 
 #include "anyclass/plan.h"
 
-enum { AC_NO_BUFFER = -1, AC_MAX_PARTS = 8 };
+enum { AC_NO_BUFFER = -1, AC_NO_NODE = -1, AC_MAX_PARTS = 8 };
 
 /* A piece of the arena with a lifetime. Times: forward of node i is i, its backward 2 n - 1 - i. */
 typedef struct plan_buffer {
@@ -22,12 +22,14 @@ typedef struct plan_value {
 } plan_value;
 
 typedef struct plan_node {
-    const ac_kernel *kernel;
+    const ac_kernel *kernel;  /* NULL: nothing to run, done_by another */
+    int takes, done_by;       /* a batch norm that is applied by the node in front of it, and that node; AC_NO_NODE: none */
     ac_kernel_plan made;
     int saved[AC_MAX_SAVED];  /* buffers */
     int workspace[2];         /* of forward, of backward */
     int dinput[AC_MAX_INPUTS];/* gradient parts this node writes */
     bool has_backward;
+    size_t prepared;          /* offset in plan->prepared */
     size_t n_ready;           /* gradient elements final after its backward; 0: no parameters */
     ac_call call[2];          /* forward, backward: ready to run once bound */
 } plan_node;
@@ -44,11 +46,19 @@ struct ac_plan {
     ac_plan_memory memory;
     unsigned char *arena;
     bool owns_arena;
+    unsigned char *prepared;   /* of memory.prepared_bytes */
+    uint64_t prepared_version; /* of the parameters it was made from */
     bool guarded; /* the arena holds guard words */
     ac_plan_hooks hooks;
     bool profiling;
     double *forward_s, *backward_s;
 };
+
+/** Which batch norms are applied by the node in front of them: sets `takes` and `done_by`, and `kernel` of all nodes. */
+AC_NODISCARD ac_status plan_find_norms(ac_plan *plan);
+
+/** Values that node i reads when it runs; none if another node does its work. Returns their number. */
+int plan_inputs(const ac_plan *plan, int i, ac_value out[2 * AC_MAX_INPUTS]);
 
 /** Lifetimes of everything, then a place for each; fills plan->value, plan->buffer and plan->memory. */
 AC_NODISCARD ac_status plan_place_all(ac_plan *plan);

@@ -1,6 +1,7 @@
 /* When each buffer lives and where it lies: one arena, best fit by size. Runs nothing. */
 #include "anyclass/alloc.h"
 #include "nn/plan_internal.h"
+#include <assert.h>
 #include <stdlib.h>
 
 int plan_root(const ac_plan *plan, int buffer)
@@ -40,13 +41,18 @@ static ac_status add_activations(ac_plan *plan)
     for (size_t v = 0; v < graph->n_values; v++) {
         const ac_value_info *info = &graph->value[v];
         int first = info->producer < 0 ? -1 : info->producer;
+        plan->value[v].buffer = AC_NO_BUFFER;
+        if (first >= 0 && plan->node[first].done_by != AC_NO_NODE)
+            continue; /* never stored */
         AC_TRY(add_buffer(plan, ac_shape_bytes(&info->shape), first, info->is_result ? end : first, &plan->value[v].buffer));
     }
     for (int i = 0; i < (int)graph->n_nodes; i++) {
         const ac_node *node = &graph->node[i];
         unsigned keep = plan->node[i].has_backward ? node->op->keep(node) : 0;
-        for (int k = 0; k < node->n_inputs; k++) {
-            plan_buffer *buffer = &plan->buffer[plan->value[node->input[k]].buffer];
+        ac_value input[2 * AC_MAX_INPUTS];
+        int n_inputs = plan_inputs(plan, i, input);
+        for (int k = 0; k < n_inputs; k++) {
+            plan_buffer *buffer = &plan->buffer[plan->value[input[k]].buffer];
             extend(buffer, i);
             if (keep & AC_KEEP_INPUT(k))
                 extend(buffer, plan_backward_time(plan, i));
@@ -123,9 +129,15 @@ static void share_in_place(ac_plan *plan)
 {
     const ac_graph *graph = plan->graph;
     int n = (int)graph->n_nodes;
-    for (int i = 0; i < n; i++)
-        if (plan->node[i].kernel->flags & AC_KERNEL_INPLACE_FORWARD)
-            share(plan, plan->value[graph->node[i].input[0]].buffer, plan->value[graph->node[i].output[0]].buffer, i);
+    for (int i = 0; i < n; i++) {
+        const ac_node *node = &graph->node[i];
+        if (plan->node[i].takes != AC_NO_NODE && node->n_inputs > 1) {
+            share(plan, plan->value[node->input[1]].buffer, plan->value[node->output[0]].buffer, i);
+            assert(plan->buffer[plan->value[node->output[0]].buffer].same_as != AC_NO_BUFFER); /* plan_find_norms() saw to it */
+        } else if (plan->node[i].kernel && (plan->node[i].kernel->flags & AC_KERNEL_INPLACE_FORWARD)) {
+            share(plan, plan->value[node->input[0]].buffer, plan->value[node->output[0]].buffer, i);
+        }
+    }
     for (int i = n - 1; i >= 0; i--) {
         const plan_value *out = &plan->value[graph->node[i].output[0]];
         if (!plan->node[i].has_backward || !(plan->node[i].kernel->flags & AC_KERNEL_INPLACE_BACKWARD) || out->n_parts == 0 ||

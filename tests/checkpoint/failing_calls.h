@@ -1,6 +1,6 @@
-/* The system calls that change files, made to fail or to kill the process at the n-th of them: definitions that stand in
- * front of the C library's for this whole program, libhdf5 included. Only calls on files in failing_folder count. For one
- * source file of a test. Needs _GNU_SOURCE before the first header. */
+/* The system calls that change files, made to fail or to kill the process at the n-th of them: definitions that stand
+ * in front of the C library's for this whole program, libhdf5 included. Only calls on files in failing_folder count.
+ * For one source file of a test. Needs _GNU_SOURCE before the first header. */
 #ifndef ANYCLASS_TESTS_FAILING_CALLS_H
 #define ANYCLASS_TESTS_FAILING_CALLS_H
 
@@ -24,10 +24,10 @@ static const char *failing_name; /* of the call that failed */
 static bool failing_links;       /* as on a file system that has no hard links */
 
 /* `real`: the library's own function, or AddressSanitizer's in front of it. */
-#define FAILING_REAL(name)                                                                                            \
-    static __typeof__(name) *real;                                                                                    \
-    if (!real)                                                                                                        \
-        *(void **)&real = dlsym(RTLD_NEXT, #name)
+#define FAILING_REAL(name)                                                                                             \
+    static __typeof__(name) *real;                                                                                     \
+    if (!real)                                                                                                         \
+    *(void **)&real = dlsym(RTLD_NEXT, #name)
 
 static bool failing_path(const char *path)
 {
@@ -82,7 +82,7 @@ ssize_t pwrite(int fd, const void *bytes, size_t n, off_t at)
     FAILING_REAL(pwrite);
     if (!failing_now(failing_fd(fd), "pwrite"))
         return real(fd, bytes, n, at);
-    return failing_how == FAILING_SHORT && n > 1 ? real(fd, bytes, n / 2, at) : -1;
+    return failing_how == FAILING_SHORT && n > 7 ? real(fd, bytes, n / 8, at) : -1;
 }
 
 ssize_t write(int fd, const void *bytes, size_t n)
@@ -90,7 +90,7 @@ ssize_t write(int fd, const void *bytes, size_t n)
     FAILING_REAL(write);
     if (!failing_now(failing_fd(fd), "write"))
         return real(fd, bytes, n);
-    return failing_how == FAILING_SHORT && n > 1 ? real(fd, bytes, n / 2) : -1;
+    return failing_how == FAILING_SHORT && n > 7 ? real(fd, bytes, n / 8) : -1;
 }
 
 int ftruncate(int fd, off_t n)

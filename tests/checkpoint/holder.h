@@ -58,11 +58,18 @@ static inline ac_status open_holder(holder *h, uint64_t seed, int64_t width, int
     AC_TRY(ac_graph_create(AC_F32, &h->graph));
     ac_value x = ac_graph_input(h->graph, "x", &(ac_shape){4, {1, 4, 4, 3}, AC_F32});
     x = ac_add_conv2d(h->graph, "conv", x,
-                      &(ac_conv2d_attribute){.out_channels = width, .kernel_px = 3, .stride_px = 1, .padding_px = 1, .groups = 1,
+                      &(ac_conv2d_attribute){.out_channels = width,
+                                             .kernel_px = 3,
+                                             .stride_px = 1,
+                                             .padding_px = 1,
+                                             .groups = 1,
                                              .weight_init = {AC_INIT_NORMAL, 0, 1}});
-    x = ac_add_batch_norm(h->graph, "norm", x, AC_NO_VALUE, &(ac_batch_norm_attribute){1e-5f, .1f, AC_ACTIVATION_RELU, 0, 1});
+    x = ac_add_batch_norm(h->graph, "norm", x, AC_NO_VALUE,
+                          &(ac_batch_norm_attribute){1e-5f, .1f, AC_ACTIVATION_RELU, 0, 1});
     x = ac_add_linear(h->graph, "fc", ac_add_global_avg_pool(h->graph, "pool", x),
-                      &(ac_linear_attribute){.out_features = 2, .bias = true, .weight_init = {AC_INIT_NORMAL, 0, 1},
+                      &(ac_linear_attribute){.out_features = 2,
+                                             .bias = true,
+                                             .weight_init = {AC_INIT_NORMAL, 0, 1},
                                              .bias_init = {AC_INIT_NORMAL, 0, 1}});
     AC_TRY(ac_graph_finish(h->graph));
     AC_TRY(ac_backend_find("ref")->open(1, &h->device));
@@ -86,7 +93,8 @@ static inline bool same_state(const holder *a, const holder *b)
         const int n = a->params->info[p].role == AC_PARAM_BUFFER ? 1 : 1 + a->optimizer->n_moments;
         for (int k = 0; k < n; k++)
             if (ac_params_get(a->params, (int)p, k ? a->optimizer->moment[k - 1] : NULL, x) != AC_OK ||
-                ac_params_get(b->params, (int)p, k ? b->optimizer->moment[k - 1] : NULL, y) != AC_OK || memcmp(x, y, bytes) != 0)
+                ac_params_get(b->params, (int)p, k ? b->optimizer->moment[k - 1] : NULL, y) != AC_OK ||
+                memcmp(x, y, bytes) != 0)
                 return false;
     }
     return a->optimizer->step == b->optimizer->step;

@@ -23,7 +23,8 @@ typedef struct subject { /* a whole file, and the file at hand */
     int n_tried, n_refused, n_before, n_named;
 } subject;
 
-/* The file is damaged now: what do its readers say? @param part  the dataset that is damaged; NULL: another word will do */
+/* The file is damaged now: what do its readers say? @param part  the dataset that is damaged; NULL: another word will
+ * do */
 static void try_it(subject *s, const char *part)
 {
     static const char *const words[] = {"truncated", "appended", "seal", "no checkpoint", "structure", "format"};
@@ -66,7 +67,8 @@ static void cut(subject *s, size_t n)
 static void report(subject *s, const char *what)
 {
     TAP_OK(s->n_tried > 0 && s->n_refused == s->n_tried && s->n_named == s->n_tried && s->n_before == s->n_tried,
-           "%s: of %d, %d refused by the file's name, %d by the part's; the one before is chosen (%d)", what, s->n_tried, s->n_refused, s->n_named, s->n_before);
+           "%s: of %d, %d refused by the file's name, %d by the part's; the one before is chosen (%d)", what,
+           s->n_tried, s->n_refused, s->n_named, s->n_before);
     s->n_tried = s->n_refused = s->n_named = s->n_before = 0;
 }
 
@@ -83,12 +85,14 @@ static void open_subject(subject *s, int64_t width)
 {
     memset(s, 0, sizeof *s);
     holder saved;
-    bool good = TAP_CALL(open_holder(&saved, 1, width, AC_OPTIMIZER_ADAMW)) && TAP_CALL(open_holder(&s->h, 2, width, AC_OPTIMIZER_ADAMW)) &&
+    bool good = TAP_CALL(open_holder(&saved, 1, width, AC_OPTIMIZER_ADAMW)) &&
+                TAP_CALL(open_holder(&s->h, 2, width, AC_OPTIMIZER_ADAMW)) &&
                 TAP_CALL(open_holder(&s->untouched, 2, width, AC_OPTIMIZER_ADAMW));
     saved.info.epoch = 3;
     good = good && TAP_CALL(ac_checkpoint_save(previous, &saved.info, saved.params, saved.optimizer));
     saved.info.epoch = 4;
-    good = good && TAP_CALL(ac_checkpoint_save(last, &saved.info, saved.params, saved.optimizer)) && TAP_CALL(ac_file_read_all(last, 0, &s->bytes, &s->n));
+    good = good && TAP_CALL(ac_checkpoint_save(last, &saved.info, saved.params, saved.optimizer)) &&
+           TAP_CALL(ac_file_read_all(last, 0, &s->bytes, &s->n));
     s->fd = open(last, O_RDWR | O_CLOEXEC);
     if (!good || s->fd < 0)
         abort();
@@ -100,9 +104,12 @@ static void close_subject(subject *s)
     ac_checkpoint_info info;
     char path[AC_PATH_BYTES];
     TAP_OK(memcmp(s->h.params->value, s->untouched.params->value, s->h.params->n_values * sizeof(float)) == 0 &&
-               memcmp(s->h.optimizer->moment[1], s->untouched.optimizer->moment[1], s->h.params->n_values * sizeof(float)) == 0 && s->h.optimizer->step == 0,
+               memcmp(s->h.optimizer->moment[1], s->untouched.optimizer->moment[1],
+                      s->h.params->n_values * sizeof(float)) == 0 &&
+               s->h.optimizer->step == 0,
            "nothing was loaded");
-    TAP_OK(ac_checkpoint_choose(folder, path, &info) == AC_OK && strcmp(path, last) == 0 && info.epoch == 4, "mended, the newest is chosen");
+    TAP_OK(ac_checkpoint_choose(folder, path, &info) == AC_OK && strcmp(path, last) == 0 && info.epoch == 4,
+           "mended, the newest is chosen");
     ac_checkpoint_info_release(&info);
     close(s->fd);
     ac_free(s->bytes);
@@ -174,14 +181,16 @@ static void test_nothing_left(void)
     ac_checkpoint_info info;
     if (truncate(last, 5000) != 0 || truncate(previous, 100) != 0)
         abort();
-    TAP_OK(ac_checkpoint_choose(folder, path, &info) == AC_ERR_DATA && strstr(ac_error_text(), "last.h5") && strstr(ac_error_text(), "previous.h5") && !path[0] &&
-               !info.config,
+    TAP_OK(ac_checkpoint_choose(folder, path, &info) == AC_ERR_DATA && strstr(ac_error_text(), "last.h5") &&
+               strstr(ac_error_text(), "previous.h5") && !path[0] && !info.config,
            "both damaged: an error that names both: %s", ac_error_text());
     unlink(last);
-    TAP_OK(ac_checkpoint_choose(folder, path, &info) == AC_ERR_DATA && strstr(ac_error_text(), "previous.h5"), "one there, damaged: an error");
+    TAP_OK(ac_checkpoint_choose(folder, path, &info) == AC_ERR_DATA && strstr(ac_error_text(), "previous.h5"),
+           "one there, damaged: an error");
     unlink(previous);
     TAP_OK(ac_checkpoint_choose(folder, path, &info) == AC_OK && !path[0] && !info.config, "none there: nothing yet");
-    TAP_OK(ac_path_join(none, folder, "none") == AC_OK && ac_checkpoint_choose(none, path, &info) == AC_OK && !path[0], "no folder: nothing yet");
+    TAP_OK(ac_path_join(none, folder, "none") == AC_OK && ac_checkpoint_choose(none, path, &info) == AC_OK && !path[0],
+           "no folder: nothing yet");
 }
 
 int main(void)
@@ -189,7 +198,8 @@ int main(void)
     omp_set_num_threads(1); /* the loops are short */
     ac_hdf5_begin();
     ac_log_init("test", 0, 1, AC_LOG_ERROR, false);
-    if (!tap_folder(folder) || !TAP_CALL(ac_path_join(last, folder, "last.h5")) || !TAP_CALL(ac_path_join(previous, folder, "previous.h5")))
+    if (!tap_folder(folder) || !TAP_CALL(ac_path_join(last, folder, "last.h5")) ||
+        !TAP_CALL(ac_path_join(previous, folder, "previous.h5")))
         return tap_done();
     test_every_byte();
     test_blocks();

@@ -1,5 +1,5 @@
-/* A training's folder: a small training is killed at every call that changes a file, or has it fail, then continues; the
- * files must be those of a training that was left alone. */
+/* A training's folder: a small training is killed at every call that changes a file, or has it fail, then continues;
+ * the files must be those of a training that was left alone. */
 #define _GNU_SOURCE /* RTLD_NEXT */
 #include "anyclass/log.h"
 #include "hdf5/hdf5_util.h"
@@ -138,7 +138,8 @@ static bool same_file(const char *name, const char *a, const char *b)
     uint8_t *x = NULL, *y = NULL;
     size_t n = 0, m = 1;
     bool same = ac_path_join(path, a, name) == AC_OK && ac_file_read_all(path, 0, &x, &n) == AC_OK &&
-                ac_path_join(path, b, name) == AC_OK && ac_file_read_all(path, 0, &y, &m) == AC_OK && n == m && memcmp(x, y, n) == 0;
+                ac_path_join(path, b, name) == AC_OK && ac_file_read_all(path, 0, &y, &m) == AC_OK && n == m &&
+                memcmp(x, y, n) == 0;
     ac_free(x);
     ac_free(y);
     return same;
@@ -151,7 +152,8 @@ static bool is_reference(const char *folder)
     static char a[MAX_FILES][96], b[MAX_FILES][96];
     const int n = list_files(reference, a), m = list_files(folder, b);
     for (int i = 0; i < n; i++)
-        if (n != m || strcmp(a[i], b[i]) != 0 || (strcmp(a[i], "previous.h5") != 0 && !same_file(a[i], reference, folder))) {
+        if (n != m || strcmp(a[i], b[i]) != 0 ||
+            (strcmp(a[i], "previous.h5") != 0 && !same_file(a[i], reference, folder))) {
             printf("# %s: file %d of %d (%d): %s, %s\n", folder, i, n, m, a[i], b[i]);
             return false;
         }
@@ -239,8 +241,11 @@ static void test_kills(long n_calls, const char *what)
         }
         n_same += ended(start(folder, &nothing), 0) && is_reference(folder);
     }
-    TAP_OK(n_killed == n && n_table == n, "%s at %ld of %ld calls: the table names whole files (%ld)", what, n, n_calls, n_table);
-    TAP_OK(n_same == n && n_twice > n / 5, "%s: continued, the files are those of a training left alone (%ld; %ld killed twice)", what, n_same, n_twice);
+    TAP_OK(n_killed == n && n_table == n, "%s at %ld of %ld calls: the table names whole files (%ld)", what, n, n_calls,
+           n_table);
+    TAP_OK(n_same == n && n_twice > n / 5,
+           "%s: continued, the files are those of a training left alone (%ld; %ld killed twice)", what, n_same,
+           n_twice);
 }
 
 /* What must hold when a call has failed. Tells in the exit code what does not. */
@@ -276,24 +281,38 @@ static void test_failures(long n_calls, failing_way how, const char *what)
             failing_how = FAILING_OFF;
             const int code = after_failure(folder, status);
             if (code)
-                printf("# call %ld, %s: status %d, code %d: %s\n", at, failing_name, (int)status, code, ac_error_text());
+                printf("# call %ld, %s: status %d, code %d: %s\n", at, failing_name, (int)status, code,
+                       ac_error_text());
             fflush(stdout);
             _exit(code);
         }
         n_good += ended(child, 0);
         n_same += ended(start(folder, &nothing), 0) && is_reference(folder);
     }
-    TAP_OK(n_good == n, "%s: %ld of %ld end in a clear error or in success, with a whole checkpoint and table, and can be repeated", what, n_good, n);
+    TAP_OK(n_good == n,
+           "%s: %ld of %ld end in a clear error or in success, with a whole checkpoint and table, and can be repeated",
+           what, n_good, n);
     TAP_OK(n_same == n, "%s: continued, the files are those of a training left alone (%ld)", what, n_same);
 }
 
 /* What else lies in the folder is not ours to remove; what is ours and not named any more goes. */
 static void test_names(void)
 {
-    static const char *const kept[] = {"notes.txt.part",         "epoch=00-val_f3=0.1000.h5", "epoch=00-val_f1=0.100.h5", "epoch=0-val_f1=0.1000.h5",
-                                       "epoch=-1-val_f1=0.1000.h5", "myepoch=00-val_f1=0.1000.h5", "epoch=00-val_f1=nan.h5",   "last.h5.old"};
-    static const char *const ours[] = {"epoch=07-val_f1=0.1000.h5", "epoch=107-val_loss=-12.0000.h5", "epoch=00-val_ap=0.9000.h5.part",
-                                       "last.h5.part", "last.h5.part.part", "previous.h5.part", "checkpoints.json.part"};
+    static const char *const kept[] = {"notes.txt.part",
+                                       "epoch=00-val_f3=0.1000.h5",
+                                       "epoch=00-val_f1=0.100.h5",
+                                       "epoch=0-val_f1=0.1000.h5",
+                                       "epoch=-1-val_f1=0.1000.h5",
+                                       "myepoch=00-val_f1=0.1000.h5",
+                                       "epoch=00-val_f1=nan.h5",
+                                       "last.h5.old"};
+    static const char *const ours[] = {"epoch=07-val_f1=0.1000.h5",
+                                       "epoch=107-val_loss=-12.0000.h5",
+                                       "epoch=00-val_ap=0.9000.h5.part",
+                                       "last.h5.part",
+                                       "last.h5.part.part",
+                                       "previous.h5.part",
+                                       "checkpoints.json.part"};
     char folder[AC_PATH_BYTES], path[AC_PATH_BYTES];
     int n_kept = 0, n_gone = 0;
     fresh_folder(folder, "names");
@@ -326,19 +345,24 @@ static bool is_one_file(const char *a, const char *b)
 /* What the reference training has kept. */
 static void test_best(void)
 {
-    static const char *const wanted[AC_N_TRACKED] = {"epoch=02-val_loss=0.1250.h5", "epoch=01-val_bce=0.4000.h5", "epoch=00-val_ap=0.3000.h5", NULL,
-                                                     "epoch=02-val_f2=0.5000.h5"};
+    static const char *const wanted[AC_N_TRACKED] = {"epoch=02-val_loss=0.1250.h5", "epoch=01-val_bce=0.4000.h5",
+                                                     "epoch=00-val_ap=0.3000.h5", NULL, "epoch=02-val_f2=0.5000.h5"};
     char path[AC_PATH_BYTES], other[AC_PATH_BYTES], names[MAX_FILES][96];
     for (int i = 0; i < AC_N_TRACKED; i++) {
         const ac_status status = ac_checkpoint_find(reference, ac_tracked_name[i], path, sizeof path);
-        TAP_OK(wanted[i] ? status == AC_OK && strstr(path, wanted[i]) : status == AC_ERR_IO && strstr(ac_error_text(), ac_tracked_name[i]), "best %s is %s",
-               ac_tracked_name[i], wanted[i] ? wanted[i] : "none: it never was a number");
+        TAP_OK(wanted[i] ? status == AC_OK && strstr(path, wanted[i])
+                         : status == AC_ERR_IO && strstr(ac_error_text(), ac_tracked_name[i]),
+               "best %s is %s", ac_tracked_name[i], wanted[i] ? wanted[i] : "none: it never was a number");
     }
     TAP_OK(list_files(reference, names) == 7, "four best, the last, the one before, the table, nothing else");
-    TAP_OK(ac_checkpoint_find(reference, "last", other, sizeof other) == AC_OK && strstr(other, "last.h5"), "the last one is there");
-    TAP_OK(ac_checkpoint_find(reference, "val_f2", path, sizeof path) == AC_OK && is_one_file(path, other), "files of one epoch are one file");
-    TAP_OK(ac_checkpoint_find(reference, "val_bce", path, sizeof path) == AC_OK && !is_one_file(path, other), "files of two epochs are two");
-    TAP_OK(ac_checkpoint_find(reference, "val_f9", path, sizeof path) == AC_ERR_IO && ac_checkpoint_find(reference, "last", path, 4) == AC_ERR_RANGE,
+    TAP_OK(ac_checkpoint_find(reference, "last", other, sizeof other) == AC_OK && strstr(other, "last.h5"),
+           "the last one is there");
+    TAP_OK(ac_checkpoint_find(reference, "val_f2", path, sizeof path) == AC_OK && is_one_file(path, other),
+           "files of one epoch are one file");
+    TAP_OK(ac_checkpoint_find(reference, "val_bce", path, sizeof path) == AC_OK && !is_one_file(path, other),
+           "files of two epochs are two");
+    TAP_OK(ac_checkpoint_find(reference, "val_f9", path, sizeof path) == AC_ERR_IO &&
+               ac_checkpoint_find(reference, "last", path, 4) == AC_ERR_RANGE,
            "an unknown metric and a short buffer are refused");
 }
 
@@ -355,9 +379,11 @@ static void test_failed_keep(void)
     const ac_checkpoint_info before = h.info;
     h.params->value[0] = NAN;
     h.info.epoch = 2;
-    TAP_OK(ac_checkpoint_keep(folder, &h.info, metrics[1], h.params, h.optimizer) == AC_ERR_NUMERIC && strstr(ac_error_text(), "not finite"),
+    TAP_OK(ac_checkpoint_keep(folder, &h.info, metrics[1], h.params, h.optimizer) == AC_ERR_NUMERIC &&
+               strstr(ac_error_text(), "not finite"),
            "weights that are not finite are not kept");
-    TAP_OK(memcmp(before.best, h.info.best, sizeof before.best) == 0 && table_is_good(folder), "the table is as before");
+    TAP_OK(memcmp(before.best, h.info.best, sizeof before.best) == 0 && table_is_good(folder),
+           "the table is as before");
     close_holder(&h);
 }
 
@@ -367,15 +393,21 @@ static void test_adopt(void)
     char folder[AC_PATH_BYTES], path[AC_PATH_BYTES], last[AC_PATH_BYTES];
     ac_checkpoint_info info, again;
     fresh_folder(folder, "adopt");
-    if (!TAP_OK(ac_checkpoint_find(reference, "val_bce", path, sizeof path) == AC_OK && ac_checkpoint_check(path, &info) == AC_OK, "a checkpoint of another folder"))
+    if (!TAP_OK(ac_checkpoint_find(reference, "val_bce", path, sizeof path) == AC_OK &&
+                    ac_checkpoint_check(path, &info) == AC_OK,
+                "a checkpoint of another folder"))
         return;
     TAP_CALL(ac_checkpoint_adopt(folder, path, &info));
-    TAP_OK(!info.best[2].file[0] && info.best[0].epoch == 1 && table_is_good(folder), "best ones of its epoch come along, older ones are sought anew");
-    TAP_OK(ac_checkpoint_choose(folder, last, &again) == AC_OK && strstr(last, "last.h5") && again.epoch == 2, "a kill before the first save: the same again");
+    TAP_OK(!info.best[2].file[0] && info.best[0].epoch == 1 && table_is_good(folder),
+           "best ones of its epoch come along, older ones are sought anew");
+    TAP_OK(ac_checkpoint_choose(folder, last, &again) == AC_OK && strstr(last, "last.h5") && again.epoch == 2,
+           "a kill before the first save: the same again");
     ac_checkpoint_info_release(&again);
     ac_checkpoint_info_release(&info);
     TAP_OK(ended(start(folder, &nothing), 0), "a training that continues from there");
-    if (TAP_OK(ac_checkpoint_find(folder, "val_loss", path, sizeof path) == AC_OK && ac_checkpoint_check(path, &info) == AC_OK, "its best"))
+    if (TAP_OK(ac_checkpoint_find(folder, "val_loss", path, sizeof path) == AC_OK &&
+                   ac_checkpoint_check(path, &info) == AC_OK,
+               "its best"))
         TAP_CALL(ac_checkpoint_adopt(folder, path, &info));
     ac_checkpoint_info_release(&info);
     TAP_OK(table_is_good(folder), "back at one of its own");
@@ -397,12 +429,32 @@ static void test_damaged(void)
     ac_checkpoint_info info;
     fresh_folder(folder, "damaged");
     TAP_OK(ended(start(folder, &nothing), 0) && damage(folder, "last.h5"), "the last one is damaged");
-    TAP_OK(ended(start(folder, &nothing), 0) && is_reference(folder), "continued from the one before, the files are those of a training left alone");
+    TAP_OK(ended(start(folder, &nothing), 0) && is_reference(folder),
+           "continued from the one before, the files are those of a training left alone");
     TAP_OK(damage(folder, "last.h5") && damage(folder, "previous.h5"), "the last two are damaged");
-    TAP_OK(ac_checkpoint_choose(folder, path, &info) == AC_OK && strstr(path, "epoch=00-val_ap=0.3000.h5") && info.epoch == 1, "the newest best one is chosen: %s",
-           path + strlen(top));
+    TAP_OK(ac_checkpoint_choose(folder, path, &info) == AC_OK && strstr(path, "epoch=00-val_ap=0.3000.h5") &&
+               info.epoch == 1,
+           "the newest best one is chosen: %s", path + strlen(top));
     ac_checkpoint_info_release(&info);
-    TAP_OK(ended(start(folder, &nothing), 0) && is_reference(folder), "continued from there, the files are those of a training left alone");
+    TAP_OK(ended(start(folder, &nothing), 0) && is_reference(folder),
+           "continued from there, the files are those of a training left alone");
+}
+
+static void test_clear(void)
+{
+    char folder[AC_PATH_BYTES], names[MAX_FILES][96], path[AC_PATH_BYTES];
+    bool present;
+    fresh_folder(folder, "clear");
+    TAP_OK(ac_checkpoint_present(folder, &present) == AC_OK && !present, "an empty folder holds no training");
+    TAP_OK(ended(start(folder, &nothing), 0) && damage(folder, "last.h5") &&
+               ac_checkpoint_present(folder, &present) == AC_OK && present,
+           "a damaged one is one");
+    FILE *file = ac_path_join(path, folder, "metrics.csv") == AC_OK ? fopen(path, "w") : NULL;
+    TAP_OK(file && fclose(file) == 0 && ac_checkpoint_clear(folder) == AC_OK && list_files(folder, names) == 1 &&
+               strcmp(names[0], "metrics.csv") == 0,
+           "all of it is removed, and nothing else");
+    TAP_OK(ac_checkpoint_clear(folder) == AC_OK && ac_checkpoint_present(folder, &present) == AC_OK && !present,
+           "twice, too");
 }
 
 /* Two trainings; one that is killed. */
@@ -413,14 +465,15 @@ static void test_lock(void)
     fresh_folder(folder, "lock");
     TAP_CALL(ac_checkpoint_lock_folder(folder, &lock));
     TAP_OK(ended(start(folder, &nothing), STOPPED), "a second training is refused");
-    TAP_OK(ac_checkpoint_lock_folder(folder, &other) == AC_ERR_IO && strstr(ac_error_text(), "training.lock") && strstr(ac_error_text(), "another training") &&
-               ac_status_exit_code(AC_ERR_IO) == 4,
+    TAP_OK(ac_checkpoint_lock_folder(folder, &other) == AC_ERR_IO && strstr(ac_error_text(), "training.lock") &&
+               strstr(ac_error_text(), "another training") && ac_status_exit_code(AC_ERR_IO) == 4,
            "%s", ac_error_text() + strlen(top));
     ac_checkpoint_unlock_folder(&other);
     ac_checkpoint_unlock_folder(&lock);
     ac_checkpoint_unlock_folder(&lock);
     TAP_OK(!ac_path_exists(lock.path), "the lock's file goes with it");
-    TAP_OK(ended(start(folder, &(plan){FAILING_KILL, 30, 0}), -1) && ac_path_exists(lock.path), "a training is killed and leaves the file");
+    TAP_OK(ended(start(folder, &(plan){FAILING_KILL, 30, 0}), -1) && ac_path_exists(lock.path),
+           "a training is killed and leaves the file");
     TAP_OK(ended(start(folder, &nothing), 0) && !ac_path_exists(lock.path), "it locks nothing");
 }
 
@@ -442,6 +495,7 @@ int main(void)
     test_failed_keep();
     test_adopt();
     test_damaged();
+    test_clear();
     test_lock();
     test_kills(n_calls, "killed");
     test_failures(n_calls, FAILING_ERROR, "disk full or a bad block");

@@ -37,6 +37,23 @@ out:
     return status;
 }
 
+/* A second name, in the place of an older file; and what it does when an operation fails. */
+static void test_link(char path[N][AC_PATH_BYTES])
+{
+    TAP_CALL(write_set(path, "old", 0));
+    ac_file first = {0};
+    TAP_OK(ac_file_create(&first, path[0]) == AC_OK && ac_file_printf(&first, "new") == AC_OK && ac_file_commit(&first) == AC_OK, "a file to link");
+    ac_file_fail_at(1);
+    TAP_OK(ac_file_link(path[0], path[1]) == AC_ERR_IO && holds(path[1], "old"), "a link whose rename fails leaves the older file");
+    ac_file_fail_at(0);
+    TAP_OK(ac_file_link(path[0], path[1]) == AC_OK && holds(path[0], "new") && holds(path[1], "new"), "both names have the new file");
+    TAP_OK(ac_file_link(path[0], path[1]) == AC_OK && holds(path[1], "new"), "again, when they are one file already");
+    char part[AC_PATH_BYTES + 8];
+    snprintf(part, sizeof part, "%s.part", path[1]);
+    TAP_OK(!ac_path_exists(part), "nothing is left behind");
+    TAP_OK(ac_file_link(part, path[1]) == AC_ERR_IO && strstr(ac_error_text(), part) && holds(path[1], "new"), "a missing file is not linked");
+}
+
 int main(void)
 {
     enum { UNTIL_SAFE = N + 2 * N }; /* a write each, then flush and sync as one operation, and close */
@@ -59,6 +76,7 @@ int main(void)
     TAP_CALL(ac_file_create(&second, path[0]));
     ac_file_discard(&second);
     TAP_OK(holds(path[0], "mine"), "a file given up leaves the one before");
+    test_link(path);
     tap_remove(folder);
     return tap_done();
 }

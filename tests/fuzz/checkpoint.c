@@ -1,6 +1,6 @@
-/* Reading checkpoints. Three ways to make an input (first byte): the file's bytes as they are, its seal mended on request;
- * edits of a good checkpoint, its seal mended, made anew or left; any text as its info, sealed. Second byte: allocation
- * that fails. */
+/* Reading checkpoints. Three ways to make an input (first byte): the file's bytes as they are, its seal mended on
+ * request; edits of a good checkpoint, its seal mended, made anew or left; any text as its info, sealed. Second byte:
+ * allocation that fails. */
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/checkpoint_seed.h"
 #include "tests/fuzz/seal.h"
@@ -107,7 +107,8 @@ static ac_status read_info(const char *path, uint64_t fail, bool whole)
         check_info(&info);
         check_round_trip(&info);
     } else {
-        FUZZ_REQUIRE(!info.class_name && !info.config && !info.model[0] && strncmp(ac_error_text(), path, strlen(path)) == 0);
+        FUZZ_REQUIRE(!info.class_name && !info.config && !info.model[0] &&
+                     strncmp(ac_error_text(), path, strlen(path)) == 0);
     }
     ac_checkpoint_info_release(&info);
     fuzz_end(&run);

@@ -1,5 +1,5 @@
-/* A small good checkpoint, made without HDF5, which its readers do not need: the first input of the target `checkpoint`,
- * and what it edits. */
+/* A small good checkpoint, made without HDF5, which its readers do not need: the first input of the target
+ * `checkpoint`, and what it edits. */
 #ifndef ANYCLASS_TESTS_FUZZ_CHECKPOINT_SEED_H
 #define ANYCLASS_TESTS_FUZZ_CHECKPOINT_SEED_H
 
@@ -9,8 +9,9 @@
 
 enum { FUZZ_N_TENSORS = 3, FUZZ_BLOCK_BYTES = 2048, FUZZ_GAP_BYTES = 40 };
 
-static ac_tensor fuzz_tensor[FUZZ_N_TENSORS] = {
-    {"model/conv.weight", {4, {2, 3, 1, 1}, AC_F32}, 0, NULL}, {"model/fc.bias", {1, {2}, AC_F32}, 1, NULL}, {"optimizer/exp_avg/fc.bias", {1, {2}, AC_F32}, 1, NULL}};
+static ac_tensor fuzz_tensor[FUZZ_N_TENSORS] = {{"model/conv.weight", {4, {2, 3, 1, 1}, AC_F32}, 0, NULL},
+                                                {"model/fc.bias", {1, {2}, AC_F32}, 1, NULL},
+                                                {"optimizer/exp_avg/fc.bias", {1, {2}, AC_F32}, 1, NULL}};
 
 /* Lay out `info`, the tensors and some bytes that are in none, and seal them. */
 static inline ac_status fuzz_seal_checkpoint(int fd, const void *info, size_t n_info)
@@ -18,7 +19,8 @@ static inline ac_status fuzz_seal_checkpoint(int fd, const void *info, size_t n_
     ac_status status = AC_OK;
     static uint8_t bytes[256];
     ac_seal_part part[FUZZ_N_TENSORS + 1] = {{"info", FUZZ_BLOCK_BYTES, n_info, {0, 0}}};
-    ac_seal seal = {.kind = &ac_checkpoint_seal_kind, .block_bytes = FUZZ_BLOCK_BYTES, .part = part, .n_parts = FUZZ_N_TENSORS + 1};
+    ac_seal seal = {
+        .kind = &ac_checkpoint_seal_kind, .block_bytes = FUZZ_BLOCK_BYTES, .part = part, .n_parts = FUZZ_N_TENSORS + 1};
     uint64_t at = FUZZ_BLOCK_BYTES + n_info + FUZZ_GAP_BYTES;
     for (int k = 0; k < FUZZ_N_TENSORS; k++) {
         size_t n = sizeof(float);
@@ -39,10 +41,21 @@ out:
 static inline ac_status fuzz_write_checkpoint(int fd)
 {
     static char *classes[] = {"RB", "caf\xC3\xA9 \"x\""};
-    const ac_checkpoint_info info = {.model = "resnet18", .class_name = classes, .n_classes = 2, .image_size_px = 32, .mean = {.5f, .25f, .1f},
-                                     .config = "{\"seed\": 1}", .precision = "32", .data_hash = "0123", .n_samples = 9, .epoch = 3, .step = 1,
-                                     .loss_sum = 0.1 + 0.2, .loss_scale = 1,
-                                     .best = {{"epoch=02-val_loss=0.5000.h5", .5, 2}, {"", 0, 0}, {"epoch=01-val_ap=0.2500.h5", .25, 1}}};
+    const ac_checkpoint_info info = {
+        .model = "resnet18",
+        .class_name = classes,
+        .n_classes = 2,
+        .image_size_px = 32,
+        .mean = {.5f, .25f, .1f},
+        .config = "{\"seed\": 1}",
+        .precision = "32",
+        .data_hash = "0123",
+        .n_samples = 9,
+        .epoch = 3,
+        .step = 1,
+        .loss_sum = 0.1 + 0.2,
+        .loss_scale = 1,
+        .best = {{"epoch=02-val_loss=0.5000.h5", .5, 2}, {"", 0, 0}, {"epoch=01-val_ap=0.2500.h5", .25, 1}}};
     const ac_tensor_list list = {fuzz_tensor, FUZZ_N_TENSORS, 0, 0, NULL};
     ac_status status = AC_OK;
     ac_json *json = NULL;

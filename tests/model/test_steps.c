@@ -1,5 +1,6 @@
-/* Ten training steps of whole networks against PyTorch's (fixtures/steps.json, made by make_steps.py): forward, loss,
- * backward, clipping and optimiser together, without any file from outside the project. */
+/* Training steps of whole networks against PyTorch's (fixtures/steps.json, made by make_steps.py): forward, loss, backward,
+ * clipping and optimiser together, without any file from outside the project. Ten steps, fewer of the deepest networks. */
+#include "anyclass/alloc.h"
 #include "anyclass/json.h"
 #include "anyclass/model.h"
 #include "anyclass/optimizer.h"
@@ -8,9 +9,11 @@
 #include "tests/tap.h"
 #include <stdio.h>
 
-enum { N = 8, SIDE = 96, M = 5, STEPS = 10, PIXELS = SIDE * SIDE };
+enum { M = 5, MOST_IMAGES = 8 };
 
 typedef struct trial {
+    int n, side_px;
+    float *pixels; /* [n, side, side, 3] */
     ac_graph *graph;
     ac_value x, targets, weights, scale, loss;
     ac_device *device;
@@ -25,6 +28,27 @@ static double number(const ac_json_value *object, const char *key)
     return ac_json_read_double(ac_json_get(object, key), key, &value) == AC_OK ? value : NAN;
 }
 
+/* The scale of each residual branch's last normalisation times a power of 2: that is exact, and with 1/4 a deep network's
+ * gradients do not grow from block to block. */
+static ac_status scale_residuals(ac_params *params, float scale)
+{
+    ac_status status = AC_OK;
+    bool bottleneck = ac_params_find(params, "layer1.0.bn3.weight") >= 0;
+    float value[2048];
+    for (size_t p = 0; p < params->n_params; p++) {
+        const ac_param_info *info = &params->info[p];
+        size_t n = (size_t)ac_shape_elements(&info->shape);
+        if (strncmp(info->name, "layer", 5) != 0 || !drawn_ends_with(info->name, bottleneck ? "bn3.weight" : "bn2.weight") || n > 2048)
+            continue;
+        AC_TRY(ac_params_get(params, (int)p, NULL, value));
+        for (size_t i = 0; i < n; i++)
+            value[i] *= scale;
+        AC_TRY(ac_params_set(params, (int)p, NULL, value));
+    }
+out:
+    return status;
+}
+
 static ac_status open_trial(trial *t, const ac_json_value *c)
 {
     ac_status status = AC_OK;
@@ -32,13 +56,18 @@ static ac_status open_trial(trial *t, const ac_json_value *c)
     ac_optimizer_config config = {.weight_decay = number(c, "weight_decay"), .momentum = .9, .beta1 = .9, .beta2 = .999, .epsilon = 1e-8, .max_norm = 1};
     ac_loss_config loss = {number(c, "gamma") > 0 ? AC_LOSS_FOCAL : AC_LOSS_BCE, number(c, "gamma"), number(c, "alpha"), number(c, "lambda")};
     memset(t, 0, sizeof *t);
+    t->n = (int)number(c, "batch");
+    t->side_px = (int)number(c, "side");
+    if (t->n < 1 || t->n > MOST_IMAGES || t->side_px < 32 || t->side_px > 224)
+        return ac_error(AC_ERR_RANGE, "batch or side");
+    AC_TRY(ac_malloc((size_t)(t->n * t->side_px * t->side_px * 3), sizeof *t->pixels, &t->pixels));
     AC_TRY(ac_json_read_string(ac_json_get(c, "model"), "model", &model));
     AC_TRY(ac_json_read_string(ac_json_get(c, "optimizer"), "optimizer", &optimizer));
     config.kind = strcmp(optimizer, "adamW") == 0 ? AC_OPTIMIZER_ADAMW : AC_OPTIMIZER_SGD;
     AC_TRY(ac_graph_create(AC_F32, &t->graph));
-    t->x = ac_graph_input(t->graph, "x", &(ac_shape){4, {N, SIDE, SIDE, 3}, AC_F32});
+    t->x = ac_graph_input(t->graph, "x", &(ac_shape){4, {t->n, t->side_px, t->side_px, 3}, AC_F32});
     ac_value logits = ac_model_find(model)->build(ac_model_find(model), t->graph, t->x, M);
-    t->targets = ac_graph_input(t->graph, "targets", &(ac_shape){2, {N, M}, AC_U8});
+    t->targets = ac_graph_input(t->graph, "targets", &(ac_shape){2, {t->n, M}, AC_U8});
     t->weights = ac_graph_input(t->graph, "weights", &(ac_shape){1, {M + 1}, AC_F64});
     t->scale = ac_graph_input(t->graph, "scale", &(ac_shape){1, {1}, AC_F64});
     t->loss = ac_add_any_class_loss(t->graph, "loss", logits, t->targets, t->weights, t->scale, &loss);
@@ -46,6 +75,7 @@ static ac_status open_trial(trial *t, const ac_json_value *c)
     AC_TRY(ac_backend_find("cpu")->open(0, &t->device));
     AC_TRY(ac_params_create(t->device, t->graph, true, &t->params));
     AC_TRY(drawn_fill(t->params));
+    AC_TRY(scale_residuals(t->params, (float)number(c, "residual_scale")));
     AC_TRY(ac_optimizer_create(&config, t->params, &t->optimizer));
     AC_TRY(ac_plan_create(t->graph, t->params, true, &t->plan));
     AC_TRY(ac_plan_bind(t->plan, NULL));
@@ -55,6 +85,7 @@ out:
 
 static void close_trial(trial *t)
 {
+    ac_free(t->pixels);
     ac_plan_destroy(t->plan);
     ac_optimizer_destroy(t->optimizer);
     ac_params_destroy(t->params);
@@ -66,24 +97,25 @@ static void close_trial(trial *t)
 static ac_status step(trial *t, int k, double rate, double *loss, double *norm)
 {
     ac_status status = AC_OK;
-    static float x[N * PIXELS * 3];
-    uint8_t y[N * M];
+    int n_pixels = t->side_px * t->side_px;
+    size_t n_images = (size_t)t->n;
+    uint8_t y[MOST_IMAGES * M];
     double weights[M + 1], scale;
     char name[32];
     snprintf(name, sizeof name, "pixels %d", k);
-    for (int n = 0; n < N; n++)
+    for (int n = 0; n < t->n; n++)
         for (int c = 0; c < 3; c++)
-            for (int p = 0; p < PIXELS; p++)
-                x[(n * PIXELS + p) * 3 + c] = (float)drawn(name, (uint64_t)((n * 3 + c) * PIXELS + p)) * 4 - 2;
+            for (int p = 0; p < n_pixels; p++)
+                t->pixels[(n * n_pixels + p) * 3 + c] = (float)drawn(name, (uint64_t)((n * 3 + c) * n_pixels + p)) * 4 - 2;
     snprintf(name, sizeof name, "labels %d", k);
-    for (int i = 0; i < N * M; i++)
+    for (int i = 0; i < t->n * M; i++)
         y[i] = drawn(name, (uint64_t)i) < .15;
     for (int c = 0; c < M; c++)
         weights[c] = c + 1;
     weights[M] = .5;
-    scale = 1.0 / (double)ac_loss_denominator(y, N, M);
-    AC_TRY(ac_plan_write(t->plan, t->x, x, sizeof x));
-    AC_TRY(ac_plan_write(t->plan, t->targets, y, sizeof y));
+    scale = 1.0 / (double)ac_loss_denominator(y, n_images, M);
+    AC_TRY(ac_plan_write(t->plan, t->x, t->pixels, n_images * (size_t)n_pixels * 3 * sizeof *t->pixels));
+    AC_TRY(ac_plan_write(t->plan, t->targets, y, n_images * M));
     AC_TRY(ac_plan_write(t->plan, t->weights, weights, sizeof weights));
     AC_TRY(ac_plan_write(t->plan, t->scale, &scale, sizeof scale));
     AC_TRY(ac_plan_forward(t->plan));
@@ -94,24 +126,85 @@ out:
     return status;
 }
 
-/* Rounding grows from step to step, so the bound is what PyTorch's own float32 run is away from its float64 run,
- * times 10: another processor sums in another order. (AdamW with 1 - .999f for 1 - .999 is 28 times away.) */
+/* Largest relative error of the gradient norms of single parameters, as they are behind a step. */
+static ac_status compare_parameters(const trial *t, const ac_json_value *norms, double *error)
+{
+    ac_status status = AC_OK;
+    float *gradient = NULL;
+    double wanted;
+    *error = ac_json_count(norms) > 0 ? 0 : INFINITY;
+    for (size_t k = 0; k < ac_json_count(norms); k++) {
+        int p = ac_params_find(t->params, ac_json_key_at(norms, k));
+        if (p < 0)
+            AC_TRY(ac_error(AC_ERR_DATA, "no parameter %s", ac_json_key_at(norms, k)));
+        size_t n = (size_t)ac_shape_elements(&t->params->info[p].shape);
+        double sum = 0;
+        AC_TRY(ac_realloc(&gradient, n, sizeof *gradient));
+        AC_TRY(ac_params_get(t->params, p, t->params->gradient, gradient));
+        for (size_t i = 0; i < n; i++)
+            sum += (double)gradient[i] * (double)gradient[i];
+        AC_TRY(ac_json_read_double(ac_json_at(norms, k), "norm", &wanted));
+        *error = fmax(*error, fabs(sqrt(sum) - wanted) / wanted);
+    }
+out:
+    ac_free(gradient);
+    return status;
+}
+
+/* Rounding grows from step to step, so a bound is what PyTorch's own float32 run is away from its float64 run, times 10:
+ * another processor sums in another order. (AdamW with 1 - .999f for 1 - .999 is 28 times away.) Where that run happens to be
+ * close by, or a tighter bound is wanted, a case has a tolerance of its own. Ten steps of resnet50 with AdamW: PyTorch's float32 is
+ * 1.9e-4 away, ours was with oneDNN's convolutions held to AVX-512, AVX2 and SSE4.1 3.9e-5, 1.0e-4 and 8.5e-5. */
 static void run_case(const ac_json_value *c, size_t index)
 {
     trial t;
-    double loss, norm, loss_error = 0, norm_error = 0, wanted;
+    double loss, norm, loss_error = 0, norm_error = 0, parameter_error = INFINITY, wanted;
+    const ac_json_value *losses = ac_json_get(c, "loss"), *norms = ac_json_get(c, "gradient_norm");
+    int n_steps = (int)ac_json_count(losses);
     bool good = TAP_OK(open_trial(&t, c) == AC_OK, "case %zu is planned", index);
-    for (int k = 0; k < STEPS && good; k++) {
+    good = good && TAP_OK(n_steps == (int)number(c, "steps") && n_steps > 0, "case %zu has %d steps", index, n_steps);
+    for (int k = 0; k < n_steps && good; k++) {
         good = TAP_OK(step(&t, k, number(c, "learning_rate"), &loss, &norm) == AC_OK, "case %zu, step %d", index, k);
-        if (ac_json_read_double(ac_json_at(ac_json_get(c, "loss"), (size_t)k), "loss", &wanted) == AC_OK)
+        if (k == 0)
+            good = good && TAP_CALL(compare_parameters(&t, ac_json_get(c, "parameter_norm"), &parameter_error));
+        if (ac_json_read_double(ac_json_at(losses, (size_t)k), "loss", &wanted) == AC_OK)
             loss_error = fmax(loss_error, fabs(loss - wanted) / wanted);
-        if (ac_json_read_double(ac_json_at(ac_json_get(c, "gradient_norm"), (size_t)k), "norm", &wanted) == AC_OK)
+        if (ac_json_read_double(ac_json_at(norms, (size_t)k), "norm", &wanted) == AC_OK)
             norm_error = fmax(norm_error, fabs(norm - wanted) / wanted);
     }
-    double loss_bound = 10 * number(c, "float32_loss_error") + 1e-6, norm_bound = 10 * number(c, "float32_norm_error") + 1e-5;
-    TAP_OK(good && loss_error < loss_bound, "case %zu: ten losses within %.2g (allowed %.2g)", index, loss_error, loss_bound);
-    TAP_OK(good && norm_error < norm_bound, "case %zu: ten gradient norms within %.2g (allowed %.2g)", index, norm_error, norm_bound);
+    double loss_bound = 10 * number(c, "float32_loss_error") + 1e-5, norm_bound = 10 * number(c, "float32_norm_error") + 2e-4;
+    if (ac_json_get(c, "loss_tolerance"))
+        loss_bound = number(c, "loss_tolerance");
+    double parameter_bound = 10 * number(c, "float32_parameter_norm_error") + 2e-4;
+    TAP_OK(good && loss_error < loss_bound, "case %zu: losses within %.2g (allowed %.2g)", index, loss_error, loss_bound);
+    TAP_OK(good && norm_error < norm_bound, "case %zu: gradient norms within %.2g (allowed %.2g)", index, norm_error, norm_bound);
+    TAP_OK(good && parameter_error < parameter_bound, "case %zu: single parameters' first gradient norms within %.2g (allowed %.2g)", index, parameter_error,
+           parameter_bound);
     close_trial(&t);
+}
+
+/* Parameters of every ResNet, counted by torchvision. */
+static void test_counts(const ac_json_value *counts)
+{
+    for (size_t k = 0; k < ac_json_count(counts); k++) {
+        ac_graph *graph = NULL;
+        ac_device *device = NULL;
+        ac_params *params = NULL;
+        int64_t wanted = 0;
+        const ac_model *model = ac_model_find(ac_json_key_at(counts, k));
+        bool good = model && ac_graph_create(AC_F32, &graph) == AC_OK && ac_json_read_int(ac_json_at(counts, k), "count", &wanted) == AC_OK;
+        if (good) {
+            ac_value x = ac_graph_input(graph, "x", &(ac_shape){4, {1, 32, 32, 3}, AC_F32});
+            ac_graph_result(graph, model->build(model, graph, x, M));
+            good = ac_graph_finish(graph) == AC_OK && ac_backend_find("cpu")->open(1, &device) == AC_OK &&
+                   ac_params_create(device, graph, false, &params) == AC_OK;
+        }
+        TAP_OK(good && (int64_t)params->n_trainable == wanted, "%s: %lld parameters", ac_json_key_at(counts, k), (long long)wanted);
+        ac_params_destroy(params);
+        if (device)
+            device->backend->close(device);
+        ac_graph_destroy(graph);
+    }
 }
 
 int main(void)
@@ -120,7 +213,8 @@ int main(void)
     if (!TAP_CALL(ac_json_load("tests/model/fixtures/steps.json", &document)))
         return tap_done();
     const ac_json_value *cases = ac_json_get(document, "cases");
-    TAP_OK(ac_json_count(cases) == 3, "three cases");
+    TAP_OK(ac_json_count(cases) == 7, "seven cases");
+    test_counts(ac_json_get(document, "n_parameters"));
     for (size_t i = 0; i < ac_json_count(cases); i++)
         run_case(ac_json_at(cases, i), i);
     ac_json_release(document);

@@ -63,7 +63,7 @@ int posix_memalign(void **out, size_t align, size_t n)
 enum { COUNTS_MALLOC = 0 };
 #endif
 
-enum { N = 2, SIDE = 64, M = 3 };
+enum { N = 2, SIDE = 48, M = 3 };
 
 typedef struct trial {
     ac_network net;
@@ -146,30 +146,27 @@ static void check(const char *model, ac_dtype activations, bool training)
     }
     TAP_OK(status == AC_OK && (!COUNTS_MALLOC || n_large > planned), "%s in %s, %s: planning asks for memory %lu times", model,
            ac_dtype_name(activations), what, n_large - planned);
-    TAP_OK(status == AC_OK && step(&t, training, 0) == AC_OK, "%s in %s, %s: first step", model, ac_dtype_name(activations), what);
+    TAP_OK(status == AC_OK && (status = step(&t, training, 0)) == AC_OK, "%s in %s, %s: first step", model, ac_dtype_name(activations), what);
     unsigned long small = n_small, large = n_large;
     uint64_t counted = ac_alloc_get_stats().n_calls;
-    for (int k = 1; k < 4; k++)
-        status = status == AC_OK ? step(&t, training, k) : status;
+    status = status == AC_OK ? step(&t, training, 1) : status;
     small = n_small - small;
     large = n_large - large;
     TAP_OK(status == AC_OK && ac_alloc_get_stats().n_calls == counted, "%s in %s, %s: nothing from the library's allocator", model,
            ac_dtype_name(activations), what);
     if (COUNTS_MALLOC)
-        TAP_OK(large == 0, "%s in %s, %s: %lu requests above %d bytes in three steps (%lu below)", model, ac_dtype_name(activations), what, large,
+        TAP_OK(large == 0, "%s in %s, %s: %lu requests above %d bytes in the second step (%lu below)", model, ac_dtype_name(activations), what, large,
                SMALL_BYTES, small);
     close_trial(&t);
 }
 
 int main(void)
 {
-    static const char *const models[] = {"resnet18", "resnet50"};
     if (!COUNTS_MALLOC)
         TAP_SKIP("malloc belongs to the sanitizer");
-    for (int m = 0; m < 2; m++)
-        for (int training = 0; training < 2; training++) {
-            check(models[m], AC_F32, training);
-            check(models[m], AC_BF16, training);
-        }
+    check("resnet18", AC_F32, false);
+    check("resnet18", AC_BF16, false);
+    check("resnet50", AC_F32, true);
+    check("resnet50", AC_BF16, true);
     return tap_done();
 }

@@ -4,12 +4,12 @@ export OMP_NUM_THREADS=1
 data=$TMP/data
 tap_ok "demo data" "$BUILD/tests/demo/make_demo_data" --output "$data" --n_train 64 --n_val 10 --n_test 2 --size 40
 tap_ok "shards" "$BIN/anyclass-preprocess" --dataset coco --ann_root "$data/annotations" --data_root "$data/images" --output "$TMP/s" --image_size 32 --shard_size 16 --splits Train Val
-options=(--data_root "$TMP/s" --log_save_dir "$TMP/logs" --model resnet18 --log_every 1 --augment none)
+options=(--log_save_dir "$TMP/logs" --model resnet18 --log_every 1 --augment none)
 # train RANKS NAME [BATCH=n] [RATE=r] [OPTION...]
 train() {
     local n=$1 name=$2 batch=12 rate=0.005; shift 2
     while :; do case ${1:-} in BATCH=*) batch=${1#*=} ;; RATE=*) rate=${1#*=} ;; *) break ;; esac; shift; done
-    ranks "$n" "$BIN/anyclass-train" "${options[@]}" --version_name "$name" --batch_size "$batch" --learning_rate "$rate" "$@"
+    ranks "$n" "$BIN/anyclass-train" "${options[@]}" --data_root "$TMP/s" --version_name "$name" --batch_size "$batch" --learning_rate "$rate" "$@"
 }
 losses() { grep -o 'step [0-9]*/[0-9]*: loss [^,]*' "$TMP/$1" | awk '{print $NF}'; }
 # close A B TOLERANCE: as many losses, each within that relative distance
@@ -18,7 +18,13 @@ close() { paste <(losses "$1") <(losses "$2") | awk -v most="$3" '{d = $1 - $2; 
 run() { local name=$1; shift; tap_ok "$name" train "$@"; cp "$TMP/.tap_out" "$TMP/$2"; }
 
 # ---- the same numbers, made otherwise ----
-for n in 1 2 3; do run "sync_bn, $n ranks" $n sync$n RATE=0.00001 --sync_bn --max_epochs 6; done
+# At a small rate: training doubles any difference every few steps, that of rounding too, the faster the larger the rate.
+tap_ok "larger demo data" "$BUILD/tests/demo/make_demo_data" --output "$TMP/d64" --n_train 120 --n_val 4 --n_test 2 --size 64
+tap_ok "larger shards" "$BIN/anyclass-preprocess" --dataset coco --ann_root "$TMP/d64/annotations" --data_root "$TMP/d64/images" --output "$TMP/s64" --image_size 64 --splits Train Val
+for n in 1 2 3; do
+    tap_ok "sync_bn, $n ranks" ranks $n "$BIN/anyclass-train" "${options[@]}" --version_name sync$n --data_root "$TMP/s64" --batch_size 24 --learning_rate 0.00001 --sync_bn --max_epochs 6
+    cp "$TMP/.tap_out" "$TMP/sync$n"
+done
 tap_ok "30 steps" test "$(losses sync1 | wc -l)" = 30
 for n in 2 3; do
     close sync1 sync$n 1e-5; tap_ok "losses of 30 steps with --sync_bn: $n ranks as 1, within 1e-5" close sync1 sync$n 1e-5
@@ -36,7 +42,7 @@ tap_ok "are none" diff <(losses micro12) <(losses micro0)
 # ---- something is wrong ----
 tap_ok "an epoch" train 2 nan --max_epochs 1
 sum=$(cat "$TMP"/logs/version_nan/*.h5 | cksum)
-damaged() { local n=$1 what=$2 name=$3; shift 3; DAMAGE=$what ranks "$n" "$BUILD/tests/train/damaged_rank" "${options[@]}" --batch_size 12 --version_name "$name" "$@"; }
+damaged() { local n=$1 what=$2 name=$3; shift 3; DAMAGE=$what ranks "$n" "$BUILD/tests/train/damaged_rank" "${options[@]}" --data_root "$TMP/s" --batch_size 12 --version_name "$name" "$@"; }
 tap_refused 5 'not a number in epoch 1, step 3, first for image 0' "a parameter that is not a number" damaged 2 nan nan --checkpoint auto --max_epochs 2
 tap_ok "what was saved is as it was" test "$(cat "$TMP"/logs/version_nan/*.h5 | cksum)" = "$sum"
 tap_refused 6 'after step 3 the parameters of rank 1 differ' "a bit changed on one of 2 ranks" damaged 2 bit drift --check_steps 1
@@ -47,10 +53,41 @@ tap_ok "one row for its epoch" test "$(wc -l <"$TMP/logs/version_nan/metrics.csv
 tap_ok "nothing left to do" train 1 nan --checkpoint auto --max_epochs 1
 tap_says 'nothing is left' "which is said"
 
+# A rank of a training that is stopped or dies: the other's own exit code, which mpirun does not tell, and its line.
+cat >"$TMP/keep" <<'EOF'
+trap : TERM
+"$@" && code=0 || code=$?
+echo "$code" >"$KEEP_IN.$OMPI_COMM_WORLD_RANK"
+EOF
+other_ends() { # SIGNAL RANK CODE TEXT
+    local launcher pids victim i other=$((1 - $2))
+    rm -f "$TMP"/code.*
+    KEEP_IN=$TMP/code mpirun --quiet -n 2 bash "$TMP/keep" "$BIN/anyclass-train" "${options[@]}" --data_root "$TMP/s" --version_name gone --overwrite --batch_size 12 \
+        --max_epochs 100000 --watchdog_s 2 >"$TMP/said" 2>&1 &
+    launcher=$!
+    for ((i = 0; i < 200; i++)); do grep -q 'step 3/' "$TMP/said" && break; sleep 0.1; done
+    pids=$(pgrep -P "$(pgrep -P "$launcher" bash | tr '\n' ',' | sed 's/,$//')" anyclass-train)
+    for victim in $pids; do tr '\0' '\n' <"/proc/$victim/environ" | grep -qx "OMPI_COMM_WORLD_RANK=$2" && break; done
+    kill "-$1" "$victim"
+    for ((i = 0; i < 200; i++)); do [ -e "$TMP/code.$other" ] && break; sleep 0.1; done
+    kill -KILL "$victim" 2>/dev/null
+    for ((i = 0; i < 100; i++)); do kill -0 "$launcher" 2>/dev/null || break; sleep 0.1; done
+    kill -KILL "$launcher" 2>/dev/null
+    tail -5 "$TMP/said"; echo "code $(cat "$TMP/code.$other")"
+    [ "$(cat "$TMP/code.$other")" = "$3" ] && [ "$(grep -c 'error: ' "$TMP/said")" = 1 ] && grep 'error: ' "$TMP/said" | grep -q -- "$4"
+}
+for r in 0 1; do
+    tap_ok "rank $r of 2 is stopped: the other ends with 7 and names it" other_ends STOP $r 7 "rank $r on .*training step"
+    tap_ok "rank $r of 2 is killed: the other ends with 6 and names it" other_ends KILL $r 6 "rank $r on .*died"
+done
+tap_ok "what was saved can be continued" train 2 gone --checkpoint auto --max_epochs 1
+
 # ---- wrong use ----
 tap_refused 2 'begins anew' "both --overwrite and --checkpoint" train 1 x --overwrite --checkpoint auto
 tap_refused 2 'min_lr' "a smallest rate above the largest" train 1 x --min_lr 1
 tap_refused 2 'lr_steps' "steps out of order" train 1 x --schedule multistep --lr_steps 8 4
+tap_refused 2 'tf32' "a precision of GPUs" train 1 x --precision tf32
+tap_refused 2 '16-mixed' "another one" train 1 x --precision 16-mixed
 tap_refused 2 'version_name' "a version that is no name" train 1 a/b
 tap_refused 2 'multiple of the ranks' "micro-batches that do not fit all ranks" train 2 x BATCH=13 --micro_batch 1
 tap_ok "an option without effect" train 1 x --dry_run --optimizer adamW --momentum 0.5

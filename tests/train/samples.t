@@ -1,5 +1,5 @@
-# The trainer itself: which samples make up each global step (the same list, in the same order, on 1, 2, 3 and 5 ranks),
-# and what becomes of a rank that fails alone.
+# The trainer itself: which samples make up each global step (the same list, in the same order, on 1, 2, 3 and 5 ranks, in
+# micro-batches, continued in mid-epoch on another number of ranks), and what becomes of a rank that fails alone.
 . tests/tap.sh
 export OMP_NUM_THREADS=1
 data=$TMP/data
@@ -19,6 +19,35 @@ tap_ok "entered at step 2: the same steps" test "$(grep -c '^1 2:' "$TMP/1-8-1")
 tap_ok "epochs differ" bash -c "! diff -q <(grep '^0 ' $TMP/1-8-1 | cut -d: -f2) <(grep '^1 ' $TMP/1-8-1 | head -6 | cut -d: -f2) >$TMP/null"
 tap_ok "another seed" list 2 8 2
 tap_ok "gives another order" bash -c "! cmp -s $TMP/1-8-1 $TMP/2-8-2"
+
+# gradients accumulated over micro-batches, of one size and of two
+micro() { # RANKS BATCH MICRO_BATCH
+    ranks "$1" "$BUILD/tests/train/list_samples" --data_root "$TMP/s" --model resnet18 --batch_size "$2" --micro_batch "$3" --seed 1 --log_save_dir "$TMP/none" >"$TMP/micro-$1-$2-$3"
+}
+for of in "1 8 3" "1 5 1" "2 8 2" "2 8 3" "3 8 2" "5 8 1"; do
+    set -- $of
+    if [ "$1 $2 $3" = "5 8 1" ]; then
+        tap_exit 2 "5 ranks, batch 8: micro-batches of 1 do not come out even" micro $of
+    else
+        tap_ok "$1 ranks, batch $2 in micro-batches of $3" micro $of
+        tap_ok "the same samples in the same order" cmp "$TMP/1-$2-1" "$TMP/micro-$1-$2-$3"
+    fi
+done
+
+# saved in mid-epoch on one number of ranks, continued on others: the rest of the epoch as it would have been
+at() { # RANKS [NAME=VALUE]: version 0 of folder $TMP/at, continued if there is something to continue
+    ranks "$1" env "${2:-NONE=}" "$BUILD/tests/train/list_samples" --data_root "$TMP/s" --model resnet18 --batch_size 8 --seed 1 --log_save_dir "$TMP/at" --checkpoint auto >"$TMP/at-$1"
+}
+grep '^1 ' "$TMP/1-8-1" | head -6 | tail -n +5 >"$TMP/rest" # epoch 1 from step 4 on
+for n in 1 2 3 5; do
+    rm -rf "$TMP/at"
+    tap_ok "$n ranks save epoch 1, step 4" at $n "SAVE_AT=1 4"
+    for m in 1 2 3 5; do
+        [ $m = $n ] && continue
+        tap_ok "continued on $m" at $m
+        tap_ok "$n ranks, then $m: the rest of the epoch" cmp "$TMP/rest" "$TMP/at-$m"
+    done
+done
 
 # the data set is COCO: colours, in training alone
 tap_ok "training images are augmented as the reference does it" grep -qx 'train: kind 1, 0.1 0.1 0.1 0.1, 5 degrees, flip 1, seed 1' "$TMP/1-8-1"

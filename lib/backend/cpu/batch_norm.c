@@ -200,9 +200,9 @@ out:
     return status;
 }
 
-/* What a negative value is multiplied with. */
-static float negative_slope(const ac_batch_norm_attribute *a)
+float cpu_norm_slope(const ac_node *norm)
 {
+    const ac_batch_norm_attribute *a = (const void *)norm->attribute;
     return a->activation == AC_ACTIVATION_NONE ? 1 : a->activation == AC_ACTIVATION_RELU ? 0 : a->slope;
 }
 
@@ -214,7 +214,19 @@ static norm_affine affine_of(const ac_call *call, const grid *g, float *k)
     for (int64_t c = 0; c < g->channels; c++)
         k[c] = (float)((double)weight[c] * (call->training ? (double)scale[c] : 1 / sqrt((double)running_var[c] + (double)a->eps)));
     return (norm_affine){.x = call->input[0], .mean = call->training ? call->saved[0] : call->param[2], .k = k, .b = call->param[1],
-                         .slope = negative_slope(a)};
+                         .slope = cpu_norm_slope(call->node)};
+}
+
+void cpu_norm_scale_shift(const ac_call *call, const float *bias, float *scale, float *shift)
+{
+    const ac_batch_norm_attribute *a = (const void *)call->norm->attribute;
+    const ac_shape *y = ac_graph_shape(call->graph, call->norm->output[0]);
+    const float *weight = call->norm_param[0], *b = call->norm_param[1], *mean = call->norm_param[2], *var = call->norm_param[3];
+    for (int64_t c = 0; c < y->dim[y->n_dims - 1]; c++) {
+        double k = (double)weight[c] / sqrt((double)var[c] + (double)a->eps);
+        scale[c] = (float)k;
+        shift[c] = (float)((double)b[c] + ((bias ? (double)bias[c] : 0) - (double)mean[c]) * k);
+    }
 }
 
 typedef struct forward_pass {
@@ -322,4 +334,4 @@ out:
 }
 
 const ac_kernel ac_cpu_batch_norm = {&ac_op_batch_norm, AC_KERNEL_SUMS_DOUTPUT | AC_KERNEL_INPLACE_FORWARD | AC_KERNEL_INPLACE_BACKWARD, plan,
-                                     NULL, forward, backward};
+                                     NULL, forward, backward, NULL};

@@ -1,8 +1,10 @@
-/* conv2d, channels last: by own AVX-512 code where it serves (conv_avx512.h), else by oneDNN. For oneDNN weights are kept
- * as [O, H, W, I] and turned into the layout each primitive wants inside the workspace, in bf16 where the activations are; all
- * primitives are made at plan time. */
+/* conv2d, channels last: training by own AVX-512 code where it serves (conv_avx512.h), else by oneDNN. For oneDNN weights are
+ * kept as [O, H, W, I] and turned into the layout each primitive wants inside the workspace, in bf16 where the activations are;
+ * all primitives are made at plan time. For inference the weights are turned once, scaled by the batch norm that follows if this
+ * kernel takes it. */
 #include "anyclass/alloc.h"
 #include "backend/cpu/conv_avx512.h"
+#include <string.h>
 
 enum { PASS_FORWARD, PASS_DATA, PASS_WEIGHTS, N_PASSES };
 
@@ -19,7 +21,7 @@ typedef struct conv {
     cpu_conv own;
     dnnl_stream_t stream;
     pass pass[N_PASSES];
-    size_t bias_bytes;
+    size_t bias_bytes, prepared_w_bytes; /* prepared: weights, then the bias if it is a norm's */
 } conv;
 
 static void release(void *state)
@@ -44,6 +46,7 @@ typedef struct geometry {
     dnnl_memory_desc_t dw_any; /* always float */
     dnnl_dims_t strides, padding;
     bool bias;
+    const ac_node *norm; /* its scale goes into the weights, its shift is the bias */
 } geometry;
 
 static ac_status any_layout(int groups, const dnnl_dims_t dims, const dnnl_dims_t grouped, dnnl_data_type_t type, dnnl_memory_desc_t *out)
@@ -66,7 +69,7 @@ static ac_status describe(const ac_graph *graph, const ac_node *node, geometry *
         g->strides[i] = a->stride_px;
         g->padding[i] = a->padding_px;
     }
-    g->bias = a->bias;
+    g->bias = a->bias || g->norm;
     AC_TRY(cpu_check(dnnl_memory_desc_init_by_tag(&g->x, 4, xd, type, dnnl_nhwc), "layout of x"));
     AC_TRY(cpu_check(dnnl_memory_desc_init_by_tag(&g->y, 4, yd, type, dnnl_nhwc), "layout of y"));
     AC_TRY(cpu_check(dnnl_memory_desc_init_by_tag(&g->b, 1, bd, dnnl_f32, dnnl_a), "layout of the bias"));
@@ -88,6 +91,23 @@ static dnnl_status_t describe_pass(int which, const geometry *g, bool training, 
     if (which == PASS_DATA)
         return dnnl_convolution_backward_data_desc_init(d, direct, &g->x, &g->w_any, &g->y, g->strides, g->padding, g->padding);
     return dnnl_convolution_backward_weights_desc_init(d, direct, &g->x, &g->dw_any, bias, &g->y, g->strides, g->padding, g->padding);
+}
+
+/* The residual is in the memory of y: oneDNN's "sum" adds to what it finds. */
+static ac_status add_norm(const ac_node *norm, dnnl_primitive_attr_t attr)
+{
+    ac_status status = AC_OK;
+    dnnl_post_ops_t ops = NULL;
+    AC_TRY(cpu_check(dnnl_post_ops_create(&ops), "post operations"));
+    if (norm->n_inputs > 1)
+        AC_TRY(cpu_check(dnnl_post_ops_append_sum(ops, 1.0f), "residual"));
+    if (cpu_norm_slope(norm) != 1)
+        AC_TRY(cpu_check(dnnl_post_ops_append_eltwise(ops, 1.0f, dnnl_eltwise_relu, cpu_norm_slope(norm), 0), "activation"));
+    AC_TRY(cpu_check(dnnl_primitive_attr_set_post_ops(attr, ops), "post operations"));
+out:
+    if (ops)
+        dnnl_post_ops_destroy(ops);
+    return status;
 }
 
 static ac_status make_memory(cpu_device *cpu, const dnnl_memory_desc_t *desc, dnnl_memory_t *out)
@@ -144,6 +164,8 @@ static ac_status make_pass(cpu_device *cpu, int which, const geometry *g, bool t
     AC_TRY(cpu_check(describe_pass(which, g, training, &desc), name[which]));
     AC_TRY(cpu_check(dnnl_primitive_attr_create(&attr), "attributes"));
     AC_TRY(cpu_check(dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user), "attributes"));
+    if (g->norm)
+        AC_TRY(add_norm(g->norm, attr));
     AC_TRY(cpu_check(dnnl_primitive_desc_create(pd, &desc, attr, cpu->engine, hint), name[which]));
     AC_TRY(cpu_check(dnnl_primitive_create(&s->primitive, *pd), name[which]));
     const dnnl_memory_desc_t *w = dnnl_primitive_desc_query_md(*pd, which == PASS_WEIGHTS ? dnnl_query_diff_weights_md : dnnl_query_weights_md, 0);
@@ -167,17 +189,31 @@ static size_t aligned(size_t n)
     return (n + 63) / 64 * 64;
 }
 
+static void plan_prepared(conv *c, const geometry *g, ac_kernel_plan *out)
+{
+    size_t plain_bytes = aligned(dnnl_memory_desc_get_size(&g->w_plain));
+    c->prepared_w_bytes = aligned(c->pass[PASS_FORWARD].w_bytes);
+    if (g->norm) { /* scaled in the workspace, then turned */
+        c->prepared_w_bytes = c->prepared_w_bytes ? c->prepared_w_bytes : plain_bytes;
+        out->prepared_bytes = c->prepared_w_bytes + c->bias_bytes;
+        plain_bytes += c->bias_bytes; /* the scale */
+        out->workspace_bytes = plain_bytes > out->workspace_bytes ? plain_bytes : out->workspace_bytes;
+    } else {
+        out->prepared_bytes = c->prepared_w_bytes;
+    }
+}
+
 static ac_status plan(ac_device *device, const ac_graph *graph, const ac_node *node, bool training, unsigned wants, ac_kernel_plan *out)
 {
     ac_status status = AC_OK;
     cpu_device *cpu = (cpu_device *)device;
     conv *c = NULL;
     dnnl_primitive_desc_t pd[N_PASSES] = {NULL};
-    geometry g;
+    geometry g = {.norm = out->norm};
     AC_TRY(cpu_check_precision(device, ac_graph_shape(graph, node->input[0])->dtype));
     AC_TRY(ac_calloc(1, sizeof *c, &c));
     c->stream = cpu->stream;
-    c->is_own = cpu_conv_describe(cpu, graph, node, &c->own);
+    c->is_own = training && cpu_conv_describe(cpu, graph, node, &c->own);
     if (c->is_own)
         out->workspace_bytes = cpu_conv_workspace_bytes(&c->own, training);
     else
@@ -187,9 +223,11 @@ static ac_status plan(ac_device *device, const ac_graph *graph, const ac_node *n
         if (p == PASS_DATA && !(wants & 1u))
             continue;
         AC_TRY(make_pass(cpu, p, &g, training, p == PASS_FORWARD ? NULL : pd[PASS_FORWARD], &c->pass[p], &pd[p]));
-        size_t bytes = aligned(c->pass[p].w_bytes) + aligned(c->pass[p].scratch_bytes) + (p == PASS_WEIGHTS ? c->bias_bytes : 0);
+        size_t bytes = (training ? aligned(c->pass[p].w_bytes) : 0) + aligned(c->pass[p].scratch_bytes) + (p == PASS_WEIGHTS ? c->bias_bytes : 0);
         out->workspace_bytes = bytes > out->workspace_bytes ? bytes : out->workspace_bytes;
     }
+    if (!training)
+        plan_prepared(c, &g, out);
     out->state = c;
     c = NULL;
 out:
@@ -221,6 +259,50 @@ out:
     return status;
 }
 
+/* Row o of the weights times scale[o]. */
+static void scale_rows(const float *restrict w, const float *scale, int64_t n_rows, int64_t n, float *restrict out)
+{
+#pragma omp parallel for schedule(static)
+    for (int64_t o = 0; o < n_rows; o++)
+        for (int64_t i = 0; i < n; i++)
+            out[o * n + i] = w[o * n + i] * scale[o];
+}
+
+static ac_status prepare(const ac_call *call)
+{
+    ac_status status = AC_OK;
+    const conv *c = call->state;
+    const pass *s = &c->pass[PASS_FORWARD];
+    const ac_conv2d_attribute *a = (const void *)call->node->attribute;
+    unsigned char *prepared = call->prepared;
+    const float *w = call->param[0];
+    int64_t n = a->kernel_px * a->kernel_px * ac_graph_shape(call->graph, call->node->input[0])->dim[3] / a->groups;
+    if (call->norm) {
+        float *scale = call->workspace, *scaled = s->reorder ? (float *)((char *)call->workspace + c->bias_bytes) : (float *)call->prepared;
+        cpu_norm_scale_shift(call, a->bias ? call->param[1] : NULL, scale, (float *)(prepared + c->prepared_w_bytes));
+        scale_rows(w, scale, a->out_channels, n, scaled);
+        w = scaled;
+    }
+    if (s->reorder) {
+        dnnl_memory_set_data_handle(s->plain_w, (void *)w);
+        dnnl_memory_set_data_handle(s->w, prepared);
+        AC_TRY(reorder(c, s->reorder, s->plain_w, s->w));
+        AC_TRY(cpu_check(dnnl_stream_wait(c->stream), "reorder"));
+    }
+out:
+    return status;
+}
+
+/* Weights and bias as prepared for inference, as far as they are; the workspace is scratch. */
+static void bind_prepared(const conv *c, const pass *s, const ac_call *call)
+{
+    unsigned char *prepared = call->prepared;
+    dnnl_memory_set_data_handle(s->scratch, call->workspace);
+    dnnl_memory_set_data_handle(s->w, prepared ? prepared : (void *)call->param[0]);
+    if (c->bias_bytes)
+        dnnl_memory_set_data_handle(s->b, call->norm ? (void *)(prepared + c->prepared_w_bytes) : (void *)call->param[1]);
+}
+
 static ac_status forward(const ac_call *call)
 {
     ac_status status = AC_OK;
@@ -230,12 +312,16 @@ static ac_status forward(const ac_call *call)
         cpu_conv_forward(&c->own, call);
         return AC_OK;
     }
-    AC_TRY(bind_weights(c, s, call));
+    if (!call->training) {
+        bind_prepared(c, s, call);
+    } else {
+        AC_TRY(bind_weights(c, s, call));
+        if (c->bias_bytes)
+            dnnl_memory_set_data_handle(s->b, (void *)call->param[1]);
+    }
     dnnl_memory_set_data_handle(s->x, (void *)call->input[0]);
     dnnl_memory_set_data_handle(s->y, call->output[0]);
     dnnl_exec_arg_t args[] = {{DNNL_ARG_SRC, s->x}, {DNNL_ARG_WEIGHTS, s->w}, {DNNL_ARG_DST, s->y}, {DNNL_ARG_SCRATCHPAD, s->scratch}, {DNNL_ARG_BIAS, s->b}};
-    if (c->bias_bytes)
-        dnnl_memory_set_data_handle(s->b, (void *)call->param[1]);
     AC_TRY(cpu_check(dnnl_primitive_execute(s->primitive, c->stream, c->bias_bytes ? 5 : 4, args), "convolution forward"));
     AC_TRY(cpu_check(dnnl_stream_wait(c->stream), "convolution forward"));
 out:
@@ -293,4 +379,4 @@ out:
     return status;
 }
 
-const ac_kernel ac_cpu_conv2d = {&ac_op_conv2d, 0, plan, release, forward, backward};
+const ac_kernel ac_cpu_conv2d = {&ac_op_conv2d, AC_KERNEL_TAKES_NORM, plan, release, forward, backward, prepare};

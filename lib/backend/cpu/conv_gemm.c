@@ -10,53 +10,25 @@
 
 enum {
     LANES = 16,
-    BLOCK_K = 192,       /* a panel of b of this depth and a strip of a lie in the nearest cache */
-    BLOCK_ROWS = 168,    /* of a: in the second cache */
-    BLOCK_COLUMNS = 512,
+    BLOCK_K = 512,       /* depth of a product before its sums go back to memory */
+    BLOCK_ROWS = 112,    /* rows and columns that are worked on together: a and the result lie in the second cache */
+    BLOCK_COLUMNS = 256,
     BLOCK_SIDE = 256,    /* of the weights' gradient */
-    N_PIECES = 32,       /* the weights' gradient is made of about so many independent parts */
-    DIRECT_CHANNELS = 512, /* from here on rows of the image would fall on the same lines of the nearest cache */
+    BLOCK_PIXELS = 256,  /* it sums over before its sums go back to memory */
+    FEW_CHANNELS = 128,  /* up to here a panel is used too seldom to be worth packing */
+    N_PIECES = 16,       /* the weights' gradient is made of about so many independent parts */
     A_STRIDE = BLOCK_K + TILE_PAD
 };
 
-/* Rows of the left side: pixel (y, x) of image n sees taps_y x taps_x pixels from (y * step + first_y, x * step +
+/* What the left side is taken from: output pixel (y, x) sees taps_y x taps_x pixels from (y * step + first_y, x * step +
  * first_x) on; outside the image there are zeros. */
-typedef struct gather {
+typedef struct view {
     const float *image;
-    int64_t h, w, c;
+    int64_t n, h, w, c;
     int64_t taps_y, taps_x, step, first_y, first_x;
-    int64_t rows_y, rows_x, n_rows; /* of one image; of all */
-    int64_t k;                      /* numbers in a row */
-    bool direct;                    /* row r is image + r * c */
-} gather;
-
-typedef struct product {
-    gather a;
-    const float *b;                       /* panels [k][TILE_COLUMNS] */
-    const float *bias;                    /* NULL: none */
-    float *out;
-    int64_t out_h, out_w, columns, out_step, out_y, out_x; /* pixel (y, x) goes to (y * out_step + out_y, x * out_step + out_x) */
-} product;
-
-typedef struct pixel {
-    int64_t n, y, x;
-} pixel;
-
-static pixel pixel_of(const gather *g, int64_t row)
-{
-    return (pixel){row / (g->rows_y * g->rows_x), row / g->rows_x % g->rows_y, row % g->rows_x};
-}
-
-static void next_pixel(const gather *g, pixel *p)
-{
-    if (++p->x < g->rows_x)
-        return;
-    p->x = 0;
-    if (++p->y < g->rows_y)
-        return;
-    p->y = 0;
-    p->n++;
-}
+    int64_t rows_y, rows_x; /* output pixels of one image */
+    int64_t k;              /* numbers a pixel sees */
+} view;
 
 static inline CPU_AVX512 void copy(float *to, const float *from, int64_t n)
 {
@@ -75,114 +47,187 @@ static inline CPU_AVX512 void clear(float *to, int64_t n)
         _mm512_mask_storeu_ps(to + i, (__mmask16)(n - i < LANES ? (1u << (n - i)) - 1 : 0xffff), _mm512_setzero_ps());
 }
 
-/* Numbers k0 .. k1 of the row of one pixel. The taps of one kernel row are neighbours in the image. */
-static CPU_AVX512 void gather_row(const gather *g, pixel p, int64_t k0, int64_t k1, float *to)
+static view make_view(const float *image, int64_t n, int64_t h, int64_t w, int64_t c)
 {
-    int64_t run = g->taps_x * g->c, x0 = p.x * g->step + g->first_x;
-    int64_t from = x0 < 0 ? -x0 * g->c : 0, till = x0 + g->taps_x > g->w ? (g->w - x0) * g->c : run;
-    for (int64_t ky = k0 / run, at = k0 - ky * run; k0 < k1; ky++, at = 0) {
-        int64_t y = p.y * g->step + g->first_y + ky, end = cpu_min(run, at + k1 - k0);
-        k0 += end - at;
-        if (y < 0 || y >= g->h || from >= till) {
-            clear(to, end - at);
-            to += end - at;
+    return (view){.image = image, .n = n, .h = h, .w = w, .c = c};
+}
+
+/* Taps outside the image. */
+static bool is_padded(const view *v)
+{
+    return v->first_y < 0 || v->first_x < 0 || (v->rows_y - 1) * v->step + v->first_y + v->taps_y > v->h ||
+           (v->rows_x - 1) * v->step + v->first_x + v->taps_x > v->w;
+}
+
+/* Row r of the left side is image + r * c. */
+static bool is_plain(const view *v)
+{
+    return v->k == v->c && v->step == 1 && v->rows_y == v->h && v->rows_x == v->w && !is_padded(v);
+}
+
+typedef struct product {
+    view v;
+    bool padded;
+    const float *b;    /* panels [k][TILE_COLUMNS] */
+    const float *bias; /* NULL: none */
+    float *out;
+    int64_t out_h, out_w, columns, out_step, out_y, out_x; /* pixel (y, x) goes to (y * out_step + out_y, x * out_step + out_x) */
+} product;
+
+static void finish_product(product *p)
+{
+    p->padded = is_padded(&p->v);
+    if (is_plain(&p->v) && p->out_step == 1) { /* all images are one row of pixels */
+        p->v.w = p->v.rows_x = p->out_w = p->v.n * p->v.h * p->v.w;
+        p->v.n = p->v.h = p->v.rows_y = p->out_h = 1;
+    }
+}
+
+/* Rows of output pixels that are worked on together, so that they are about BLOCK_ROWS. */
+static int64_t band_height(const view *v)
+{
+    int64_t height = cpu_divide_up(BLOCK_ROWS, v->rows_x);
+    return cpu_min(height, v->rows_y);
+}
+
+static int64_t band_stride(const view *v)
+{
+    return cpu_round_up(((v->rows_x - 1) * v->step + v->taps_x) * v->c, LANES);
+}
+
+static int64_t band_floats(const view *v)
+{
+    return v->k == 0 || !is_padded(v) ? 0 : ((band_height(v) - 1) * v->step + v->taps_y) * band_stride(v);
+}
+
+/* The image rows that output rows y0 .. y1 see, with the zeros around them. */
+static CPU_AVX512 void copy_band(const view *v, int64_t n, int64_t y0, int64_t y1, float *to)
+{
+    int64_t width = (v->rows_x - 1) * v->step + v->taps_x, left = v->first_x < 0 ? cpu_min(-v->first_x, width) : 0;
+    int64_t right = cpu_min(width, v->w - v->first_x);
+    for (int64_t y = y0 * v->step + v->first_y; y < (y1 - 1) * v->step + v->first_y + v->taps_y; y++, to += band_stride(v)) {
+        if (y < 0 || y >= v->h || right <= left) {
+            clear(to, width * v->c);
             continue;
         }
-        int64_t a = from < at ? at : cpu_min(from, end), b = till > end ? end : till < a ? a : till;
-        clear(to, a - at);
-        copy(to + (a - at), g->image + ((p.n * g->h + y) * g->w + x0) * g->c + a, b - a);
-        clear(to + (b - at), end - b);
-        to += end - at;
+        clear(to, left * v->c);
+        copy(to + left * v->c, v->image + ((n * v->h + y) * v->w + left + v->first_x) * v->c, (right - left) * v->c);
+        clear(to + right * v->c, (width - right) * v->c);
     }
 }
 
-static float *out_row(const product *p, pixel at)
+typedef struct block {
+    int64_t n, y0, y1, x0, x1, column, end;
+} block;
+
+static float *out_pixel(const product *p, int64_t n, int64_t y, int64_t x)
 {
-    return p->out + ((at.n * p->out_h + at.y * p->out_step + p->out_y) * p->out_w + at.x * p->out_step + p->out_x) * p->columns;
+    return p->out + ((n * p->out_h + y * p->out_step + p->out_y) * p->out_w + x * p->out_step + p->out_x) * p->columns;
 }
 
-/* What a row starts from where there is no product to start it: the bias, or nothing at all behind it. */
-static CPU_AVX512 void start_rows(const product *p, float *const *rows, int64_t n_rows, int64_t column, int64_t n_columns)
+/* What sums start from where no product starts them: the bias, or zero where no tap meets the pixel. */
+static CPU_AVX512 void start_block(const product *p, const block *b)
 {
-    for (int64_t r = 0; r < n_rows; r++)
-        if (p->bias)
-            copy(rows[r] + column, p->bias + column, n_columns);
-        else
-            clear(rows[r] + column, n_columns);
-}
-
-/* One block of rows and columns; `buffer` holds [BLOCK_ROWS][A_STRIDE]. */
-static void multiply_block(const product *p, int64_t row, int64_t n_rows, int64_t column, int64_t end, float *buffer)
-{
-    float *rows[BLOCK_ROWS], *c[TILE_ROWS];
-    pixel at[BLOCK_ROWS];
-    int64_t k = p->a.k, n_blocks = cpu_divide_up(k, BLOCK_K), n_strips = cpu_divide_up(n_rows, TILE_ROWS);
-    at[0] = pixel_of(&p->a, row);
-    for (int64_t r = 0; r < n_rows; r++) {
-        rows[r] = out_row(p, at[r]);
-        if (r + 1 < n_rows) {
-            at[r + 1] = at[r];
-            next_pixel(&p->a, &at[r + 1]);
+    for (int64_t y = b->y0; y < b->y1; y++)
+        for (int64_t x = b->x0; x < b->x1; x++) {
+            float *to = out_pixel(p, b->n, y, x) + b->column;
+            if (p->bias)
+                copy(to, p->bias + b->column, b->end - b->column);
+            else
+                clear(to, b->end - b->column);
         }
-    }
-    if (p->bias || k == 0)
-        start_rows(p, rows, n_rows, column, end - column);
-    for (int64_t block = 0; block < n_blocks; block++) {
-        int64_t k0 = cpu_strip_begin(k, n_blocks, block), k1 = cpu_strip_begin(k, n_blocks, block + 1);
-        for (int64_t r = 0; !p->a.direct && r < n_rows; r++)
-            gather_row(&p->a, at[r], k0, k1, buffer + r * A_STRIDE);
-        cpu_tile t = {.k = k1 - k0, .lda = p->a.direct ? p->a.c : A_STRIDE, .ldb = TILE_COLUMNS, .c = c, .add = p->bias || block > 0};
-        for (int64_t j = column; j < end; j += TILE_COLUMNS) {
-            t.b = p->b + j * k + k0 * TILE_COLUMNS;
-            t.n_columns = (int)cpu_min(TILE_COLUMNS, end - j);
+}
+
+/* All tiles of a block for the part of k that `t` describes; `a` is what output pixel (y0, 0) sees of it. */
+static void multiply_part(const product *p, const block *b, const float *a, int64_t row_stride, int64_t k, cpu_tile t)
+{
+    const view *v = &p->v;
+    float *c[TILE_ROWS];
+    int64_t n_strips = cpu_divide_up(b->x1 - b->x0, TILE_ROWS);
+    t.c = c;
+    for (int64_t j = b->column; j < b->end; j += TILE_COLUMNS) {
+        t.b = p->b + j * v->k + k * TILE_COLUMNS;
+        t.n_columns = (int)cpu_min(TILE_COLUMNS, b->end - j);
+        for (int64_t y = b->y0; y < b->y1; y++)
             for (int64_t s = 0; s < n_strips; s++) {
-                int64_t r0 = cpu_strip_begin(n_rows, n_strips, s), r1 = cpu_strip_begin(n_rows, n_strips, s + 1);
-                t.a = p->a.direct ? p->a.image + (row + r0) * p->a.c + k0 : buffer + r0 * A_STRIDE;
-                for (int64_t r = r0; r < r1; r++)
-                    c[r - r0] = rows[r] + j;
-                cpu_tile_by_rows((int)(r1 - r0), &t);
+                int64_t x = b->x0 + cpu_strip_begin(b->x1 - b->x0, n_strips, s), end = b->x0 + cpu_strip_begin(b->x1 - b->x0, n_strips, s + 1);
+                float *to = out_pixel(p, b->n, y, x) + j;
+                t.a = a + (y - b->y0) * v->step * row_stride + x * v->step * v->c;
+                for (int64_t i = 0; i < end - x; i++)
+                    c[i] = to + i * p->out_step * p->columns;
+                cpu_tile_by_rows((int)(end - x), &t);
             }
-        }
     }
+}
+
+/* k is cut into parts of at most about BLOCK_K: several kernel rows, or a piece of one. */
+static void multiply_block(const product *p, const block *b, float *buffer)
+{
+    const view *v = &p->v;
+    int64_t run = v->taps_x * v->c, row_stride = p->padded ? band_stride(v) : v->w * v->c;
+    const float *a = p->padded ? buffer : v->image + ((b->n * v->h + b->y0 * v->step + v->first_y) * v->w + v->first_x) * v->c;
+    if (p->bias || v->k == 0)
+        start_block(p, b);
+    if (v->k == 0)
+        return;
+    if (p->padded)
+        copy_band(v, b->n, b->y0, b->y1, buffer);
+    cpu_tile t = {.lda = v->step * v->c, .run_stride = row_stride, .ldb = TILE_COLUMNS, .add = p->bias};
+    int64_t n_pieces = cpu_divide_up(run, BLOCK_K), n_together = run < BLOCK_K ? BLOCK_K / run : 1;
+    for (int64_t ky = 0; ky < v->taps_y; ky += n_together)
+        for (int64_t piece = 0; piece < n_pieces; piece++, t.add = true) {
+            int64_t k = cpu_strip_begin(run, n_pieces, piece);
+            t.k = cpu_strip_begin(run, n_pieces, piece + 1) - k;
+            t.n_runs = cpu_min(n_together, v->taps_y - ky);
+            multiply_part(p, b, a + ky * row_stride + k, row_stride, ky * run + k, t);
+        }
 }
 
 /* By all threads of the region; nobody waits at the end. */
 static void multiply(const product *p, int n_threads, float *buffer)
 {
-    int64_t n_row_blocks = cpu_divide_up(p->a.n_rows, BLOCK_ROWS), n_column_blocks = cpu_divide_up(p->columns, BLOCK_COLUMNS);
-    int64_t n_panels = cpu_divide_up(p->columns, TILE_COLUMNS);
-    if (n_row_blocks * n_column_blocks < 4 * n_threads)
-        n_column_blocks = cpu_min(cpu_divide_up(4 * n_threads, n_row_blocks), cpu_divide_up(n_panels, 4));
+    const view *v = &p->v;
+    int64_t n_bands = cpu_divide_up(v->rows_y, band_height(v)), n_panels = cpu_divide_up(p->columns, TILE_COLUMNS);
+    int64_t n_x = v->rows_y == 1 && !p->padded ? cpu_divide_up(v->rows_x, BLOCK_ROWS) : 1, n_columns = cpu_divide_up(p->columns, BLOCK_COLUMNS);
+    int64_t n_blocks = v->n * n_bands * n_x;
+    if (n_blocks * n_columns < 4 * n_threads)
+        n_columns = cpu_min(cpu_divide_up(4 * n_threads, n_blocks), cpu_divide_up(n_panels, 2));
 #pragma omp for schedule(dynamic) nowait
-    for (int64_t task = 0; task < n_row_blocks * n_column_blocks; task++) {
-        int64_t block = task / n_column_blocks, part = task % n_column_blocks;
-        int64_t row = cpu_strip_begin(p->a.n_rows, n_row_blocks, block), end = cpu_strip_begin(p->a.n_rows, n_row_blocks, block + 1);
-        int64_t first = cpu_strip_begin(n_panels, n_column_blocks, part) * TILE_COLUMNS;
-        int64_t last = cpu_strip_begin(n_panels, n_column_blocks, part + 1) * TILE_COLUMNS;
-        multiply_block(p, row, end - row, first, cpu_min(last, p->columns), buffer);
+    for (int64_t task = 0; task < n_blocks * n_columns; task++) {
+        int64_t part = task % n_columns, x = task / n_columns % n_x, band = task / n_columns / n_x % n_bands;
+        block b = {.n = task / n_columns / n_x / n_bands, .y0 = cpu_strip_begin(v->rows_y, n_bands, band),
+                   .y1 = cpu_strip_begin(v->rows_y, n_bands, band + 1), .x0 = cpu_strip_begin(v->rows_x, n_x, x),
+                   .x1 = cpu_strip_begin(v->rows_x, n_x, x + 1), .column = cpu_strip_begin(n_panels, n_columns, part) * TILE_COLUMNS,
+                   .end = cpu_min(p->columns, cpu_strip_begin(n_panels, n_columns, part + 1) * TILE_COLUMNS)};
+        multiply_block(p, &b, buffer);
     }
 }
 
-static gather forward_gather(const cpu_conv *c, const float *x)
+static view forward_view(const cpu_conv *c, const float *x)
 {
-    gather g = {.image = x, .h = c->h, .w = c->w, .c = c->c, .taps_y = c->kernel_px, .taps_x = c->kernel_px, .step = c->stride_px,
-                .first_y = -c->padding_px, .first_x = -c->padding_px, .rows_y = c->oh, .rows_x = c->ow, .n_rows = c->n * c->oh * c->ow,
-                .k = c->kernel_px * c->kernel_px * c->c};
-    g.direct = c->kernel_px == 1 && c->stride_px == 1 && c->padding_px == 0 && c->c < DIRECT_CHANNELS;
-    return g;
+    view v = make_view(x, c->n, c->h, c->w, c->c);
+    v.taps_y = v.taps_x = c->kernel_px;
+    v.step = c->stride_px;
+    v.first_y = v.first_x = -c->padding_px;
+    v.rows_y = c->oh;
+    v.rows_x = c->ow;
+    v.k = v.taps_y * v.taps_x * c->c;
+    return v;
 }
 
 void cpu_gemm_forward(const cpu_conv *c, const float *x, const float *weight, const float *bias, float *y, void *workspace)
 {
-    int64_t k = c->kernel_px * c->kernel_px * c->c;
+    product p = {.v = forward_view(c, x), .bias = bias, .out = y, .out_h = c->oh, .out_w = c->ow, .columns = c->o, .out_step = 1};
+    int64_t k = p.v.k, buffer = band_floats(&p.v);
     float *b = workspace, *buffers = b + cpu_round_up(c->o, TILE_COLUMNS) * k;
-    product p = {.a = forward_gather(c, x), .b = b, .bias = bias, .out = y, .out_h = c->oh, .out_w = c->ow, .columns = c->o, .out_step = 1};
+    p.b = b;
+    finish_product(&p);
 #pragma omp parallel num_threads(c->n_threads)
     {
 #pragma omp for schedule(static)
         for (int64_t o = 0; o < c->o; o += TILE_COLUMNS)
             cpu_pack_transposed(weight + o * k, k, (int)cpu_min(TILE_COLUMNS, c->o - o), k, b + o * k);
-        multiply(&p, c->n_threads, buffers + (int64_t)omp_get_thread_num() * BLOCK_ROWS * A_STRIDE);
+        multiply(&p, c->n_threads, buffers + omp_get_thread_num() * buffer);
     }
 }
 
@@ -191,14 +236,16 @@ void cpu_gemm_forward(const cpu_conv *c, const float *x, const float *weight, co
 static product class_product(const cpu_conv *c, const float *dy, float *dx, int class_y, int class_x)
 {
     int s = c->stride_px, shift_y = class_y + c->padding_px, shift_x = class_x + c->padding_px;
-    int64_t taps_y = shift_y % s < c->kernel_px ? cpu_divide_up(c->kernel_px - shift_y % s, s) : 0;
-    int64_t taps_x = shift_x % s < c->kernel_px ? cpu_divide_up(c->kernel_px - shift_x % s, s) : 0;
-    gather g = {.image = dy, .h = c->oh, .w = c->ow, .c = c->o, .taps_y = taps_y, .taps_x = taps_x, .step = 1,
-                .first_y = shift_y / s - (taps_y - 1), .first_x = shift_x / s - (taps_x - 1), .rows_y = cpu_divide_up(c->h - class_y, s),
-                .rows_x = cpu_divide_up(c->w - class_x, s), .k = taps_y * taps_x * c->o};
-    g.n_rows = c->n * g.rows_y * g.rows_x;
-    g.direct = c->kernel_px == 1 && s == 1 && c->padding_px == 0 && c->o < DIRECT_CHANNELS;
-    return (product){.a = g, .out = dx, .out_h = c->h, .out_w = c->w, .columns = c->c, .out_step = s, .out_y = class_y, .out_x = class_x};
+    view v = make_view(dy, c->n, c->oh, c->ow, c->o);
+    v.taps_y = shift_y % s < c->kernel_px ? cpu_divide_up(c->kernel_px - shift_y % s, s) : 0;
+    v.taps_x = shift_x % s < c->kernel_px ? cpu_divide_up(c->kernel_px - shift_x % s, s) : 0;
+    v.step = 1;
+    v.first_y = shift_y / s - (v.taps_y - 1);
+    v.first_x = shift_x / s - (v.taps_x - 1);
+    v.rows_y = cpu_divide_up(c->h - class_y, s);
+    v.rows_x = cpu_divide_up(c->w - class_x, s);
+    v.k = v.taps_y * v.taps_x * c->o;
+    return (product){.v = v, .out = dx, .out_h = c->h, .out_w = c->w, .columns = c->c, .out_step = s, .out_y = class_y, .out_x = class_x};
 }
 
 /* The panel of columns `column` ... of a class: weights as they lie, taps in the class's order. */
@@ -206,35 +253,47 @@ static CPU_AVX512 void pack_class(const cpu_conv *c, const product *p, const flo
 {
     int s = c->stride_px, n = (int)cpu_min(TILE_COLUMNS, c->c - column);
     int64_t y0 = (p->out_y + c->padding_px) % s, x0 = (p->out_x + c->padding_px) % s;
-    for (int64_t ty = p->a.taps_y - 1; ty >= 0; ty--)
-        for (int64_t tx = p->a.taps_x - 1; tx >= 0; tx--)
+    for (int64_t ty = p->v.taps_y - 1; ty >= 0; ty--)
+        for (int64_t tx = p->v.taps_x - 1; tx >= 0; tx--)
             for (int64_t o = 0; o < c->o; o++, to += TILE_COLUMNS) {
                 copy(to, weight + ((o * c->kernel_px + y0 + ty * s) * c->kernel_px + x0 + tx * s) * c->c + column, n);
                 clear(to + n, TILE_COLUMNS - n);
             }
 }
 
+static int64_t data_buffer_floats(const cpu_conv *c)
+{
+    int64_t most = 0;
+    for (int k = 0; k < c->stride_px * c->stride_px; k++) {
+        product p = class_product(c, NULL, NULL, k / c->stride_px, k % c->stride_px);
+        most = band_floats(&p.v) > most ? band_floats(&p.v) : most;
+    }
+    return most;
+}
+
 void cpu_gemm_backward_data(const cpu_conv *c, const float *dy, const float *weight, float *dx, void *workspace)
 {
-    int64_t columns = cpu_round_up(c->c, TILE_COLUMNS);
+    int64_t columns = cpu_round_up(c->c, TILE_COLUMNS), n_classes = c->stride_px * c->stride_px, buffer = data_buffer_floats(c);
     float *b = workspace, *buffers = b + columns * c->kernel_px * c->kernel_px * c->o;
 #pragma omp parallel num_threads(c->n_threads)
     {
-        float *at = b, *buffer = buffers + (int64_t)omp_get_thread_num() * BLOCK_ROWS * A_STRIDE;
-        for (int k = 0; k < c->stride_px * c->stride_px; k++) {
+        float *at = b;
+        for (int k = 0; k < n_classes; k++) {
             product p = class_product(c, dy, dx, k / c->stride_px, k % c->stride_px);
 #pragma omp for schedule(static) nowait
             for (int64_t column = 0; column < c->c; column += TILE_COLUMNS)
-                pack_class(c, &p, weight, column, at + column * p.a.k);
-            at += columns * p.a.k;
+                pack_class(c, &p, weight, column, at + column * p.v.k);
+            at += columns * p.v.k;
         }
 #pragma omp barrier
         at = b;
-        for (int k = 0; k < c->stride_px * c->stride_px; k++) {
+        for (int k = 0; k < n_classes; k++) {
             product p = class_product(c, dy, dx, k / c->stride_px, k % c->stride_px);
             p.b = at;
-            multiply(&p, c->n_threads, buffer);
-            at += columns * p.a.k;
+            at += columns * p.v.k;
+            finish_product(&p);
+            if (p.v.rows_y > 0 && p.v.rows_x > 0)
+                multiply(&p, c->n_threads, buffers + omp_get_thread_num() * buffer);
         }
     }
 }
@@ -248,40 +307,96 @@ typedef struct cut {
 static cut cut_gradient(const cpu_conv *c)
 {
     cut s = {cpu_divide_up(c->o, BLOCK_SIDE), cpu_divide_up(c->kernel_px * c->kernel_px * c->c, BLOCK_SIDE), 1};
-    int64_t most = cpu_divide_up(c->n * c->oh * c->ow, BLOCK_K);
+    int64_t most = cpu_divide_up(c->n * c->oh * c->ow, BLOCK_PIXELS);
     s.n_pieces = cpu_min(cpu_divide_up(N_PIECES, s.n_o * s.n_k), most);
     return s;
 }
 
-enum { GRADIENT_A = BLOCK_K * BLOCK_SIDE + LANES, GRADIENT_B = BLOCK_K * BLOCK_SIDE, GRADIENT_BUFFER = GRADIENT_A + GRADIENT_B + BLOCK_SIDE };
+typedef struct pixel {
+    int64_t n, y, x;
+} pixel;
+
+static pixel pixel_of(const view *v, int64_t row)
+{
+    return (pixel){row / (v->rows_y * v->rows_x), row / v->rows_x % v->rows_y, row % v->rows_x};
+}
+
+static void next_pixel(const view *v, pixel *p)
+{
+    if (++p->x < v->rows_x)
+        return;
+    p->x = 0;
+    if (++p->y < v->rows_y)
+        return;
+    p->y = 0;
+    p->n++;
+}
+
+/* Kernel row ky of a pixel's row of numbers: its taps are neighbours in the image. Of numbers at .. end of it, only a .. b
+ * lie inside the image, from `image` on. */
+typedef struct run {
+    int64_t at, end, a, b;
+    const float *image;
+} run;
+
+/* The run that number k of the pixel's row lies in, up to k1. */
+static inline run run_at(const view *v, pixel p, int64_t k, int64_t k1)
+{
+    int64_t length = v->taps_x * v->c, ky = k / length, y = p.y * v->step + v->first_y + ky, x = p.x * v->step + v->first_x;
+    run r = {.at = k - ky * length, .end = cpu_min(length, k1 - ky * length)};
+    int64_t from = x < 0 ? -x * v->c : 0, till = y < 0 || y >= v->h ? 0 : cpu_min(length, (v->w - x) * v->c);
+    r.a = from < r.at ? r.at : cpu_min(from, r.end);
+    r.b = till > r.end ? r.end : till < r.a ? r.a : till;
+    r.image = v->image + ((p.n * v->h + y) * v->w + x) * v->c;
+    return r;
+}
+
+/* Numbers k0 .. k1 of the row of one pixel. */
+static CPU_AVX512 void gather_row(const view *v, pixel p, int64_t k0, int64_t k1, float *to)
+{
+    while (k0 < k1) {
+        run r = run_at(v, p, k0, k1);
+        clear(to, r.a - r.at);
+        copy(to + (r.a - r.at), r.image + r.a, r.b - r.a);
+        clear(to + (r.b - r.at), r.end - r.b);
+        to += r.end - r.at;
+        k0 += r.end - r.at;
+    }
+}
+
+/* Rows that will be needed next, asked for a few at a time between the tiles: memory then works while we multiply. */
+static void prefetch(const float *from, int64_t n)
+{
+    for (int64_t i = 0; i < n; i += LANES)
+        _mm_prefetch((const char *)(from + i), _MM_HINT_T1);
+}
+
+static void prefetch_row(const view *v, pixel p, int64_t k0, int64_t k1)
+{
+    while (k0 < k1) {
+        run r = run_at(v, p, k0, k1);
+        prefetch(r.image + r.a, r.b - r.a);
+        k0 += r.end - r.at;
+    }
+}
+
+enum { GRADIENT_BUFFER = BLOCK_PIXELS * BLOCK_SIDE + BLOCK_SIDE };
 
 /* Rows r .. r + n of the image side as panels [n][TILE_COLUMNS] of numbers k0 .. k1. */
-static CPU_AVX512 void gather_panels(const gather *g, int64_t row, int64_t n, int64_t k0, int64_t k1, float *scratch, float *to)
+static CPU_AVX512 void gather_panels(const view *v, int64_t row, int64_t n, int64_t k0, int64_t k1, float *scratch, float *to)
 {
-    pixel at = pixel_of(g, row);
+    pixel at = pixel_of(v, row);
     int64_t columns = k1 - k0, whole = cpu_round_up(columns, TILE_COLUMNS);
-    bool plain = g->k == g->c && g->step == 1 && g->rows_x == g->w && g->rows_y == g->h && columns == whole;
+    bool plain = is_plain(v) && columns == whole;
     clear(scratch + columns, whole - columns);
-    for (int64_t r = 0; r < n; r++, next_pixel(g, &at)) {
-        const float *from = g->image + (row + r) * g->c + k0;
+    for (int64_t r = 0; r < n; r++, next_pixel(v, &at)) {
+        const float *from = v->image + (row + r) * v->c + k0;
         if (!plain) {
-            gather_row(g, at, k0, k1, scratch);
+            gather_row(v, at, k0, k1, scratch);
             from = scratch;
         }
         for (int64_t j = 0; j < whole; j += LANES)
             _mm512_storeu_ps(to + j / TILE_COLUMNS * n * TILE_COLUMNS + r * TILE_COLUMNS + j % TILE_COLUMNS, _mm512_loadu_ps(from + j));
-    }
-}
-
-/* Channels o0 .. o1 of n rows of the output's gradient as strips [n][height of the strip]. */
-static CPU_AVX512 void pack_strips(const float *dy, int64_t ld, int64_t n, int64_t o0, int64_t o1, float *to)
-{
-    int64_t n_strips = cpu_divide_up(o1 - o0, TILE_ROWS);
-    for (int64_t s = 0; s < n_strips; s++) {
-        int64_t first = cpu_strip_begin(o1 - o0, n_strips, s), height = cpu_strip_begin(o1 - o0, n_strips, s + 1) - first;
-        __mmask16 inside = (__mmask16)((1u << height) - 1);
-        for (int64_t r = 0; r < n; r++, to += height) /* the lanes behind are overwritten by the next row */
-            _mm512_storeu_ps(to, _mm512_maskz_loadu_ps(inside, dy + r * ld + o0 + first));
     }
 }
 
@@ -291,25 +406,33 @@ typedef struct gradient_block {
     bool add;
 } gradient_block;
 
-static void sum_gradient(const cpu_conv *c, const gather *g, const float *dy, const gradient_block *b, float *buffer)
+static void sum_gradient(const cpu_conv *c, const view *v, const float *dy, const gradient_block *b, float *buffer)
 {
-    float *panels = buffer, *strips = panels + GRADIENT_B, *scratch = strips + GRADIENT_A, *rows[TILE_ROWS];
-    int64_t n_steps = cpu_divide_up(b->end - b->row, BLOCK_K), n_strips = cpu_divide_up(b->o1 - b->o0, TILE_ROWS);
+    float *panels = buffer, *scratch = panels + BLOCK_PIXELS * BLOCK_SIDE, *rows[TILE_ROWS];
+    int64_t n_steps = cpu_divide_up(b->end - b->row, BLOCK_PIXELS), n_strips = cpu_divide_up(b->o1 - b->o0, TILE_ROWS);
+    bool plain = is_plain(v) && v->c % TILE_COLUMNS == 0 && c->o <= FEW_CHANNELS;
     for (int64_t step = 0; step < n_steps; step++) {
         int64_t row = b->row + cpu_strip_begin(b->end - b->row, n_steps, step), n = b->row + cpu_strip_begin(b->end - b->row, n_steps, step + 1) - row;
-        gather_panels(g, row, n, b->k0, b->k1, scratch, panels);
-        pack_strips(dy + row * c->o, c->o, n, b->o0, b->o1, strips);
-        cpu_tile t = {.k = n, .ldb = TILE_COLUMNS, .c = rows, .add = b->add || step > 0};
+        if (!plain)
+            gather_panels(v, row, n, b->k0, b->k1, scratch, panels);
+        cpu_tile t = {.k = n, .n_runs = 1, .lda = c->o, .ldb = plain ? v->c : TILE_COLUMNS, .c = rows, .add = b->add || step > 0};
+        int64_t n_ahead = cpu_divide_up(n, n_strips * cpu_divide_up(b->k1 - b->k0, TILE_COLUMNS)), next = row + n;
+        pixel at = pixel_of(v, next);
         for (int64_t k = b->k0; k < b->k1; k += TILE_COLUMNS) {
-            t.b = panels + (k - b->k0) * n;
+            t.b = plain ? v->image + row * v->c + k : panels + (k - b->k0) * n;
             t.n_columns = (int)cpu_min(TILE_COLUMNS, b->k1 - k);
             for (int64_t s = 0; s < n_strips; s++) {
                 int64_t first = cpu_strip_begin(b->o1 - b->o0, n_strips, s);
-                t.lda = cpu_strip_begin(b->o1 - b->o0, n_strips, s + 1) - first;
-                t.a = strips + first * n;
-                for (int64_t i = 0; i < t.lda; i++)
-                    rows[i] = b->out + (b->o0 + first + i) * g->k + k;
-                cpu_tile_by_columns((int)t.lda, &t);
+                int64_t height = cpu_strip_begin(b->o1 - b->o0, n_strips, s + 1) - first;
+                t.a = dy + row * c->o + b->o0 + first;
+                for (int64_t i = 0; i < height; i++)
+                    rows[i] = b->out + (b->o0 + first + i) * v->k + k;
+                for (int64_t i = 0; i < n_ahead && next < v->n * v->rows_y * v->rows_x; i++, next++, next_pixel(v, &at)) {
+                    prefetch(dy + next * c->o + b->o0, b->o1 - b->o0);
+                    if (v->c >= TILE_COLUMNS)
+                        prefetch_row(v, at, b->k0, b->k1);
+                }
+                cpu_tile_by_columns((int)height, &t);
             }
         }
     }
@@ -335,9 +458,9 @@ static CPU_AVX512 void add_pieces(const float *piece, int64_t n_pieces, int64_t 
 
 void cpu_gemm_backward_weights(const cpu_conv *c, const float *x, const float *dy, bool add, float *dweight, void *workspace)
 {
-    gather g = forward_gather(c, x);
+    view v = forward_view(c, x);
     cut s = cut_gradient(c);
-    int64_t n = c->o * g.k, n_panels = cpu_divide_up(g.k, TILE_COLUMNS);
+    int64_t n_rows = c->n * c->oh * c->ow, n = c->o * v.k, n_panels = cpu_divide_up(v.k, TILE_COLUMNS);
     float *pieces = workspace, *buffers = pieces + (s.n_pieces > 1 ? cpu_round_up(s.n_pieces * n, LANES) : 0);
 #pragma omp parallel num_threads(c->n_threads)
     {
@@ -347,10 +470,10 @@ void cpu_gemm_backward_weights(const cpu_conv *c, const float *x, const float *d
             int64_t piece = task / (s.n_o * s.n_k), o = task / s.n_k % s.n_o, k = task % s.n_k;
             gradient_block b = {.o0 = cpu_strip_begin(c->o, s.n_o, o), .o1 = cpu_strip_begin(c->o, s.n_o, o + 1),
                                 .k0 = cpu_strip_begin(n_panels, s.n_k, k) * TILE_COLUMNS,
-                                .k1 = cpu_min(g.k, cpu_strip_begin(n_panels, s.n_k, k + 1) * TILE_COLUMNS),
-                                .row = cpu_strip_begin(g.n_rows, s.n_pieces, piece), .end = cpu_strip_begin(g.n_rows, s.n_pieces, piece + 1),
+                                .k1 = cpu_min(v.k, cpu_strip_begin(n_panels, s.n_k, k + 1) * TILE_COLUMNS),
+                                .row = cpu_strip_begin(n_rows, s.n_pieces, piece), .end = cpu_strip_begin(n_rows, s.n_pieces, piece + 1),
                                 .out = s.n_pieces > 1 ? pieces + piece * n : dweight, .add = s.n_pieces == 1 && add};
-            sum_gradient(c, &g, dy, &b, buffer);
+            sum_gradient(c, &v, dy, &b, buffer);
         }
         if (s.n_pieces > 1)
             add_pieces(pieces, s.n_pieces, n, add, dweight);
@@ -359,12 +482,12 @@ void cpu_gemm_backward_weights(const cpu_conv *c, const float *x, const float *d
 
 size_t cpu_gemm_bytes(const cpu_conv *c, bool training)
 {
-    int64_t taps = c->kernel_px * c->kernel_px, n_threads = c->n_threads;
-    int64_t most = cpu_round_up(c->o, TILE_COLUMNS) * taps * c->c + n_threads * BLOCK_ROWS * A_STRIDE;
+    view v = forward_view(c, NULL);
+    int64_t most = cpu_round_up(c->o, TILE_COLUMNS) * v.k + c->n_threads * band_floats(&v);
     if (training) {
         int64_t n_pieces = cut_gradient(c).n_pieces;
-        int64_t data = cpu_round_up(c->c, TILE_COLUMNS) * taps * c->o + n_threads * BLOCK_ROWS * A_STRIDE;
-        int64_t weights = (n_pieces > 1 ? cpu_round_up(n_pieces * taps * c->c * c->o, LANES) : 0) + n_threads * GRADIENT_BUFFER;
+        int64_t data = cpu_round_up(c->c, TILE_COLUMNS) * v.taps_y * v.taps_x * c->o + c->n_threads * data_buffer_floats(c);
+        int64_t weights = (n_pieces > 1 ? cpu_round_up(n_pieces * v.k * c->o, LANES) : 0) + c->n_threads * GRADIENT_BUFFER;
         most = data > most ? data : most;
         most = weights > most ? weights : most;
     }

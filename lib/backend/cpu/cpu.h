@@ -35,6 +35,12 @@ AC_INLINE void cpu_store(void *values, int64_t i, float value, bool bf16)
         ((float *)values)[i] = value;
 }
 
+/** For a kernel that takes a norm (call->norm): result * scale[c] + shift[c] is what the norm makes of it, but for residual and
+ * activation. `bias` [C] of the result is taken into shift; NULL: none. */
+void cpu_norm_scale_shift(const ac_call *call, const float *bias, float *scale, float *shift);
+/** What negative values are multiplied with by the norm's activation; 1: it has none. */
+float cpu_norm_slope(const ac_node *norm);
+
 /** Whether kernels take activations of this type here; AC_ERR_UNSUPPORTED with the reason. */
 AC_NODISCARD ac_status cpu_check_precision(const ac_device *device, ac_dtype activations);
 

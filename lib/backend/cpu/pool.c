@@ -15,9 +15,7 @@ static ac_status check_types(ac_device *device, const ac_graph *graph, const ac_
 
 static ac_status plan_max(ac_device *device, const ac_graph *graph, const ac_node *node, bool training, unsigned wants, ac_kernel_plan *out)
 {
-    (void)wants;
-    if (!training) /* positions are not kept: they go here */
-        out->workspace_bytes = ac_shape_bytes(&node->saved[0]);
+    (void)training, (void)wants, (void)out;
     return check_types(device, graph, node);
 }
 
@@ -43,22 +41,24 @@ AC_INLINE void pool_lanes(const window *w, const void *x, int64_t image, int64_t
         best[c] = -INFINITY;
         at[c] = UINT32_MAX; /* no pixel yet: what comes first is taken, -infinity too */
     }
-    for (int k = 0; k < w->kernel * w->kernel; k++) {
-        int64_t iy = oy * w->stride - w->padding + k / w->kernel, ix = ox * w->stride - w->padding + k % w->kernel;
-        if (iy < 0 || iy >= w->height || ix < 0 || ix >= w->width)
-            continue;
-        int64_t i = ((image * w->height + iy) * w->width + ix) * w->channels + c0;
-        for (int c = 0; c < n; c++) {
-            float v = cpu_load(x, i + c, bf16);
-            bool take = at[c] == UINT32_MAX || v > best[c] || v != v;
-            best[c] = take ? v : best[c];
-            at[c] = take ? (uint32_t)k : at[c];
+    int64_t top = oy * w->stride - w->padding, left = ox * w->stride - w->padding;
+    for (int64_t ky = 0; ky < w->kernel; ky++)
+        for (int64_t kx = 0; kx < w->kernel; kx++) {
+            if (top + ky < 0 || top + ky >= w->height || left + kx < 0 || left + kx >= w->width)
+                continue;
+            int64_t i = ((image * w->height + top + ky) * w->width + left + kx) * w->channels + c0;
+            uint32_t k = (uint32_t)(ky * w->kernel + kx);
+            for (int c = 0; c < n; c++) {
+                float v = cpu_load(x, i + c, bf16);
+                bool take = at[c] == UINT32_MAX || v > best[c] || v != v;
+                best[c] = take ? v : best[c];
+                at[c] = take ? k : at[c];
+            }
         }
-    }
-    for (int c = 0; c < n; c++) {
+    for (int c = 0; c < n; c++)
         cpu_store(y, out + c0 + c, best[c], bf16);
+    for (int c = 0; c < n && saved; c++)
         saved[out + c0 + c] = (uint8_t)at[c];
-    }
 }
 
 AC_INLINE void pool_row(const window *w, const void *x, int64_t row, bool bf16, void *y, uint8_t *saved)
@@ -84,29 +84,40 @@ static ac_status forward_max(const ac_call *call)
 {
     const ac_shape *y = ac_graph_shape(call->graph, call->node->output[0]);
     window w = window_of(call);
-    uint8_t *saved = call->saved[0] ? call->saved[0] : call->workspace;
 #pragma omp parallel for schedule(static)
     for (int64_t row = 0; row < y->dim[0] * y->dim[1]; row++)
-        pool_row_of(y->dtype, &w, call->input[0], row, call->output[0], saved);
+        pool_row_of(y->dtype, &w, call->input[0], row, call->output[0], call->saved[0]);
     return AC_OK;
 }
 
+typedef struct range {
+    int64_t first, end;
+} range;
+
+/* Windows that hold row (or column) i of the input. */
+static range windows_at(const window *w, int64_t i, int64_t n_windows)
+{
+    int64_t at = i + w->padding, end = at / w->stride + 1;
+    return (range){at < w->kernel ? 0 : (at - w->kernel) / w->stride + 1, end < n_windows ? end : n_windows};
+}
+
 /* Gradient of input pixel (image, iy, ix), n <= LANES channels from c0 on: from each window that holds it, if it is the maximum there. */
-AC_INLINE void gather_lanes(const ac_call *call, const window *w, int64_t image, int64_t iy, int64_t ix, int64_t c0, int n, bool bf16)
+AC_INLINE void gather_lanes(const ac_call *call, const window *w, int64_t image, int64_t iy, int64_t ix, range rows, range columns, int64_t c0,
+                            int n, bool bf16)
 {
     const uint8_t *saved = call->saved[0];
     float sum[LANES] = {0};
-    for (int k = 0; k < w->kernel * w->kernel; k++) { /* k: the pixel's position in the window */
-        int64_t top = iy + w->padding - k / w->kernel, left = ix + w->padding - k % w->kernel;
-        if (top < 0 || left < 0 || top % w->stride || left % w->stride || top / w->stride >= w->out_height || left / w->stride >= w->out_width)
-            continue;
-        int64_t i = ((image * w->out_height + top / w->stride) * w->out_width + left / w->stride) * w->channels + c0;
-        for (int part = 0; part < call->n_doutput; part++)
-            for (int c = 0; c < n; c++) {
-                float g = cpu_load(call->doutput[part], i + c, bf16);
-                sum[c] += saved[i + c] == k ? g : 0;
-            }
-    }
+    for (int64_t oy = rows.first; oy < rows.end; oy++)
+        for (int64_t ox = columns.first; ox < columns.end; ox++) {
+            int64_t i = ((image * w->out_height + oy) * w->out_width + ox) * w->channels + c0;
+            /* the pixel's position in this window */
+            int64_t k = (iy + w->padding - oy * w->stride) * w->kernel + ix + w->padding - ox * w->stride;
+            for (int part = 0; part < call->n_doutput; part++)
+                for (int c = 0; c < n; c++) {
+                    float g = cpu_load(call->doutput[part], i + c, bf16);
+                    sum[c] += saved[i + c] == (uint8_t)k ? g : 0;
+                }
+        }
     int64_t in = ((image * w->height + iy) * w->width + ix) * w->channels + c0;
     for (int c = 0; c < n; c++)
         cpu_store(call->dinput[0], in + c, sum[c], bf16);
@@ -114,12 +125,15 @@ AC_INLINE void gather_lanes(const ac_call *call, const window *w, int64_t image,
 
 AC_INLINE void gather_row(const ac_call *call, const window *w, int64_t row, bool bf16)
 {
+    int64_t image = row / w->height, iy = row % w->height;
+    range rows = windows_at(w, iy, w->out_height);
     for (int64_t ix = 0; ix < w->width; ix++) {
-        int64_t image = row / w->height, iy = row % w->height, c = 0;
+        range columns = windows_at(w, ix, w->out_width);
+        int64_t c = 0;
         for (; c + LANES <= w->channels; c += LANES)
-            gather_lanes(call, w, image, iy, ix, c, LANES, bf16);
+            gather_lanes(call, w, image, iy, ix, rows, columns, c, LANES, bf16);
         if (c < w->channels)
-            gather_lanes(call, w, image, iy, ix, c, (int)(w->channels - c), bf16);
+            gather_lanes(call, w, image, iy, ix, rows, columns, c, (int)(w->channels - c), bf16);
     }
 }
 
@@ -141,7 +155,7 @@ static ac_status backward_max(const ac_call *call)
     return AC_OK;
 }
 
-const ac_kernel ac_cpu_max_pool = {&ac_op_max_pool, AC_KERNEL_SUMS_DOUTPUT, plan_max, NULL, forward_max, backward_max};
+const ac_kernel ac_cpu_max_pool = {&ac_op_max_pool, AC_KERNEL_SUMS_DOUTPUT, plan_max, NULL, forward_max, backward_max, NULL};
 
 static ac_status plan_average(ac_device *device, const ac_graph *graph, const ac_node *node, bool training, unsigned wants, ac_kernel_plan *out)
 {

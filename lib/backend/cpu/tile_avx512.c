@@ -31,26 +31,30 @@ INLINE void add_products(const int rows, const bool by_rows, const float *const 
 INLINE void sum_along_k(const int rows, const bool by_rows, const cpu_tile *t, __m512 sum[TILE_ROWS][2])
 {
     const float *a[N_POINTERS], *b = t->b;
-    int64_t k = t->k, lda = t->lda, ldb = t->ldb;
-#pragma GCC unroll 5
-    for (int p = 0; p < N_POINTERS; p++)
-        a[p] = by_rows ? t->a + p * ROWS_PER_POINTER * lda : t->a;
-    for (; k >= UNROLL; k -= UNROLL) {
-#pragma GCC unroll 4
-        for (int u = 0; u < UNROLL; u++, b += ldb) {
-            add_products(rows, by_rows, a, lda, u, b, sum);
-            if (!by_rows)
-                a[0] += lda;
-        }
-#pragma GCC unroll 5
-        for (int p = 0; by_rows && p < N_POINTERS; p++)
-            a[p] += UNROLL;
-    }
-    for (; k > 0; k--, b += ldb) {
-        add_products(rows, by_rows, a, lda, 0, b, sum);
+    int64_t lda = t->lda, ldb = t->ldb;
+    for (int64_t run = 0; run < t->n_runs; run++) {
+        const float *start = t->a + run * t->run_stride;
+        int64_t k = t->k;
 #pragma GCC unroll 5
         for (int p = 0; p < N_POINTERS; p++)
-            a[p] += by_rows ? 1 : lda;
+            a[p] = by_rows ? start + p * ROWS_PER_POINTER * lda : start;
+        for (; k >= UNROLL; k -= UNROLL) {
+#pragma GCC unroll 4
+            for (int u = 0; u < UNROLL; u++, b += ldb) {
+                add_products(rows, by_rows, a, lda, u, b, sum);
+                if (!by_rows)
+                    a[0] += lda;
+            }
+#pragma GCC unroll 5
+            for (int p = 0; by_rows && p < N_POINTERS; p++)
+                a[p] += UNROLL;
+        }
+        for (; k > 0; k--, b += ldb) {
+            add_products(rows, by_rows, a, lda, 0, b, sum);
+#pragma GCC unroll 5
+            for (int p = 0; p < N_POINTERS; p++)
+                a[p] += by_rows ? 1 : lda;
+        }
     }
 }
 

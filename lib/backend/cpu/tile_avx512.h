@@ -15,12 +15,12 @@
 
 enum { TILE_ROWS = 14, TILE_COLUMNS = 32, TILE_PAD = 16 };
 
-/* c[i][j] = (add ? c[i][j] : 0) + sum over k of a(i, k) * b[k * ldb + j], for each j < n_columns. All TILE_COLUMNS of
- * each row of b are read; they must be readable, and finite where they count. */
+/* c[i][j] = (add ? c[i][j] : 0) + sum over k of a(i, k) * b[k * ldb + j], for each j < n_columns. k goes through n_runs
+ * runs of `k` each, in which a lies run_stride apart. All TILE_COLUMNS of each row of b are read. */
 typedef struct cpu_tile {
-    int64_t k;
+    int64_t k, n_runs;
     const float *a;
-    int64_t lda;
+    int64_t lda, run_stride;
     const float *b;
     int64_t ldb;
     float *const *c; /* [rows] */
@@ -30,7 +30,7 @@ typedef struct cpu_tile {
 
 /** Whether this processor runs the two below. */
 bool cpu_has_avx512(void);
-/** a(i, k) = a[i * lda + k]; rows 1 to TILE_ROWS. */
+/** a(i, k) = a[i * lda + k] in each run; rows 1 to TILE_ROWS. */
 void cpu_tile_by_rows(int rows, const cpu_tile *t);
 /** a(i, k) = a[k * lda + i]. */
 void cpu_tile_by_columns(int rows, const cpu_tile *t);

@@ -114,4 +114,4 @@ out:
     return status;
 }
 
-const ac_kernel ac_ref_batch_norm = {&ac_op_batch_norm, AC_KERNEL_SUMS_DOUTPUT, NULL, NULL, forward, backward};
+const ac_kernel ac_ref_batch_norm = {&ac_op_batch_norm, AC_KERNEL_SUMS_DOUTPUT, NULL, NULL, forward, backward, NULL};

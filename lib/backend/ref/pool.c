@@ -59,7 +59,7 @@ static ac_status backward_max(const ac_call *call)
     return AC_OK;
 }
 
-const ac_kernel ac_ref_max_pool = {&ac_op_max_pool, AC_KERNEL_SUMS_DOUTPUT, NULL, NULL, forward_max, backward_max};
+const ac_kernel ac_ref_max_pool = {&ac_op_max_pool, AC_KERNEL_SUMS_DOUTPUT, NULL, NULL, forward_max, backward_max, NULL};
 
 static ac_status forward_average(const ac_call *call)
 {
@@ -84,4 +84,4 @@ static ac_status backward_average(const ac_call *call)
     return AC_OK;
 }
 
-const ac_kernel ac_ref_global_avg_pool = {&ac_op_global_avg_pool, AC_KERNEL_SUMS_DOUTPUT, NULL, NULL, forward_average, backward_average};
+const ac_kernel ac_ref_global_avg_pool = {&ac_op_global_avg_pool, AC_KERNEL_SUMS_DOUTPUT, NULL, NULL, forward_average, backward_average, NULL};

@@ -42,6 +42,7 @@ const ac_op ac_op_batch_norm = {
     .min_inputs = 1,
     .max_inputs = 2,
     .gradient_inputs = 3,
+    .is_norm = true,
     .infer = infer,
     .keep = keep,
 };

@@ -1,0 +1,139 @@
+/* Whole training or inference steps of a model on random pixels, as peer_train.py runs PyTorch's: forward, loss, backward,
+ * clipping and SGD, or forward alone. Prints one JSON line. No data, no files.
+ * usage: step [MODEL [BATCH [STEPS [THREADS [32|bf16 [train|infer]]]]]] */
+#include "anyclass/alloc.h"
+#include "anyclass/log.h"
+#include "anyclass/model.h"
+#include "anyclass/optimizer.h"
+#include "anyclass/plan.h"
+#include "anyclass/random.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+
+enum { M = 17, SIDE = 224, WARM_UP = 2 };
+
+typedef struct bench {
+    bool training;
+    ac_network net;
+    ac_device *device;
+    ac_params *params;
+    ac_optimizer *optimizer;
+    ac_plan *plan;
+    uint8_t *images, *targets;
+    int64_t *keys;
+} bench;
+
+static void close_bench(bench *b)
+{
+    ac_free(b->images);
+    ac_free(b->targets);
+    ac_free(b->keys);
+    ac_plan_destroy(b->plan);
+    ac_optimizer_destroy(b->optimizer);
+    ac_params_destroy(b->params);
+    if (b->device)
+        b->device->backend->close(b->device);
+    ac_network_release(&b->net);
+}
+
+static ac_status open_bench(bench *b, const char *model, int64_t batch, int n_threads, ac_dtype activations)
+{
+    ac_status status = AC_OK;
+    const ac_optimizer_config config = {.kind = AC_OPTIMIZER_SGD, .weight_decay = 1e-4, .momentum = .9, .max_norm = 1};
+    ac_network_options o = {.model = ac_model_find(model), .batch = batch, .image_size_px = SIDE, .n_classes = M, .mean = {.47f, .447f, .408f},
+                            .std = {.233f, .228f, .231f}, .training = b->training, .flip = true, .seed = 1, .loss = {AC_LOSS_BCE, 2, 1, .1},
+                            .activation_dtype = activations};
+    if (!o.model || batch < 1)
+        return ac_error(AC_ERR_USAGE, "models %s, a batch of 1 or more", ac_model_names());
+    AC_TRY(ac_network_build(&o, &b->net));
+    AC_TRY(ac_backend_find("cpu")->open(n_threads, &b->device));
+    AC_TRY(b->device->backend->check_precision(b->device, activations));
+    AC_TRY(ac_params_create(b->device, b->net.graph, b->training, &b->params));
+    AC_TRY(ac_params_init(b->params, 1));
+    if (b->training)
+        AC_TRY(ac_optimizer_create(&config, b->params, &b->optimizer));
+    AC_TRY(ac_plan_create(b->net.graph, b->params, b->training, &b->plan));
+    AC_TRY(ac_plan_bind(b->plan, NULL));
+    size_t n = (size_t)(batch * SIDE * SIDE * 3);
+    AC_TRY(ac_malloc(n, 1, &b->images));
+    AC_TRY(ac_calloc((size_t)batch, M, &b->targets));
+    AC_TRY(ac_calloc((size_t)batch, sizeof *b->keys, &b->keys));
+    for (size_t i = 0; i < n; i++)
+        b->images[i] = (uint8_t)ac_random_block(1, AC_STREAM_TEST, i, 0).word[0];
+    for (int64_t i = 0; i < batch * M; i += 7)
+        b->targets[i] = 1;
+out:
+    return status;
+}
+
+static ac_status step(bench *b, int64_t batch)
+{
+    ac_status status = AC_OK;
+    double weights[M + 1], scale = 1.0 / (double)batch, loss, norm;
+    AC_TRY(ac_plan_write(b->plan, b->net.images, b->images, (size_t)(batch * SIDE * SIDE * 3)));
+    AC_TRY(ac_plan_write(b->plan, b->net.keys, b->keys, (size_t)batch * sizeof *b->keys));
+    if (!b->training)
+        return ac_plan_forward(b->plan);
+    for (int c = 0; c <= M; c++)
+        weights[c] = 1;
+    AC_TRY(ac_plan_write(b->plan, b->net.targets, b->targets, (size_t)batch * M));
+    AC_TRY(ac_plan_write(b->plan, b->net.class_weights, weights, sizeof weights));
+    AC_TRY(ac_plan_write(b->plan, b->net.inverse_denominator, &scale, sizeof scale));
+    AC_TRY(ac_plan_forward(b->plan));
+    AC_TRY(ac_plan_backward(b->plan, false));
+    AC_TRY(ac_plan_read(b->plan, b->net.loss, &loss, sizeof loss));
+    AC_TRY(ac_optimizer_step(b->optimizer, .01, &norm));
+out:
+    return status;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static ac_status run(bench *b, const char *model, int64_t batch, int n_steps, const char *precision)
+{
+    ac_status status = AC_OK;
+    double *times = NULL, *cpu = NULL; /* processor time says more where other work runs on the machine; with one thread, that is */
+    struct rusage usage;
+    AC_TRY(ac_malloc((size_t)n_steps, sizeof *times, &times));
+    AC_TRY(ac_malloc((size_t)n_steps, sizeof *cpu, &cpu));
+    for (int k = -WARM_UP; k < n_steps; k++) {
+        double start = ac_now_s();
+        clock_t used = clock();
+        AC_TRY(step(b, batch));
+        if (k >= 0) {
+            times[k] = ac_now_s() - start;
+            cpu[k] = (double)(clock() - used) / CLOCKS_PER_SEC;
+        }
+    }
+    qsort(times, (size_t)n_steps, sizeof *times, by_value);
+    qsort(cpu, (size_t)n_steps, sizeof *cpu, by_value);
+    getrusage(RUSAGE_SELF, &usage);
+    printf("{\"ours\": \"%s\", \"model\": \"%s\", \"precision\": \"%s\", \"batch\": %d, \"images_per_s\": %.3f, \"step_s\": %.4f, \"cpu_s\": %.4f, \"peak_rss_mib\": %ld}\n",
+           b->training ? "training" : "inference", model, precision, (int)batch, (double)batch / times[n_steps / 2], times[n_steps / 2],
+           cpu[n_steps / 2], usage.ru_maxrss / 1024);
+out:
+    ac_free(times);
+    ac_free(cpu);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    bench b = {.training = !(argc > 6 && strcmp(argv[6], "infer") == 0)};
+    const char *model = argc > 1 ? argv[1] : "resnet50", *precision = argc > 5 ? argv[5] : "32";
+    int batch = argc > 2 ? atoi(argv[2]) : 8, n_steps = argc > 3 ? atoi(argv[3]) : 5, n_threads = argc > 4 ? atoi(argv[4]) : 0;
+    ac_status status = open_bench(&b, model, batch, n_threads, strcmp(precision, "bf16") == 0 ? AC_BF16 : AC_F32);
+    if (status == AC_OK)
+        status = run(&b, model, batch, n_steps > 0 ? n_steps : 1, precision);
+    if (status != AC_OK)
+        fprintf(stderr, "step: %s\n", ac_error_text());
+    close_bench(&b);
+    return ac_status_exit_code(status);
+}
