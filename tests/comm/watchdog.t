@@ -89,5 +89,17 @@ not_watched() {
     kill -CONT "$(cat "$TMP/run/pid.1")"
     ended 20 && [ "$(codes 0 1 2)" = "0 0 0 " ]
 }
+# heeds_term: a program without a handler dies of SIGTERM, but half a second later, and the other one says so
+heeds_term() {
+    start 2 --steps 3000 --watchdog_s 60
+    all_work 2 || return 1
+    local sent; sent=$(date +%s%N)
+    kill -TERM "$(cat "$TMP/run/pid.1")"
+    ended 20 || return 1
+    local lived=$(($(date -r "$TMP/run/code.1" +%s%N) - sent))
+    echo "codes $(codes 0 1)after $((lived / 1000000)) ms"; cat "$TMP/said"
+    [ "$(codes 0 1)" = "6 143 " ] && [ "$lived" -ge 400000000 ] && one_line "rank 1 on .*died"
+}
+tap_ok "SIGTERM leaves half a second to say who died, then ends" heeds_term
 tap_ok "--watchdog_s 0 watches nothing" not_watched
 tap_done
