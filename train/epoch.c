@@ -116,10 +116,8 @@ static ac_status step(trainer *t, const ac_order *order, double rate, step_resul
     ac_watchdog_at(t->run->watchdog, "training step", number, true);
     AC_TRY(ac_reducer_finish_sum(t->reducer, sums, sizeof sums / sizeof *sums, &exposed));
     t->exposed_s += exposed;
-    if (sums[1] > 0) { /* first those that failed themselves, then those that only came to know it in a sum */
-        AC_TRY(ac_comm_agree(t->run->comm, mine == AC_ERR_SYNC ? AC_OK : mine));
+    if (sums[1] > 0)
         AC_TRY(ac_comm_agree(t->run->comm, mine));
-    }
     result->loss = sums[0];
     AC_TRY(ac_optimizer_step(t->optimizer, rate, &result->gradient_norm));
     t->info.optimizer_step = t->optimizer->step;

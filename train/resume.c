@@ -155,11 +155,13 @@ static ac_status load(trainer *t)
     ac_status status = AC_OK;
     char path[AC_PATH_BYTES];
     ac_checkpoint_info info = {0};
-    bool writes = !t->config->common.dry_run;
+    bool writes = !t->config->common.dry_run, is_new = !ac_path_exists(t->folder);
+    if (writes && !is_new)
+        AC_TRY(ac_checkpoint_lock_folder(t->folder, &t->lock));
     AC_TRY(choose(t, path, &info));
     if (path[0])
         AC_TRY(check_fit(path, &info, &t->info));
-    if (writes) { /* what is refused has made no folder */
+    if (writes && is_new) { /* what is refused makes no folder */
         AC_TRY(ac_path_make_folders(t->folder));
         AC_TRY(ac_checkpoint_lock_folder(t->folder, &t->lock));
     }
