@@ -50,7 +50,7 @@ FUZZ_PACKAGES   := clang libclang-rt-dev
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all programs tests benches help info need-deps deps demo check check-run check-neon check-asan asan tsan lint format \
+.PHONY: all programs tests benches help info need-deps deps demo check check-run check-neon check-valgrind asan tsan lint format \
         install headers-alone bench bench-image fuzz fuzz-run clean
 
 all: need-deps
@@ -137,6 +137,10 @@ check-neon: ## the NEON resize, cross-compiled and run under qemu-user (installs
 	@$(NEON_RUN) build/neon/test_resize > build/neon/test_resize.tap; status=$$?; cat build/neon/test_resize.tap; \
 	  grep -q '^ok .* - neon equals plain' build/neon/test_resize.tap || status=1; \
 	  echo "$$(grep -c '^ok [0-9]* - ' build/neon/test_resize.tap) passed, $$(grep -c '^not ok' build/neon/test_resize.tap) failed"; exit $$status
+
+check-valgrind: tests ## one training step under Valgrind (installs it)
+	@command -v valgrind >/dev/null || $(MAKE) --no-print-directory deps DEBIAN_PACKAGES=valgrind
+	@BUILD=$(BUILD) BIN=$(BIN) tests/valgrind
 
 headers-alone: $(patsubst include/%.h,$(BUILD)/alone/%.ok,$(wildcard include/anyclass/*.h))
 $(BUILD)/alone/%.ok: include/%.h

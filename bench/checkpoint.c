@@ -1,10 +1,12 @@
-/* Time to save, check and load a checkpoint. usage: checkpoint FOLDER [MODEL [ROUNDS]] */
+/* Time to save, check and load a checkpoint, and the memory a save adds to the most there was. usage: checkpoint FOLDER
+ * [MODEL [ROUNDS]] */
 #include "anyclass/checkpoint.h"
 #include "anyclass/log.h"
 #include "anyclass/model.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 static ac_status measure(const char *path, const ac_params *params, ac_optimizer *optimizer)
@@ -12,17 +14,20 @@ static ac_status measure(const char *path, const ac_params *params, ac_optimizer
     ac_status status = AC_OK;
     ac_checkpoint_info info = {.epoch = 1, .loss_scale = 1}, back;
     struct stat file;
+    struct rusage before, after;
+    getrusage(RUSAGE_SELF, &before);
     const double start = ac_now_s();
     AC_TRY(ac_checkpoint_save(path, &info, params, optimizer));
     const double saved = ac_now_s();
+    getrusage(RUSAGE_SELF, &after);
     AC_TRY(ac_checkpoint_check(path, &back));
     ac_checkpoint_info_release(&back);
     const double checked = ac_now_s();
     AC_TRY(ac_checkpoint_load(path, optimizer->params, optimizer));
     const double loaded = ac_now_s();
     if (stat(path, &file) == 0)
-        printf("%.0f MB: save %.3f s, check %.3f s, load %.3f s\n", (double)file.st_size / 1e6, saved - start,
-               checked - saved, loaded - checked);
+        printf("%.0f MB: save %.3f s (+%.0f MB of memory), check %.3f s, load %.3f s\n", (double)file.st_size / 1e6,
+               saved - start, (double)(after.ru_maxrss - before.ru_maxrss) / 1e3, checked - saved, loaded - checked);
 out:
     return status;
 }

@@ -45,7 +45,7 @@ for key, by_name in groups.items():
     print(f"{key[0]:9} {key[1]:9} {key[2]:5} {key[3]:>4}  {best:14} {median(ours, 'images_per_s') / median(peers[best], 'images_per_s'):6.2f}"
           f" {median(ours, 'peak_rss_mib') / median(peers[best], 'peak_rss_mib'):7.2f} {rate:8.1f} {f'{rate / limit:10.0%}' if limit else '         -'}")
 
-print("\nshares of our training step (the rest: optimiser, clipping, agreement, copies)")
+print("\nshares of our training step, means over all steps (the rest: optimiser, clipping, agreement, copies)")
 print(f"{'model':9} {'batch':>5} {'prec':>4} {'step ms':>8}  conv2d batch_norm  other op  data  ranks  rest")
 for key, by_name in groups.items():
     ours = [r for r in by_name.get("anyclass", []) if r.get("operator_ms")]
@@ -53,7 +53,7 @@ for key, by_name in groups.items():
         continue
 
     def share(pick):
-        return statistics.median(pick(r) / (1e3 * r["step_s"]) for r in ours)
+        return statistics.median(pick(r) / (1e3 * r["mean_step_s"]) for r in ours)
 
     conv = share(lambda r: sum(r["operator_ms"].get("conv2d", [0])))
     norm = share(lambda r: sum(r["operator_ms"].get("batch_norm", [0])))

@@ -59,8 +59,8 @@ AC_NODISCARD ac_status ac_checkpoint_read_info(const char *path, ac_checkpoint_i
 AC_NODISCARD ac_status ac_checkpoint_check(const char *path, ac_checkpoint_info *info);
 /** Check every byte and every tensor's shape, then take the tensors over, and optimizer->step.
  * @param optimizer  NULL: not wanted.
- * @return AC_ERR_IO, AC_ERR_DATA naming file and tensor, AC_ERR_MEMORY; nothing is changed then, unless the file
- * changed, could no longer be read or memory ran out after it was checked. */
+ * @return AC_ERR_IO, AC_ERR_DATA naming file and tensor; nothing is changed then, unless the file changed or could no
+ * longer be read after it was checked. */
 AC_NODISCARD ac_status ac_checkpoint_load(const char *path, ac_params *params, ac_optimizer *optimizer);
 
 /* The folder of a training. In this order, rank 0: lock; choose and, after loading, adopt; keep and keep_last as it

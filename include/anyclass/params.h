@@ -35,6 +35,9 @@ int ac_params_find(const ac_params *params, const char *name);
 AC_NODISCARD ac_status ac_params_get(const ac_params *params, int p, const float *arena, float *host);
 /** The reverse of ac_params_get(). */
 AC_NODISCARD ac_status ac_params_set(ac_params *params, int p, float *arena, const float *host);
+/** The same without an allocation, for who does it with all of them. @param scratch as many floats as the parameter has */
+AC_NODISCARD ac_status ac_params_get_with(const ac_params *params, int p, const float *arena, float *scratch, float *host);
+AC_NODISCARD ac_status ac_params_set_with(ac_params *params, int p, float *arena, float *scratch, const float *host);
 /** Tell that values or buffers changed, so that plans for inference prepare them anew. Everything in this library does; whoever
  * writes into the arenas directly has to. */
 void ac_params_changed(ac_params *params);

@@ -16,14 +16,16 @@ static ac_status take_all(const ac_checkpoint_file *file, const ac_tensor_list *
                           ac_params *params)
 {
     ac_status status = AC_OK;
-    float *host = NULL;
+    float *host = NULL, *scratch = NULL;
     AC_TRY(ac_malloc(list->n_most, sizeof *host, &host));
+    AC_TRY(ac_malloc(list->n_most, sizeof *scratch, &scratch));
     for (size_t i = 0; i < list->n; i++) {
         AC_TRY(ac_checkpoint_file_read(file, number[i], host));
-        AC_TRY(ac_params_set(params, list->tensor[i].param, list->tensor[i].arena, host));
+        AC_TRY(ac_params_set_with(params, list->tensor[i].param, list->tensor[i].arena, scratch, host));
     }
 out:
     ac_free(host);
+    ac_free(scratch);
     return status;
 }
 

@@ -13,7 +13,7 @@ typedef struct writing {
     const ac_params *params;
     ac_tensor_list list;
     ac_seal seal;
-    float *host; /* the tensor at hand; room for the largest */
+    float *host, *scratch; /* the tensor at hand; room for the largest */
 } writing;
 
 /* A dataset, and where the seal finds it. */
@@ -83,7 +83,7 @@ static ac_status write_tensor(writing *w, size_t k)
     hsize_t dims[AC_MAX_DIMS];
     for (int i = 0; i < tensor->shape.n_dims; i++)
         dims[i] = (hsize_t)tensor->shape.dim[i];
-    AC_TRY(ac_params_get(w->params, tensor->param, tensor->arena, w->host));
+    AC_TRY(ac_params_get_with(w->params, tensor->param, tensor->arena, w->scratch, w->host));
     if (!all_finite(w->host, n))
         return ac_error(AC_ERR_NUMERIC, "tensor %s holds a value that is not finite: it is not saved", tensor->name);
     AC_TRY(
@@ -142,6 +142,7 @@ ac_status ac_checkpoint_write(const char *part, const ac_checkpoint_info *info, 
     AC_TRY(ac_tensor_list_make(params, optimizer, &w.list));
     AC_TRY(ac_calloc(w.list.n + 1, sizeof *parts, &parts));
     AC_TRY(ac_malloc(w.list.n_most, sizeof *w.host, &w.host));
+    AC_TRY(ac_malloc(w.list.n_most, sizeof *w.scratch, &w.scratch));
     w.seal = (ac_seal){.kind = &ac_checkpoint_seal_kind, .part = parts, .n_parts = w.list.n + 1};
     w.seal.block_bytes = ac_seal_block_bytes(w.seal.kind, w.seal.n_parts, w.list.n_name_bytes);
     AC_TRY(write_content(&w, part, info));
@@ -149,6 +150,7 @@ ac_status ac_checkpoint_write(const char *part, const ac_checkpoint_info *info, 
 out:
     ac_tensor_list_release(&w.list);
     ac_free(w.host);
+    ac_free(w.scratch);
     ac_free(parts);
     if (status != AC_OK)
         unlink(part);

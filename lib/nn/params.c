@@ -115,21 +115,17 @@ static ac_status check_index(const ac_params *params, int p)
     return p >= 0 && (size_t)p < params->n_params ? AC_OK : ac_error(AC_ERR_RANGE, "no parameter %d", p);
 }
 
-ac_status ac_params_get(const ac_params *params, int p, const float *arena, float *host)
+ac_status ac_params_get_with(const ac_params *params, int p, const float *arena, float *scratch, float *host)
 {
     ac_status status = AC_OK;
-    float *stored = NULL;
     AC_TRY(check_index(params, p));
     const ac_param_info *info = &params->info[p];
-    size_t n = (size_t)ac_shape_elements(&info->shape);
-    const float *from = arena_of(params, p, (float *)arena);
-    if (is_same_layout(info))
-        return params->device->backend->download(params->device, host, from, n * sizeof(float));
-    AC_TRY(ac_malloc(n, sizeof(float), &stored));
-    AC_TRY(params->device->backend->download(params->device, stored, from, n * sizeof(float)));
-    swap_layout(info, stored, host, false);
+    const bool same = is_same_layout(info);
+    const size_t n_bytes = (size_t)ac_shape_elements(&info->shape) * sizeof(float);
+    AC_TRY(params->device->backend->download(params->device, same ? host : scratch, arena_of(params, p, (float *)arena), n_bytes));
+    if (!same)
+        swap_layout(info, scratch, host, false);
 out:
-    ac_free(stored);
     return status;
 }
 
@@ -138,22 +134,52 @@ void ac_params_changed(ac_params *params)
     params->version++;
 }
 
+ac_status ac_params_set_with(ac_params *params, int p, float *arena, float *scratch, const float *host)
+{
+    ac_status status = AC_OK;
+    AC_TRY(check_index(params, p));
+    const ac_param_info *info = &params->info[p];
+    const bool same = is_same_layout(info);
+    const size_t n_bytes = (size_t)ac_shape_elements(&info->shape) * sizeof(float);
+    ac_params_changed(params);
+    if (!same)
+        swap_layout(info, host, scratch, true);
+    AC_TRY(params->device->backend->upload(params->device, arena_of(params, p, arena), same ? host : scratch, n_bytes));
+out:
+    return status;
+}
+
+/* Room for a parameter in the stored order. */
+static ac_status make_scratch(const ac_params *params, int p, float **scratch)
+{
+    ac_status status = AC_OK;
+    *scratch = NULL;
+    AC_TRY(check_index(params, p));
+    if (!is_same_layout(&params->info[p]))
+        AC_TRY(ac_malloc((size_t)ac_shape_elements(&params->info[p].shape), sizeof(float), scratch));
+out:
+    return status;
+}
+
+ac_status ac_params_get(const ac_params *params, int p, const float *arena, float *host)
+{
+    ac_status status = AC_OK;
+    float *scratch = NULL;
+    AC_TRY(make_scratch(params, p, &scratch));
+    AC_TRY(ac_params_get_with(params, p, arena, scratch, host));
+out:
+    ac_free(scratch);
+    return status;
+}
+
 ac_status ac_params_set(ac_params *params, int p, float *arena, const float *host)
 {
     ac_status status = AC_OK;
-    float *stored = NULL;
-    AC_TRY(check_index(params, p));
-    ac_params_changed(params);
-    const ac_param_info *info = &params->info[p];
-    size_t n = (size_t)ac_shape_elements(&info->shape);
-    float *to = arena_of(params, p, arena);
-    if (is_same_layout(info))
-        return params->device->backend->upload(params->device, to, host, n * sizeof(float));
-    AC_TRY(ac_malloc(n, sizeof(float), &stored));
-    swap_layout(info, host, stored, true);
-    AC_TRY(params->device->backend->upload(params->device, to, stored, n * sizeof(float)));
+    float *scratch = NULL;
+    AC_TRY(make_scratch(params, p, &scratch));
+    AC_TRY(ac_params_set_with(params, p, arena, scratch, host));
 out:
-    ac_free(stored);
+    ac_free(scratch);
     return status;
 }
 

@@ -152,9 +152,9 @@ out:
 }
 
 /* Rounding grows from step to step, so a bound is what PyTorch's own float32 run is away from its float64 run, times 10:
- * another processor sums in another order. (AdamW with 1 - .999f for 1 - .999 is 28 times away.) A case with a tolerance of its
- * own is bound by that: ten steps of resnet50 with AdamW, where PyTorch's float32 is 1.9e-4 away, ours 3.9e-5 with AVX-512 and, with
- * oneDNN held to AVX2 and SSE4.1, 1.0e-4 and 8.5e-5. */
+ * another processor sums in another order. (AdamW with 1 - .999f for 1 - .999 is 28 times away.) Where that run happens to be
+ * close by, or a tighter bound is wanted, a case has a tolerance of its own. Ten steps of resnet50 with AdamW: PyTorch's float32 is
+ * 1.9e-4 away, ours was with oneDNN's convolutions held to AVX-512, AVX2 and SSE4.1 3.9e-5, 1.0e-4 and 8.5e-5. */
 static void run_case(const ac_json_value *c, size_t index)
 {
     trial t;
@@ -172,10 +172,10 @@ static void run_case(const ac_json_value *c, size_t index)
         if (ac_json_read_double(ac_json_at(norms, (size_t)k), "norm", &wanted) == AC_OK)
             norm_error = fmax(norm_error, fabs(norm - wanted) / wanted);
     }
-    double loss_bound = 10 * number(c, "float32_loss_error") + 1e-6, norm_bound = 10 * number(c, "float32_norm_error") + 1e-5;
+    double loss_bound = 10 * number(c, "float32_loss_error") + 1e-5, norm_bound = 10 * number(c, "float32_norm_error") + 2e-4;
     if (ac_json_get(c, "loss_tolerance"))
         loss_bound = number(c, "loss_tolerance");
-    double parameter_bound = 10 * number(c, "float32_parameter_norm_error") + 1e-5;
+    double parameter_bound = 10 * number(c, "float32_parameter_norm_error") + 2e-4;
     TAP_OK(good && loss_error < loss_bound, "case %zu: losses within %.2g (allowed %.2g)", index, loss_error, loss_bound);
     TAP_OK(good && norm_error < norm_bound, "case %zu: gradient norms within %.2g (allowed %.2g)", index, norm_error, norm_bound);
     TAP_OK(good && parameter_error < parameter_bound, "case %zu: single parameters' first gradient norms within %.2g (allowed %.2g)", index, parameter_error,

@@ -34,7 +34,7 @@ void cpu_conv_forward(const cpu_conv *c, const ac_call *call)
 {
     const float *bias = c->bias ? call->param[1] : NULL;
     if (is_winograd(c))
-        cpu_winograd_forward(c, call->input[0], call->param[0], bias, call->output[0], call->workspace);
+        cpu_winograd_forward(c, call->training, call->input[0], call->param[0], bias, call->output[0], call->workspace);
     else
         cpu_gemm_forward(c, call->input[0], call->param[0], bias, call->output[0], call->workspace);
 }

@@ -31,7 +31,7 @@ void cpu_gemm_backward_weights(const cpu_conv *c, const float *x, const float *d
 
 /* 3x3 with stride 1 and padding 0 to 2 by Winograd's method (conv_winograd.c), likewise. */
 size_t cpu_winograd_bytes(const cpu_conv *c, bool training);
-void cpu_winograd_forward(const cpu_conv *c, const float *x, const float *weight, const float *bias, float *y, void *workspace);
+void cpu_winograd_forward(const cpu_conv *c, bool training, const float *x, const float *weight, const float *bias, float *y, void *workspace);
 void cpu_winograd_backward_data(const cpu_conv *c, const float *dy, const float *weight, float *dx, void *workspace);
 void cpu_winograd_backward_weights(const cpu_conv *c, const float *x, const float *dy, bool add, float *dweight, void *workspace);
 

@@ -1,6 +1,10 @@
-/* 3x3 convolution with stride 1 by Winograd's F(4x4, 3x3): a quarter of the multiplications. Forward and the input's
- * gradient are the same filter with other weights; each thread takes blocks of tiles whose transforms stay in its cache.
- * The weights' gradient sums over all tiles: they are transformed a chunk at a time, then multiplied by all threads. */
+/* 3x3 convolution with stride 1 by Winograd's method. Forward and the input's gradient are the same filter with other
+ * weights; each thread takes blocks of tiles whose transforms stay in its cache. The weights' gradient sums over all
+ * tiles: they are transformed a chunk at a time, then multiplied by all threads.
+ *
+ * Gradients and inference use F(4x4, 3x3), a quarter of the multiplications. A training forward uses F(2x2, 3x3), 1 / 2.25
+ * of them, whose rounding is that of a direct sum: with F(4x4)'s, a few times as large, more activations near zero
+ * change sides at the ReLU that follows, and each of them is felt in the gradient. */
 #include "backend/cpu/conv_avx512.h"
 #include "backend/cpu/winograd_avx512.h"
 #include <omp.h>
@@ -12,7 +16,6 @@ enum {
     LANES = WINOGRAD_LANES,
     POSITIONS = WINOGRAD_POSITIONS,
     OUT = WINOGRAD_OUT,
-    IN = WINOGRAD_IN,
     TAPS = 9,
     PAD = 16,             /* between positions, so that the 36 stores of a tile do not fall on the same lines of the cache */
     BLOCK_FLOATS = 150000, /* of one thread's transforms: most of a second-level cache */
@@ -25,35 +28,40 @@ enum {
 
 typedef struct filter {
     int64_t n, h, w, c, oh, ow, o, padding; /* image [n, h, w, c] to [n, oh, ow, o] */
+    int out, in, n_positions;               /* side of a tile's outputs and inputs */
     int64_t tiles_y, tiles_x, n_tiles;
     int64_t c_lanes, o_lanes, o_panels; /* rounded up to 16; panels of 32 */
     int64_t block;                      /* tiles a thread transforms at a time */
 } filter;
 
-static filter make_filter(int64_t n, int64_t h, int64_t w, int64_t c, int64_t oh, int64_t ow, int64_t o, int64_t padding, int n_threads)
+static filter finish_filter(filter f, int out, int n_threads)
 {
-    filter f = {.n = n, .h = h, .w = w, .c = c, .oh = oh, .ow = ow, .o = o, .padding = padding};
-    f.tiles_y = cpu_divide_up(oh, OUT);
-    f.tiles_x = cpu_divide_up(ow, OUT);
-    f.n_tiles = n * f.tiles_y * f.tiles_x;
-    f.c_lanes = cpu_round_up(c, LANES);
-    f.o_lanes = cpu_round_up(o, LANES);
-    f.o_panels = cpu_divide_up(o, TILE_COLUMNS);
-    int64_t most = BLOCK_FLOATS / (POSITIONS * (f.c_lanes + f.o_lanes));
+    f.out = out;
+    f.in = out + 2;
+    f.n_positions = f.in * f.in;
+    f.tiles_y = cpu_divide_up(f.oh, out);
+    f.tiles_x = cpu_divide_up(f.ow, out);
+    f.n_tiles = f.n * f.tiles_y * f.tiles_x;
+    f.c_lanes = cpu_round_up(f.c, LANES);
+    f.o_lanes = cpu_round_up(f.o, LANES);
+    f.o_panels = cpu_divide_up(f.o, TILE_COLUMNS);
+    int64_t most = BLOCK_FLOATS / (f.n_positions * (f.c_lanes + f.o_lanes));
     most = most < LEAST_TILES ? LEAST_TILES : most;
     int64_t n_blocks = cpu_round_up(cpu_divide_up(f.n_tiles, most), n_threads);
     f.block = cpu_divide_up(f.n_tiles, n_blocks);
     return f;
 }
 
-static filter forward_filter(const cpu_conv *c)
+static filter forward_filter(const cpu_conv *c, int out)
 {
-    return make_filter(c->n, c->h, c->w, c->c, c->oh, c->ow, c->o, c->padding_px, c->n_threads);
+    filter f = {.n = c->n, .h = c->h, .w = c->w, .c = c->c, .oh = c->oh, .ow = c->ow, .o = c->o, .padding = c->padding_px};
+    return finish_filter(f, out, c->n_threads);
 }
 
 static filter data_filter(const cpu_conv *c)
 {
-    return make_filter(c->n, c->oh, c->ow, c->o, c->h, c->w, c->c, 2 - c->padding_px, c->n_threads);
+    filter f = {.n = c->n, .h = c->oh, .w = c->ow, .c = c->o, .oh = c->h, .ow = c->w, .o = c->c, .padding = 2 - c->padding_px};
+    return finish_filter(f, OUT, c->n_threads);
 }
 
 static int64_t weights_stride(const filter *f)
@@ -63,7 +71,7 @@ static int64_t weights_stride(const filter *f)
 
 static int64_t block_floats(const filter *f)
 {
-    return POSITIONS * (f->block * (f->c_lanes + f->o_lanes) + 2 * PAD);
+    return f->n_positions * (f->block * (f->c_lanes + f->o_lanes) + 2 * PAD);
 }
 
 /* The square of `side` pixels at (y, x), clipped to the image. Returns where its first pixel lies (or would lie). */
@@ -89,9 +97,9 @@ static place place_of(const filter *f, int64_t tile)
 }
 
 /* From one tile to another in an image of [n, h, w, c]. */
-static int64_t distance(place from, place to, int64_t h, int64_t w, int64_t c)
+static int64_t distance(const filter *f, place from, place to, int64_t h, int64_t w, int64_t c)
 {
-    return (((to.n - from.n) * h + (to.y - from.y) * OUT) * w + (to.x - from.x) * OUT) * c;
+    return (((to.n - from.n) * h + (to.y - from.y) * f->out) * w + (to.x - from.x) * f->out) * c;
 }
 
 /* Tile `t` of the image; channel block b of 16 goes to to + (b / per_row) * row + (b % per_row) * 16, up to `lanes`. */
@@ -99,11 +107,11 @@ static void transform_input(const filter *f, const float *image, int64_t t, int6
 {
     place p = place_of(f, t);
     cpu_square s;
-    const float *at = square_at(image, p.n, p.y * OUT - f->padding, p.x * OUT - f->padding, f->h, f->w, f->c, IN, &s);
-    s.ahead = distance(p, place_of(f, cpu_min(t + AHEAD, f->n_tiles - 1)), f->h, f->w, f->c);
+    const float *at = square_at(image, p.n, p.y * f->out - f->padding, p.x * f->out - f->padding, f->h, f->w, f->c, f->in, &s);
+    s.ahead = distance(f, p, place_of(f, cpu_min(t + AHEAD, f->n_tiles - 1)), f->h, f->w, f->c);
     for (int64_t c = 0, b = 0; c < lanes; c += LANES, b++) {
         s.n_channels = c < f->c ? (int)cpu_min(LANES, f->c - c) : 0;
-        cpu_winograd_input(at + c, &s, to + b / per_row * row + b % per_row * LANES, stride);
+        cpu_winograd_input(f->out, at + c, &s, to + b / per_row * row + b % per_row * LANES, stride);
     }
 }
 
@@ -118,7 +126,7 @@ static void multiply_block(const filter *f, const float *u, const float *v, int6
     float *rows[TILE_ROWS];
     int64_t n_strips = cpu_divide_up(n, TILE_ROWS);
     cpu_tile t = {.k = f->c_lanes, .n_runs = 1, .lda = f->c_lanes, .ldb = TILE_COLUMNS, .c = rows};
-    for (int p = 0; p < POSITIONS; p++)
+    for (int p = 0; p < f->n_positions; p++)
         for (int64_t panel = 0; panel < f->o_panels; panel++) {
             t.b = u + p * weights_stride(f) + panel * f->c_lanes * TILE_COLUMNS;
             t.n_columns = (int)cpu_min(TILE_COLUMNS, f->o_lanes - panel * TILE_COLUMNS);
@@ -137,10 +145,10 @@ static void write_block(const filter *f, const float *m, int64_t stride, const f
     for (int64_t t = 0; t < n; t++) {
         place p = place_of(f, first + t);
         cpu_square s;
-        float *at = (float *)square_at(out, p.n, p.y * OUT, p.x * OUT, f->oh, f->ow, f->o, OUT, &s);
+        float *at = (float *)square_at(out, p.n, p.y * f->out, p.x * f->out, f->oh, f->ow, f->o, f->out, &s);
         for (int64_t o = 0; o < f->o; o += LANES) {
             s.n_channels = (int)cpu_min(LANES, f->o - o);
-            cpu_winograd_output(m + t * f->o_lanes + o, stride, bias ? bias + o : NULL, &s, at + o);
+            cpu_winograd_output(f->out, m + t * f->o_lanes + o, stride, bias ? bias + o : NULL, &s, at + o);
         }
     }
 }
@@ -148,7 +156,7 @@ static void write_block(const filter *f, const float *m, int64_t stride, const f
 /* By all threads of the region, once `u` is whole. */
 static void run_filter(const filter *f, const float *image, const float *u, const float *bias, float *out, float *buffer)
 {
-    float *v = buffer, *m = v + POSITIONS * (f->block * f->c_lanes + PAD);
+    float *v = buffer, *m = v + f->n_positions * (f->block * f->c_lanes + PAD);
 #pragma omp for schedule(dynamic)
     for (int64_t first = 0; first < f->n_tiles; first += f->block) {
         int64_t n = cpu_min(f->block, f->n_tiles - first), v_stride = n * f->c_lanes + PAD, m_stride = n * f->o_lanes + PAD;
@@ -173,7 +181,7 @@ static void transform_weights(const filter *f, const float *weight, float *u)
             cpu_transpose_16(weight + (o * TAPS + t) * f->c + c, TAPS * f->c, rows, columns, taps[t][0], LANES);
         float *to = u + (o / TILE_COLUMNS * f->c_lanes + c) * TILE_COLUMNS + o % TILE_COLUMNS;
         for (int i = 0; i < LANES; i++)
-            cpu_winograd_weights(taps[0][i], LANES * LANES, LANES, to + i * TILE_COLUMNS, weights_stride(f));
+            cpu_winograd_weights(f->out, taps[0][i], LANES * LANES, LANES, to + i * TILE_COLUMNS, weights_stride(f));
     }
 }
 
@@ -184,15 +192,15 @@ static void transform_weights_reversed(const filter *f, const float *weight, flo
     for (int64_t k = 0; k < f->c_lanes; k++) /* the filter's input channels are the convolution's outputs */
         for (int64_t j = 0; j < f->o_panels * TILE_COLUMNS; j += LANES) {
             int n = k < f->c && j < f->o ? (int)cpu_min(LANES, f->o - j) : 0;
-            cpu_winograd_weights(n ? weight + (k * TAPS + TAPS - 1) * f->o + j : weight, -f->o, n,
+            cpu_winograd_weights(f->out, n ? weight + (k * TAPS + TAPS - 1) * f->o + j : weight, -f->o, n,
                                  u + (j / TILE_COLUMNS * f->c_lanes + k) * TILE_COLUMNS + j % TILE_COLUMNS, weights_stride(f));
         }
 }
 
-void cpu_winograd_forward(const cpu_conv *c, const float *x, const float *weight, const float *bias, float *y, void *workspace)
+void cpu_winograd_forward(const cpu_conv *c, bool training, const float *x, const float *weight, const float *bias, float *y, void *workspace)
 {
-    filter f = forward_filter(c);
-    float *u = workspace, *buffers = u + POSITIONS * weights_stride(&f);
+    filter f = forward_filter(c, training ? 2 : OUT);
+    float *u = workspace, *buffers = u + f.n_positions * weights_stride(&f);
 #pragma omp parallel num_threads(c->n_threads)
     {
         transform_weights(&f, weight, u);
@@ -222,7 +230,7 @@ typedef struct gradient {
 
 static gradient make_gradient(const cpu_conv *c, float *workspace)
 {
-    gradient g = {.f = forward_filter(c), .c_panels = cpu_divide_up(c->c, TILE_COLUMNS)};
+    gradient g = {.f = forward_filter(c, OUT), .c_panels = cpu_divide_up(c->c, TILE_COLUMNS)};
     int64_t n_panels = g.c_panels + g.f.o_panels, most = CHUNK_FLOATS / (POSITIONS * n_panels * TILE_COLUMNS);
     g.chunk = cpu_divide_up(g.f.n_tiles, cpu_divide_up(g.f.n_tiles, most < LEAST_CHUNK ? LEAST_CHUNK : most));
     g.v_stride = g.c_panels * g.chunk * TILE_COLUMNS + PAD;
@@ -244,7 +252,7 @@ static void transform_chunk(const gradient *g, const float *x, const float *dy, 
         cpu_square s;
         transform_input(f, x, first + t, g->c_panels * TILE_COLUMNS, 2, row, g->v + t * TILE_COLUMNS, g->v_stride);
         const float *at = square_at(dy, p.n, p.y * OUT, p.x * OUT, f->oh, f->ow, f->o, OUT, &s);
-        s.ahead = distance(p, place_of(f, cpu_min(first + t + AHEAD, f->n_tiles - 1)), f->oh, f->ow, f->o);
+        s.ahead = distance(f, p, place_of(f, cpu_min(first + t + AHEAD, f->n_tiles - 1)), f->oh, f->ow, f->o);
         for (int64_t o = 0, b = 0; o < f->o_lanes; o += LANES, b++) {
             s.n_channels = (int)cpu_min(LANES, f->o - o);
             cpu_winograd_gradient(at + o, &s, g->m + b / 2 * row + t * TILE_COLUMNS + b % 2 * LANES, g->m_stride);
@@ -303,8 +311,8 @@ void cpu_winograd_backward_weights(const cpu_conv *c, const float *x, const floa
 
 size_t cpu_winograd_bytes(const cpu_conv *c, bool training)
 {
-    filter f = forward_filter(c), d = data_filter(c);
-    int64_t most = POSITIONS * weights_stride(&f) + c->n_threads * block_floats(&f);
+    filter f = forward_filter(c, training ? 2 : OUT), d = data_filter(c);
+    int64_t most = f.n_positions * weights_stride(&f) + c->n_threads * block_floats(&f);
     if (training) {
         gradient g = make_gradient(c, NULL);
         int64_t data = POSITIONS * weights_stride(&d) + c->n_threads * block_floats(&d);

@@ -1,4 +1,4 @@
-/* F(4x4, 3x3) at the points 0, +-1/sqrt(2), +-sqrt(2) and infinity. With the usual 0, +-1, +-2 results are off by up to
+/* F(2x2, 3x3) at the points 0, +-1 and infinity, as everywhere. F(4x4, 3x3) at the points 0, +-1/sqrt(2), +-sqrt(2) and infinity. With the usual 0, +-1, +-2 results are off by up to
  * 1.6e-5 of the largest (256 channels of normal numbers); these points leave 2.3e-6, a direct sum 3e-7 to 5e-7. With
  * a = 1/sqrt(2), b = sqrt(2), along one dimension:
  *
@@ -17,7 +17,7 @@
 #define INLINE static inline __attribute__((always_inline)) CPU_AVX512
 #define SET(x) _mm512_set1_ps(x)
 
-enum { OUT = WINOGRAD_OUT, IN = WINOGRAD_IN, TAPS = 3 };
+enum { OUT = WINOGRAD_OUT, IN = WINOGRAD_IN, TAPS = 3 }; /* OUT and IN: the larger of the two */
 
 static const float A = 0.70710678118654752f, B = 1.41421356237309505f;
 
@@ -26,8 +26,15 @@ INLINE __m512 multiply_add(__m512 a, float b, __m512 c)
     return _mm512_fmadd_ps(a, SET(b), c);
 }
 
-INLINE void input_line(const __m512 d[IN], __m512 t[IN])
+INLINE void input_line(const int out, const __m512 d[IN], __m512 t[IN])
 {
+    if (out == 2) {
+        t[0] = _mm512_sub_ps(d[0], d[2]);
+        t[1] = _mm512_add_ps(d[1], d[2]);
+        t[2] = _mm512_sub_ps(d[2], d[1]);
+        t[3] = _mm512_sub_ps(d[3], d[1]);
+        return;
+    }
     __m512 even1 = multiply_add(d[2], -2, d[4]), odd1 = multiply_add(d[1], -2, d[3]), even2 = multiply_add(d[2], -0.5f, d[4]), odd2 = multiply_add(d[1], -0.5f, d[3]);
     t[0] = multiply_add(d[2], -2.5f, _mm512_add_ps(d[0], d[4]));
     t[1] = multiply_add(odd1, A, even1);
@@ -37,8 +44,13 @@ INLINE void input_line(const __m512 d[IN], __m512 t[IN])
     t[5] = multiply_add(d[3], -2.5f, _mm512_add_ps(d[1], d[5]));
 }
 
-INLINE void output_line(const __m512 m[IN], __m512 y[OUT])
+INLINE void output_line(const int out, const __m512 m[IN], __m512 y[OUT])
 {
+    if (out == 2) {
+        y[0] = _mm512_add_ps(m[0], _mm512_add_ps(m[1], m[2]));
+        y[1] = _mm512_add_ps(_mm512_sub_ps(m[1], m[2]), m[3]);
+        return;
+    }
     __m512 sum1 = _mm512_add_ps(m[1], m[2]), sum2 = _mm512_add_ps(m[3], m[4]);
     __m512 odd1 = _mm512_mul_ps(_mm512_sub_ps(m[1], m[2]), SET(A)), odd2 = _mm512_mul_ps(_mm512_sub_ps(m[3], m[4]), SET(B));
     y[0] = _mm512_add_ps(m[0], _mm512_add_ps(sum1, sum2));
@@ -58,8 +70,16 @@ INLINE void gradient_line(const __m512 y[OUT], __m512 t[IN])
     t[5] = y[3];
 }
 
-INLINE void weights_line(const __m512 g[TAPS], __m512 t[IN])
+INLINE void weights_line(const int out, const __m512 g[TAPS], __m512 t[IN])
 {
+    if (out == 2) {
+        __m512 even = _mm512_mul_ps(_mm512_add_ps(g[0], g[2]), SET(0.5f));
+        t[0] = g[0];
+        t[1] = multiply_add(g[1], 0.5f, even);
+        t[2] = multiply_add(g[1], -0.5f, even);
+        t[3] = g[2];
+        return;
+    }
     __m512 even1 = _mm512_mul_ps(multiply_add(g[2], 0.5f, g[0]), SET(-2 / 3.f)), even2 = _mm512_mul_ps(multiply_add(g[2], 2, g[0]), SET(1 / 6.f));
     t[0] = g[0];
     t[1] = multiply_add(g[1], -2 / 3.f * A, even1);
@@ -94,22 +114,31 @@ INLINE void load_column(const float *image, const cpu_square *s, int x, const in
         d[y] = _mm512_maskz_loadu_ps(y >= s->y0 && y < s->y1 ? inside : 0, image + y * s->row_stride + x * s->pixel_stride);
 }
 
-CPU_AVX512 void cpu_winograd_input(const float *image, const cpu_square *s, float *to, int64_t stride)
+INLINE void transform_input(const int out, const float *image, const cpu_square *s, float *to, int64_t stride)
 {
+    const int in = out + TAPS - 1;
     __m512 half[IN][IN], d[IN], t[IN];
-    for (int x = 0; x < IN; x++) {
-        load_column(image, s, x, IN, d);
-        input_line(d, t);
+    for (int x = 0; x < in; x++) {
+        load_column(image, s, x, in, d);
+        input_line(out, d, t);
 #pragma GCC unroll 6
-        for (int y = 0; y < IN; y++)
+        for (int y = 0; y < in; y++)
             half[y][x] = t[y];
     }
-    for (int y = 0; y < IN; y++) {
-        input_line(half[y], t);
+    for (int y = 0; y < in; y++) {
+        input_line(out, half[y], t);
 #pragma GCC unroll 6
-        for (int x = 0; x < IN; x++)
-            _mm512_storeu_ps(to + (y * IN + x) * stride, t[x]);
+        for (int x = 0; x < in; x++)
+            _mm512_storeu_ps(to + (y * in + x) * stride, t[x]);
     }
+}
+
+CPU_AVX512 void cpu_winograd_input(int out, const float *image, const cpu_square *s, float *to, int64_t stride)
+{
+    if (out == 2)
+        transform_input(2, image, s, to, stride);
+    else
+        transform_input(4, image, s, to, stride);
 }
 
 CPU_AVX512 void cpu_winograd_gradient(const float *image, const cpu_square *s, float *to, int64_t stride)
@@ -130,46 +159,64 @@ CPU_AVX512 void cpu_winograd_gradient(const float *image, const cpu_square *s, f
     }
 }
 
-CPU_AVX512 void cpu_winograd_output(const float *from, int64_t stride, const float *bias, const cpu_square *s, float *image)
+INLINE void transform_output(const int out, const float *from, int64_t stride, const float *bias, const cpu_square *s, float *image)
 {
+    const int in = out + TAPS - 1;
     __mmask16 inside = lanes(s->n_channels);
     __m512 half[OUT][IN], m[IN], y[OUT], start = bias ? _mm512_maskz_loadu_ps(inside, bias) : _mm512_setzero_ps();
-    for (int x = 0; x < IN; x++) {
+    for (int x = 0; x < in; x++) {
 #pragma GCC unroll 6
-        for (int i = 0; i < IN; i++)
-            m[i] = _mm512_loadu_ps(from + (i * IN + x) * stride);
-        output_line(m, y);
+        for (int i = 0; i < in; i++)
+            m[i] = _mm512_loadu_ps(from + (i * in + x) * stride);
+        output_line(out, m, y);
 #pragma GCC unroll 4
-        for (int i = 0; i < OUT; i++)
+        for (int i = 0; i < out; i++)
             half[i][x] = y[i];
     }
     for (int i = s->y0; i < s->y1; i++) {
-        output_line(half[i], y);
+        output_line(out, half[i], y);
 #pragma GCC unroll 4
-        for (int x = 0; x < OUT; x++)
+        for (int x = 0; x < out; x++)
             if (x >= s->x0 && x < s->x1)
                 _mm512_mask_storeu_ps(image + i * s->row_stride + x * s->pixel_stride, inside, _mm512_add_ps(y[x], start));
     }
 }
 
-CPU_AVX512 void cpu_winograd_weights(const float *w, int64_t tap_stride, int n_channels, float *to, int64_t stride)
+CPU_AVX512 void cpu_winograd_output(int out, const float *from, int64_t stride, const float *bias, const cpu_square *s, float *image)
 {
+    if (out == 2)
+        transform_output(2, from, stride, bias, s, image);
+    else
+        transform_output(4, from, stride, bias, s, image);
+}
+
+INLINE void transform_weights(const int out, const float *w, int64_t tap_stride, int n_channels, float *to, int64_t stride)
+{
+    const int in = out + TAPS - 1;
     __m512 half[IN][TAPS], g[TAPS], t[IN];
     for (int x = 0; x < TAPS; x++) {
 #pragma GCC unroll 3
         for (int y = 0; y < TAPS; y++)
             g[y] = _mm512_maskz_loadu_ps(lanes(n_channels), w + (y * TAPS + x) * tap_stride);
-        weights_line(g, t);
+        weights_line(out, g, t);
 #pragma GCC unroll 6
-        for (int y = 0; y < IN; y++)
+        for (int y = 0; y < in; y++)
             half[y][x] = t[y];
     }
-    for (int y = 0; y < IN; y++) {
-        weights_line(half[y], t);
+    for (int y = 0; y < in; y++) {
+        weights_line(out, half[y], t);
 #pragma GCC unroll 6
-        for (int x = 0; x < IN; x++)
-            _mm512_storeu_ps(to + (y * IN + x) * stride, t[x]);
+        for (int x = 0; x < in; x++)
+            _mm512_storeu_ps(to + (y * in + x) * stride, t[x]);
     }
+}
+
+CPU_AVX512 void cpu_winograd_weights(int out, const float *w, int64_t tap_stride, int n_channels, float *to, int64_t stride)
+{
+    if (out == 2)
+        transform_weights(2, w, tap_stride, n_channels, to, stride);
+    else
+        transform_weights(4, w, tap_stride, n_channels, to, stride);
 }
 
 CPU_AVX512 void cpu_winograd_weights_gradient(const float *from, int64_t stride, int n_channels, bool add, float *w, int64_t tap_stride)

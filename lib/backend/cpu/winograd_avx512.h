@@ -1,5 +1,6 @@
-/* The four transforms of Winograd's minimal filtering F(4x4, 3x3) (Lavin and Gray, 2016), 16 channels at a time. A tile of
- * 6 x 6 pixels gives 4 x 4 outputs; in between each of its 36 positions is a matrix product over channels. */
+/* The transforms of Winograd's minimal filtering (Lavin and Gray, 2016), 16 channels at a time: F(2x2, 3x3) and F(4x4, 3x3).
+ * A tile of 4 x 4 (6 x 6) pixels gives 2 x 2 (4 x 4) outputs; in between each of its 16 (36) positions is a matrix product
+ * over channels. `out` is 2 or 4. */
 #ifndef ANYCLASS_LIB_CPU_WINOGRAD_AVX512_H
 #define ANYCLASS_LIB_CPU_WINOGRAD_AVX512_H
 
@@ -15,15 +16,15 @@ typedef struct cpu_square {
     int64_t ahead;                    /* from here to a square that is read soon, in floats: asked for meanwhile */
 } cpu_square;
 
-/** Image to the 36 positions: to[p * stride], 16 floats each. `image` is where the square's first pixel would lie. */
-void cpu_winograd_input(const float *image, const cpu_square *s, float *to, int64_t stride);
-/** The 36 positions to at most 4 x 4 outputs, `bias` (16 floats or NULL) added. */
-void cpu_winograd_output(const float *from, int64_t stride, const float *bias, const cpu_square *s, float *image);
-/** The adjoint of cpu_winograd_output(): the outputs' gradient to the 36 positions. */
+/** Image to the positions: to[p * stride], 16 floats each. `image` is where the square's first pixel would lie. */
+void cpu_winograd_input(int out, const float *image, const cpu_square *s, float *to, int64_t stride);
+/** The positions to at most out x out outputs, `bias` (16 floats or NULL) added. */
+void cpu_winograd_output(int out, const float *from, int64_t stride, const float *bias, const cpu_square *s, float *image);
+/** The adjoint of cpu_winograd_output() with out = 4: the outputs' gradient to the 36 positions. */
 void cpu_winograd_gradient(const float *image, const cpu_square *s, float *to, int64_t stride);
-/** 3 x 3 weights, tap t at w[t * tap_stride], to the 36 positions. */
-void cpu_winograd_weights(const float *w, int64_t tap_stride, int n_channels, float *to, int64_t stride);
-/** The adjoint of cpu_winograd_weights(): gradient of the 36 positions to that of the weights, written or added. */
+/** 3 x 3 weights, tap t at w[t * tap_stride], to the positions. */
+void cpu_winograd_weights(int out, const float *w, int64_t tap_stride, int n_channels, float *to, int64_t stride);
+/** The adjoint of cpu_winograd_weights() with out = 4: gradient of the 36 positions to that of the weights, written or added. */
 void cpu_winograd_weights_gradient(const float *from, int64_t stride, int n_channels, bool add, float *w, int64_t tap_stride);
 
 #endif
