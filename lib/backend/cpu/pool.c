@@ -31,8 +31,8 @@ static window window_of(const ac_call *call)
     return (window){x->dim[1], x->dim[2], x->dim[3], y->dim[1], y->dim[2], a->kernel_px, a->stride_px, a->padding_px};
 }
 
-/* Output pixel `out` (an element number) of row oy and column ox, n <= LANES channels from c0 on. */
-AC_INLINE void pool_lanes(const window *w, const void *x, int64_t image, int64_t oy, int64_t ox, int64_t c0, int n, bool bf16, void *y,
+/* Output pixel `out` (an element number) of row oy and column ox, n <= LANES channels from c0 on. `keep`: positions too. */
+AC_INLINE void pool_lanes(const window *w, const void *x, int64_t image, int64_t oy, int64_t ox, int64_t c0, int n, bool bf16, bool keep, void *y,
                           uint8_t *saved, int64_t out)
 {
     float best[LANES];
@@ -50,34 +50,37 @@ AC_INLINE void pool_lanes(const window *w, const void *x, int64_t image, int64_t
             uint32_t k = (uint32_t)(ky * w->kernel + kx);
             for (int c = 0; c < n; c++) {
                 float v = cpu_load(x, i + c, bf16);
-                bool take = at[c] == UINT32_MAX || v > best[c] || v != v;
+                bool take = (keep && at[c] == UINT32_MAX) || v > best[c] || v != v;
                 best[c] = take ? v : best[c];
-                at[c] = take ? k : at[c];
+                if (keep)
+                    at[c] = take ? k : at[c];
             }
         }
     for (int c = 0; c < n; c++)
         cpu_store(y, out + c0 + c, best[c], bf16);
-    for (int c = 0; c < n && saved; c++)
+    for (int c = 0; c < n && keep; c++)
         saved[out + c0 + c] = (uint8_t)at[c];
 }
 
-AC_INLINE void pool_row(const window *w, const void *x, int64_t row, bool bf16, void *y, uint8_t *saved)
+AC_INLINE void pool_row(const window *w, const void *x, int64_t row, bool bf16, bool keep, void *y, uint8_t *saved)
 {
     for (int64_t ox = 0; ox < w->out_width; ox++) {
         int64_t out = (row * w->out_width + ox) * w->channels, image = row / w->out_height, oy = row % w->out_height, c = 0;
         for (; c + LANES <= w->channels; c += LANES)
-            pool_lanes(w, x, image, oy, ox, c, LANES, bf16, y, saved, out);
+            pool_lanes(w, x, image, oy, ox, c, LANES, bf16, keep, y, saved, out);
         if (c < w->channels)
-            pool_lanes(w, x, image, oy, ox, c, (int)(w->channels - c), bf16, y, saved, out);
+            pool_lanes(w, x, image, oy, ox, c, (int)(w->channels - c), bf16, keep, y, saved, out);
     }
 }
 
 AC_SIMD static void pool_row_of(ac_dtype dtype, const window *w, const void *x, int64_t row, void *y, uint8_t *saved)
 {
-    if (dtype == AC_BF16)
-        pool_row(w, x, row, true, y, saved);
-    else
-        pool_row(w, x, row, false, y, saved);
+    switch (2 * (dtype == AC_BF16) + (saved != NULL)) {
+    case 0: pool_row(w, x, row, false, false, y, saved); break;
+    case 1: pool_row(w, x, row, false, true, y, saved); break;
+    case 2: pool_row(w, x, row, true, false, y, saved); break;
+    default: pool_row(w, x, row, true, true, y, saved); break;
+    }
 }
 
 static ac_status forward_max(const ac_call *call)
