@@ -3,7 +3,6 @@
  * of the input is the same product once per class of pixels that meet the same taps (stride^2 classes). */
 #include "backend/cpu/conv_avx512.h"
 #include <omp.h>
-#include <string.h>
 
 #if CPU_HAS_AVX512_CODE
 #include <immintrin.h>
@@ -412,7 +411,8 @@ static void sum_gradient(const cpu_conv *c, const view *v, const float *dy, cons
     int64_t n_steps = cpu_divide_up(b->end - b->row, BLOCK_PIXELS), n_strips = cpu_divide_up(b->o1 - b->o0, TILE_ROWS);
     bool plain = is_plain(v) && v->c % TILE_COLUMNS == 0 && c->o <= FEW_CHANNELS;
     for (int64_t step = 0; step < n_steps; step++) {
-        int64_t row = b->row + cpu_strip_begin(b->end - b->row, n_steps, step), n = b->row + cpu_strip_begin(b->end - b->row, n_steps, step + 1) - row;
+        int64_t row = b->row + cpu_strip_begin(b->end - b->row, n_steps, step);
+        int64_t n = b->row + cpu_strip_begin(b->end - b->row, n_steps, step + 1) - row;
         if (!plain)
             gather_panels(v, row, n, b->k0, b->k1, scratch, panels);
         cpu_tile t = {.k = n, .n_runs = 1, .lda = c->o, .ldb = plain ? v->c : TILE_COLUMNS, .c = rows, .add = b->add || step > 0};

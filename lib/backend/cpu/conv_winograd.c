@@ -19,7 +19,7 @@ enum {
     TAPS = 9,
     PAD = 16,             /* between positions, so that the 36 stores of a tile do not fall on the same lines of the cache */
     BLOCK_FLOATS = 150000, /* of one thread's transforms: most of a second-level cache */
-    LEAST_TILES = 28,     /* in a block: below, reading the weights costs more than the products */
+    LEAST_TILES = 56,     /* in a block: below, reading the weights costs more than the products */
     CHUNK_FLOATS = 1 << 19, /* of the transforms that are multiplied together, and tiles they have at least */
     LEAST_CHUNK = 96,
     AHEAD = 1,            /* tiles from the one that is transformed to the one asked for from memory */

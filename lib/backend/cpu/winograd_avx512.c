@@ -1,6 +1,6 @@
-/* F(2x2, 3x3) at the points 0, +-1 and infinity, as everywhere. F(4x4, 3x3) at the points 0, +-1/sqrt(2), +-sqrt(2) and infinity. With the usual 0, +-1, +-2 results are off by up to
- * 1.6e-5 of the largest (256 channels of normal numbers); these points leave 2.3e-6, a direct sum 3e-7 to 5e-7. With
- * a = 1/sqrt(2), b = sqrt(2), along one dimension:
+/* F(2x2, 3x3) at the points 0, +-1 and infinity, as everywhere; F(4x4, 3x3) at 0, +-1/sqrt(2), +-sqrt(2) and infinity. With
+ * the usual 0, +-1, +-2 results are off by up to 1.6e-5 of the largest (256 channels of normal numbers); these points
+ * leave 2.3e-6, a direct sum 3e-7 to 5e-7. With a = 1/sqrt(2), b = sqrt(2), along one dimension of F(4x4):
  *
  *   input    1   0 -5/2   0  1 0     weights      1      0     0    output  1 1  1  1   1 0
  *            0 -2a  -2    a  1 0               -2/3  -2a/3  -1/3            0 a -a  b  -b 0
