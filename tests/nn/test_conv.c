@@ -111,26 +111,31 @@ static ac_status run(const trial *t, const char *backend, int n_threads, bool tr
 {
     ac_status status = AC_OK;
     ac_device *device = NULL;
-    ac_kernel_plan plan = {NULL, 0};
-    unsigned char *workspace = NULL;
+    ac_kernel_plan plan = {0};
+    unsigned char *workspace = NULL, *prepared = NULL;
     const ac_kernel *kernel = ac_backend_kernel(ac_backend_find(backend), &ac_op_conv2d);
     AC_TRY(ac_backend_find(backend)->open(n_threads, &device));
     AC_TRY(kernel->plan(device, t->graph, t->node, training, 1, &plan));
     AC_TRY(ac_malloc(plan.workspace_bytes + GUARD, 1, &workspace));
     memset(workspace, 0xff, plan.workspace_bytes + GUARD);
+    AC_TRY(ac_malloc(plan.prepared_bytes + GUARD, 1, &prepared));
+    memset(prepared, 0xff, plan.prepared_bytes + GUARD);
     ac_call call = {.device = device, .graph = t->graph, .node = t->node, .state = plan.state, .training = training, .input = {s->x},
                     .output = {s->y}, .param = {s->weight}, .param_gradient = {s->dweight}, .doutput = {s->dy}, .n_doutput = 1,
-                    .dinput = {s->dx}, .workspace = workspace};
+                    .dinput = {s->dx}, .workspace = workspace, .prepared = plan.prepared_bytes ? prepared : NULL};
+    if (!training && kernel->prepare)
+        AC_TRY(kernel->prepare(&call));
     AC_TRY(kernel->forward(&call));
     for (int i = 0; i < n_backward; i++) {
         call.accumulate = i > 0;
         AC_TRY(kernel->backward(&call));
     }
     for (int i = 0; i < GUARD; i++)
-        if (workspace[plan.workspace_bytes + (size_t)i] != 0xff)
-            return ac_error(AC_ERR_RANGE, "written past the workspace");
+        if (workspace[plan.workspace_bytes + (size_t)i] != 0xff || prepared[plan.prepared_bytes + (size_t)i] != 0xff)
+            AC_TRY(ac_error(AC_ERR_RANGE, "written past the workspace"));
 out:
     ac_free(workspace);
+    ac_free(prepared);
     if (kernel->release)
         kernel->release(plan.state);
     if (device)

@@ -213,9 +213,11 @@ static ac_status plan(ac_device *device, const ac_graph *graph, const ac_node *n
     AC_TRY(cpu_check_precision(device, ac_graph_shape(graph, node->input[0])->dtype));
     AC_TRY(ac_calloc(1, sizeof *c, &c));
     c->stream = cpu->stream;
-    c->is_own = training && cpu_conv_describe(cpu, graph, node, &c->own);
-    if (c->is_own)
-        out->workspace_bytes = cpu_conv_workspace_bytes(&c->own, training);
+    c->is_own = cpu_conv_describe(cpu, graph, node, &c->own) && (training || cpu_conv_infers(&c->own));
+    if (c->is_own && training)
+        out->workspace_bytes = cpu_conv_workspace_bytes(&c->own);
+    else if (c->is_own)
+        cpu_conv_plan_inference(&c->own, out);
     else
         AC_TRY(describe(graph, node, &g));
     c->bias_bytes = !c->is_own && g.bias ? aligned(dnnl_memory_desc_get_size(&g.b)) : 0;
@@ -226,7 +228,7 @@ static ac_status plan(ac_device *device, const ac_graph *graph, const ac_node *n
         size_t bytes = (training ? aligned(c->pass[p].w_bytes) : 0) + aligned(c->pass[p].scratch_bytes) + (p == PASS_WEIGHTS ? c->bias_bytes : 0);
         out->workspace_bytes = bytes > out->workspace_bytes ? bytes : out->workspace_bytes;
     }
-    if (!training)
+    if (!training && !c->is_own)
         plan_prepared(c, &g, out);
     out->state = c;
     c = NULL;
@@ -259,8 +261,7 @@ out:
     return status;
 }
 
-/* Row o of the weights times scale[o]. */
-static void scale_rows(const float *restrict w, const float *scale, int64_t n_rows, int64_t n, float *restrict out)
+void cpu_scale_rows(const float *w, const float *scale, int64_t n_rows, int64_t n, float *out)
 {
 #pragma omp parallel for schedule(static)
     for (int64_t o = 0; o < n_rows; o++)
@@ -276,11 +277,15 @@ static ac_status prepare(const ac_call *call)
     const ac_conv2d_attribute *a = (const void *)call->node->attribute;
     unsigned char *prepared = call->prepared;
     const float *w = call->param[0];
+    if (c->is_own) {
+        cpu_conv_prepare(&c->own, call);
+        return AC_OK;
+    }
     int64_t n = a->kernel_px * a->kernel_px * ac_graph_shape(call->graph, call->node->input[0])->dim[3] / a->groups;
     if (call->norm) {
         float *scale = call->workspace, *scaled = s->reorder ? (float *)((char *)call->workspace + c->bias_bytes) : (float *)call->prepared;
         cpu_norm_scale_shift(call, a->bias ? call->param[1] : NULL, scale, (float *)(prepared + c->prepared_w_bytes));
-        scale_rows(w, scale, a->out_channels, n, scaled);
+        cpu_scale_rows(w, scale, a->out_channels, n, scaled);
         w = scaled;
     }
     if (s->reorder) {
@@ -309,7 +314,7 @@ static ac_status forward(const ac_call *call)
     const conv *c = call->state;
     const pass *s = &c->pass[PASS_FORWARD];
     if (c->is_own) {
-        cpu_conv_forward(&c->own, call);
+        (call->training ? cpu_conv_forward : cpu_conv_infer)(&c->own, call);
         return AC_OK;
     }
     if (!call->training) {

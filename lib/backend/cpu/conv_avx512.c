@@ -25,16 +25,16 @@ static bool is_winograd(const cpu_conv *c)
            cpu_divide_up(c->oh, 4) * cpu_divide_up(c->ow, 4) >= LEAST_TILES;
 }
 
-size_t cpu_conv_workspace_bytes(const cpu_conv *c, bool training)
+size_t cpu_conv_workspace_bytes(const cpu_conv *c)
 {
-    return is_winograd(c) ? cpu_winograd_bytes(c, training) : cpu_gemm_bytes(c, training);
+    return is_winograd(c) ? cpu_winograd_bytes(c) : cpu_gemm_bytes(c);
 }
 
 void cpu_conv_forward(const cpu_conv *c, const ac_call *call)
 {
     const float *bias = c->bias ? call->param[1] : NULL;
     if (is_winograd(c))
-        cpu_winograd_forward(c, call->training, call->input[0], call->param[0], bias, call->output[0], call->workspace);
+        cpu_winograd_forward(c, call->input[0], call->param[0], bias, call->output[0], call->workspace);
     else
         cpu_gemm_forward(c, call->input[0], call->param[0], bias, call->output[0], call->workspace);
 }
@@ -67,11 +67,77 @@ void cpu_conv_backward(const cpu_conv *c, const ac_call *call)
     if (c->bias)
         backward_bias(c, dy, call->accumulate, call->param_gradient[1]);
 }
-#else
-size_t cpu_conv_workspace_bytes(const cpu_conv *c, bool training)
+
+bool cpu_conv_infers(const cpu_conv *c)
 {
-    (void)c, (void)training;
+    return is_winograd(c);
+}
+
+/* A row of floats, one per output channel, in whole cache lines. */
+static size_t row_bytes(const cpu_conv *c)
+{
+    return (size_t)cpu_round_up(c->o, 16) * sizeof(float);
+}
+
+/* Prepared: the transformed weights, then the shift. While preparing, the workspace holds the scale and the scaled weights. */
+void cpu_conv_plan_inference(const cpu_conv *c, ac_kernel_plan *out)
+{
+    size_t infer = cpu_winograd_infer_bytes(c), prepare = row_bytes(c) + (size_t)(c->o * c->kernel_px * c->kernel_px * c->c) * sizeof(float);
+    out->workspace_bytes = infer > prepare ? infer : prepare;
+    out->prepared_bytes = cpu_winograd_prepared_bytes(c) + row_bytes(c);
+}
+
+static float *prepared_shift(const cpu_conv *c, const ac_call *call)
+{
+    return (float *)(void *)((char *)call->prepared + cpu_winograd_prepared_bytes(c));
+}
+
+void cpu_conv_prepare(const cpu_conv *c, const ac_call *call)
+{
+    const float *weight = call->param[0], *bias = c->bias ? call->param[1] : NULL;
+    float *scale = call->workspace, *scaled = scale + row_bytes(c) / sizeof *scale, *shift = prepared_shift(c, call);
+    if (call->norm) {
+        cpu_norm_scale_shift(call, bias, scale, shift);
+        cpu_scale_rows(weight, scale, c->o, c->kernel_px * c->kernel_px * c->c, scaled);
+        weight = scaled;
+    } else {
+        for (int64_t o = 0; o < c->o; o++)
+            shift[o] = bias ? bias[o] : 0;
+    }
+    cpu_winograd_prepare(c, weight, call->prepared);
+}
+
+void cpu_conv_infer(const cpu_conv *c, const ac_call *call)
+{
+    cpu_finish finish = {prepared_shift(c, call), call->norm && call->norm->n_inputs > 1, call->norm ? cpu_norm_slope(call->norm) : 1};
+    cpu_winograd_infer(c, call->input[0], call->prepared, &finish, call->output[0], call->workspace);
+}
+#else
+size_t cpu_conv_workspace_bytes(const cpu_conv *c)
+{
+    (void)c;
     return 0;
+}
+
+bool cpu_conv_infers(const cpu_conv *c)
+{
+    (void)c;
+    return false;
+}
+
+void cpu_conv_plan_inference(const cpu_conv *c, ac_kernel_plan *out)
+{
+    (void)c, (void)out;
+}
+
+void cpu_conv_prepare(const cpu_conv *c, const ac_call *call)
+{
+    (void)c, (void)call;
+}
+
+void cpu_conv_infer(const cpu_conv *c, const ac_call *call)
+{
+    (void)c, (void)call;
 }
 
 void cpu_conv_forward(const cpu_conv *c, const ac_call *call)

@@ -480,17 +480,14 @@ void cpu_gemm_backward_weights(const cpu_conv *c, const float *x, const float *d
     }
 }
 
-size_t cpu_gemm_bytes(const cpu_conv *c, bool training)
+size_t cpu_gemm_bytes(const cpu_conv *c)
 {
     view v = forward_view(c, NULL);
-    int64_t most = cpu_round_up(c->o, TILE_COLUMNS) * v.k + c->n_threads * band_floats(&v);
-    if (training) {
-        int64_t n_pieces = cut_gradient(c).n_pieces;
-        int64_t data = cpu_round_up(c->c, TILE_COLUMNS) * v.taps_y * v.taps_x * c->o + c->n_threads * data_buffer_floats(c);
-        int64_t weights = (n_pieces > 1 ? cpu_round_up(n_pieces * v.k * c->o, LANES) : 0) + c->n_threads * GRADIENT_BUFFER;
-        most = data > most ? data : most;
-        most = weights > most ? weights : most;
-    }
+    int64_t most = cpu_round_up(c->o, TILE_COLUMNS) * v.k + c->n_threads * band_floats(&v), n_pieces = cut_gradient(c).n_pieces;
+    int64_t data = cpu_round_up(c->c, TILE_COLUMNS) * v.taps_y * v.taps_x * c->o + c->n_threads * data_buffer_floats(c);
+    int64_t weights = (n_pieces > 1 ? cpu_round_up(n_pieces * v.k * c->o, LANES) : 0) + c->n_threads * GRADIENT_BUFFER;
+    most = data > most ? data : most;
+    most = weights > most ? weights : most;
     return (size_t)most * sizeof(float);
 }
 #endif

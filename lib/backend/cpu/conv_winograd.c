@@ -140,21 +140,23 @@ static void multiply_block(const filter *f, const float *u, const float *v, int6
         }
 }
 
-static void write_block(const filter *f, const float *m, int64_t stride, const float *bias, int64_t first, int64_t n, float *out)
+static void write_block(const filter *f, const float *m, int64_t stride, const cpu_finish *finish, int64_t first, int64_t n, float *out)
 {
+    cpu_finish at_channel = *finish;
     for (int64_t t = 0; t < n; t++) {
         place p = place_of(f, first + t);
         cpu_square s;
         float *at = (float *)square_at(out, p.n, p.y * f->out, p.x * f->out, f->oh, f->ow, f->o, f->out, &s);
         for (int64_t o = 0; o < f->o; o += LANES) {
             s.n_channels = (int)cpu_min(LANES, f->o - o);
-            cpu_winograd_output(f->out, m + t * f->o_lanes + o, stride, bias ? bias + o : NULL, &s, at + o);
+            at_channel.shift = finish->shift ? finish->shift + o : NULL;
+            cpu_winograd_output(f->out, m + t * f->o_lanes + o, stride, &at_channel, &s, at + o);
         }
     }
 }
 
 /* By all threads of the region, once `u` is whole. */
-static void run_filter(const filter *f, const float *image, const float *u, const float *bias, float *out, float *buffer)
+static void run_filter(const filter *f, const float *image, const float *u, const cpu_finish *finish, float *out, float *buffer)
 {
     float *v = buffer, *m = v + f->n_positions * (f->block * f->c_lanes + PAD);
 #pragma omp for schedule(dynamic)
@@ -162,7 +164,7 @@ static void run_filter(const filter *f, const float *image, const float *u, cons
         int64_t n = cpu_min(f->block, f->n_tiles - first), v_stride = n * f->c_lanes + PAD, m_stride = n * f->o_lanes + PAD;
         transform_block(f, image, first, n, v, v_stride);
         multiply_block(f, u, v, v_stride, n, m, m_stride);
-        write_block(f, m, m_stride, bias, first, n, out);
+        write_block(f, m, m_stride, finish, first, n, out);
     }
 }
 
@@ -197,15 +199,36 @@ static void transform_weights_reversed(const filter *f, const float *weight, flo
         }
 }
 
-void cpu_winograd_forward(const cpu_conv *c, bool training, const float *x, const float *weight, const float *bias, float *y, void *workspace)
+void cpu_winograd_forward(const cpu_conv *c, const float *x, const float *weight, const float *bias, float *y, void *workspace)
 {
-    filter f = forward_filter(c, training ? 2 : OUT);
+    filter f = forward_filter(c, 2);
     float *u = workspace, *buffers = u + f.n_positions * weights_stride(&f);
 #pragma omp parallel num_threads(c->n_threads)
     {
         transform_weights(&f, weight, u);
-        run_filter(&f, x, u, bias, y, buffers + omp_get_thread_num() * block_floats(&f));
+        run_filter(&f, x, u, &(cpu_finish){bias, false, 1}, y, buffers + omp_get_thread_num() * block_floats(&f));
     }
+}
+
+size_t cpu_winograd_prepared_bytes(const cpu_conv *c)
+{
+    filter f = forward_filter(c, OUT);
+    return (size_t)(f.n_positions * weights_stride(&f)) * sizeof(float);
+}
+
+void cpu_winograd_prepare(const cpu_conv *c, const float *weight, void *prepared)
+{
+    filter f = forward_filter(c, OUT);
+#pragma omp parallel num_threads(c->n_threads)
+    transform_weights(&f, weight, prepared);
+}
+
+void cpu_winograd_infer(const cpu_conv *c, const float *x, const void *prepared, const cpu_finish *finish, float *y, void *workspace)
+{
+    filter f = forward_filter(c, OUT);
+    float *buffers = workspace;
+#pragma omp parallel num_threads(c->n_threads)
+    run_filter(&f, x, prepared, finish, y, buffers + omp_get_thread_num() * block_floats(&f));
 }
 
 void cpu_winograd_backward_data(const cpu_conv *c, const float *dy, const float *weight, float *dx, void *workspace)
@@ -215,7 +238,7 @@ void cpu_winograd_backward_data(const cpu_conv *c, const float *dy, const float 
 #pragma omp parallel num_threads(c->n_threads)
     {
         transform_weights_reversed(&f, weight, u);
-        run_filter(&f, dy, u, NULL, dx, buffers + omp_get_thread_num() * block_floats(&f));
+        run_filter(&f, dy, u, &(cpu_finish){NULL, false, 1}, dx, buffers + omp_get_thread_num() * block_floats(&f));
     }
 }
 
@@ -309,17 +332,21 @@ void cpu_winograd_backward_weights(const cpu_conv *c, const float *x, const floa
     }
 }
 
-size_t cpu_winograd_bytes(const cpu_conv *c, bool training)
+size_t cpu_winograd_infer_bytes(const cpu_conv *c)
 {
-    filter f = forward_filter(c, training ? 2 : OUT), d = data_filter(c);
+    filter f = forward_filter(c, OUT);
+    return (size_t)(c->n_threads * block_floats(&f)) * sizeof(float);
+}
+
+size_t cpu_winograd_bytes(const cpu_conv *c)
+{
+    filter f = forward_filter(c, 2), d = data_filter(c);
+    gradient g = make_gradient(c, NULL);
     int64_t most = f.n_positions * weights_stride(&f) + c->n_threads * block_floats(&f);
-    if (training) {
-        gradient g = make_gradient(c, NULL);
-        int64_t data = POSITIONS * weights_stride(&d) + c->n_threads * block_floats(&d);
-        int64_t weights = POSITIONS * (g.v_stride + g.m_stride + g.du_stride);
-        most = data > most ? data : most;
-        most = weights > most ? weights : most;
-    }
+    int64_t data = POSITIONS * weights_stride(&d) + c->n_threads * block_floats(&d);
+    int64_t weights = POSITIONS * (g.v_stride + g.m_stride + g.du_stride);
+    most = data > most ? data : most;
+    most = weights > most ? weights : most;
     return (size_t)most * sizeof(float);
 }
 #endif

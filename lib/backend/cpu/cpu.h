@@ -38,6 +38,8 @@ AC_INLINE void cpu_store(void *values, int64_t i, float value, bool bf16)
 /** For a kernel that takes a norm (call->norm): result * scale[c] + shift[c] is what the norm makes of it, but for residual and
  * activation. `bias` [C] of the result is taken into shift; NULL: none. */
 void cpu_norm_scale_shift(const ac_call *call, const float *bias, float *scale, float *shift);
+/** Row o of w [n_rows, n] times scale[o] into out. */
+void cpu_scale_rows(const float *w, const float *scale, int64_t n_rows, int64_t n, float *out);
 /** What negative values are multiplied with by the norm's activation; 1: it has none. */
 float cpu_norm_slope(const ac_node *norm);
 

@@ -159,11 +159,12 @@ CPU_AVX512 void cpu_winograd_gradient(const float *image, const cpu_square *s, f
     }
 }
 
-INLINE void transform_output(const int out, const float *from, int64_t stride, const float *bias, const cpu_square *s, float *image)
+INLINE void transform_output(const int out, const float *from, int64_t stride, const cpu_finish *finish, const cpu_square *s, float *image)
 {
     const int in = out + TAPS - 1;
     __mmask16 inside = lanes(s->n_channels);
-    __m512 half[OUT][IN], m[IN], y[OUT], start = bias ? _mm512_maskz_loadu_ps(inside, bias) : _mm512_setzero_ps();
+    __m512 half[OUT][IN], m[IN], y[OUT], zero = _mm512_setzero_ps(), slope = _mm512_set1_ps(finish->slope);
+    __m512 shift = finish->shift ? _mm512_maskz_loadu_ps(inside, finish->shift) : zero;
     for (int x = 0; x < in; x++) {
 #pragma GCC unroll 6
         for (int i = 0; i < in; i++)
@@ -177,17 +178,24 @@ INLINE void transform_output(const int out, const float *from, int64_t stride, c
         output_line(out, half[i], y);
 #pragma GCC unroll 4
         for (int x = 0; x < out; x++)
-            if (x >= s->x0 && x < s->x1)
-                _mm512_mask_storeu_ps(image + i * s->row_stride + x * s->pixel_stride, inside, _mm512_add_ps(y[x], start));
+            if (x >= s->x0 && x < s->x1) {
+                float *to = image + i * s->row_stride + x * s->pixel_stride;
+                __m512 v = _mm512_add_ps(y[x], shift);
+                if (finish->add)
+                    v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(inside, to));
+                /* as written for batch_norm: what is not larger than 0, a NaN too, takes the slope */
+                v = _mm512_mask_mul_ps(v, _mm512_cmp_ps_mask(v, zero, _CMP_NGT_UQ), v, slope);
+                _mm512_mask_storeu_ps(to, inside, v);
+            }
     }
 }
 
-CPU_AVX512 void cpu_winograd_output(int out, const float *from, int64_t stride, const float *bias, const cpu_square *s, float *image)
+CPU_AVX512 void cpu_winograd_output(int out, const float *from, int64_t stride, const cpu_finish *finish, const cpu_square *s, float *image)
 {
     if (out == 2)
-        transform_output(2, from, stride, bias, s, image);
+        transform_output(2, from, stride, finish, s, image);
     else
-        transform_output(4, from, stride, bias, s, image);
+        transform_output(4, from, stride, finish, s, image);
 }
 
 INLINE void transform_weights(const int out, const float *w, int64_t tap_stride, int n_channels, float *to, int64_t stride)

@@ -18,8 +18,15 @@ typedef struct cpu_square {
 
 /** Image to the positions: to[p * stride], 16 floats each. `image` is where the square's first pixel would lie. */
 void cpu_winograd_input(int out, const float *image, const cpu_square *s, float *to, int64_t stride);
-/** The positions to at most out x out outputs, `bias` (16 floats or NULL) added. */
-void cpu_winograd_output(int out, const float *from, int64_t stride, const float *bias, const cpu_square *s, float *image);
+/* What becomes of a sum before it is stored. */
+typedef struct cpu_finish {
+    const float *shift; /* per channel, added; NULL: zero */
+    bool add;           /* what the image holds is added */
+    float slope;        /* negative results are multiplied with it; 1: no activation */
+} cpu_finish;
+
+/** The positions to at most out x out outputs; `finish->shift` begins at the first of the 16 channels. */
+void cpu_winograd_output(int out, const float *from, int64_t stride, const cpu_finish *finish, const cpu_square *s, float *image);
 /** The adjoint of cpu_winograd_output() with out = 4: the outputs' gradient to the 36 positions. */
 void cpu_winograd_gradient(const float *image, const cpu_square *s, float *to, int64_t stride);
 /** 3 x 3 weights, tap t at w[t * tap_stride], to the positions. */
