@@ -28,7 +28,8 @@ static void warn_all_unused(const train_config *c, const ac_options *given)
 /* A version's folder is LOG_SAVE_DIR/version_NAME and nothing else. */
 static ac_status check_name(const char *name)
 {
-    if (!name[0] || strchr(name, '/'))
+    enum { MOST = 255 - (int)sizeof "version_" + 1 }; /* of a file name */
+    if (!name[0] || strlen(name) > MOST || strpbrk(name, "/\n"))
         return ac_error(AC_ERR_USAGE, "--version_name: '%s' is no name of a folder", name);
     return AC_OK;
 }
@@ -37,6 +38,8 @@ ac_status trainer_check_options(const train_config *c, const ac_options *given)
 {
     ac_status status = AC_OK;
     AC_TRY(check_name(c->version_name));
+    if (c->checkpoint && !c->checkpoint[0])
+        return ac_error(AC_ERR_USAGE, "--checkpoint needs a file, or auto");
     if (c->min_lr > c->learning_rate)
         return ac_error(AC_ERR_USAGE, "--min_lr %g is larger than --learning_rate %g", c->min_lr, c->learning_rate);
     if (c->overwrite && c->checkpoint)

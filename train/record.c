@@ -5,6 +5,7 @@
 #include "train/train_internal.h"
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static const char header[] = "epoch,step,learning_rate,train_loss,val_loss,val_bce,val_ap,val_f1,val_f2\n";
 
@@ -26,6 +27,12 @@ static ac_status copy_rows(const char *path, int64_t epoch, ac_file *out)
 out:
     ac_free(bytes);
     return status;
+}
+
+bool trainer_has_rows(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0 && info.st_size > (off_t)sizeof header - 1;
 }
 
 static ac_status write_metrics(const trainer *t, int64_t epoch, double loss, const double *values)
@@ -52,10 +59,11 @@ out:
 ac_status trainer_record_begin(trainer *t)
 {
     ac_status status = AC_OK;
-    int64_t done = t->info.optimizer_step; /* what was recorded of these steps stays */
+    int64_t done = t->info.optimizer_step; /* what was recorded of these steps stays, unless their epoch's end is still to come */
+    int64_t first = done > 0 && t->info.step < t->n_steps ? done + 1 : done;
     AC_TRY(write_metrics(t, t->info.epoch, 0, NULL));
-    AC_TRY(ac_event_file_open(t->folder, done > 0 ? done + 1 : 0, &t->events));
-    AC_TRY(ac_event_file_text(t->events, "options", done, t->info.config));
+    AC_TRY(ac_event_file_open(t->folder, first, &t->events));
+    AC_TRY(ac_event_file_text(t->events, "options", first, t->info.config));
     AC_TRY(ac_event_file_flush(t->events));
 out:
     return status;
@@ -84,7 +92,8 @@ ac_status trainer_record_epoch(trainer *t, int64_t epoch, double loss, const dou
     AC_TRY(ac_event_file_scalar(t->events, "epoch", step, (double)epoch));
     AC_TRY(ac_event_file_scalar(t->events, "train_loss", step, loss));
     AC_TRY(ac_event_file_scalar(t->events, "learning_rate", step, ac_schedule_rate(&t->schedule, epoch)));
-    AC_TRY(ac_event_file_scalar(t->events, "images_per_s", step, t->images_per_s));
+    if (t->images_per_s > 0) /* else all steps were made before a resume */
+        AC_TRY(ac_event_file_scalar(t->events, "images_per_s", step, t->images_per_s));
     for (int i = 0; i < AC_N_TRACKED; i++)
         AC_TRY(ac_event_file_scalar(t->events, ac_tracked_name[i], step, values[i]));
     AC_TRY(ac_event_file_flush(t->events));

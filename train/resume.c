@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static bool same_json(const ac_json_value *a, const ac_json_value *b)
 {
@@ -28,7 +29,16 @@ static bool same_json(const ac_json_value *a, const ac_json_value *b)
     return true;
 }
 
-/* Names of the options that decide the result and differ between two dumps: all but those of output and machine. */
+static bool decides_result(const char *group, const char *name)
+{
+    static const char *const others[] = {"data_root", "n_workers", "prefetch_mib", "max_epochs"};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (strcmp(name, others[i]) == 0)
+            return false;
+    return strcmp(group, "Output") != 0 && strcmp(group, "Machine") != 0 && strcmp(group, "General") != 0;
+}
+
+/* Names of the options that decide the result and differ between two dumps. */
 static void list_differences(const ac_json_value *before, const ac_json_value *now, char *out, size_t capacity)
 {
     const char *group = NULL;
@@ -37,8 +47,7 @@ static void list_differences(const ac_json_value *before, const ac_json_value *n
     for (size_t i = 0; i < train_program.n_options; i++) {
         const ac_option *o = &train_program.options[i];
         group = o->group ? o->group : group;
-        if (strcmp(group, "Output") == 0 || strcmp(group, "Machine") == 0 || strcmp(group, "General") == 0 || strcmp(o->name, "max_epochs") == 0 ||
-            strcmp(o->name, "data_root") == 0 || same_json(ac_json_get(before, o->name), ac_json_get(now, o->name)))
+        if (!decides_result(group, o->name) || same_json(ac_json_get(before, o->name), ac_json_get(now, o->name)))
             continue;
         if (used + strlen(o->name) + 3 < capacity)
             used += (size_t)snprintf(out + used, capacity - used, "%s--%s", used ? ", " : "", o->name);
@@ -114,12 +123,30 @@ static bool is_inside(const char *path, const char *folder)
     return inside;
 }
 
+static bool is_last(const char *path)
+{
+    const char *name = strrchr(path, '/');
+    return strcmp(name ? name + 1 : path, "last.h5") == 0;
+}
+
+/* Rows of epochs are a training too, if its checkpoints were removed. */
+static ac_status is_begun(const trainer *t, bool *begun)
+{
+    ac_status status = AC_OK;
+    char path[AC_PATH_BYTES];
+    AC_TRY(ac_checkpoint_present(t->folder, begun));
+    AC_TRY(ac_path_join(path, t->folder, "metrics.csv"));
+    *begun = *begun || trainer_has_rows(path);
+out:
+    return status;
+}
+
 /* Which checkpoint to continue from; path "": none. A training that is there is never overwritten unasked. */
 static ac_status choose(const trainer *t, char path[AC_PATH_BYTES], ac_checkpoint_info *info)
 {
     ac_status status = AC_OK;
     const char *asked = t->config->checkpoint;
-    bool present;
+    bool begun;
     path[0] = '\0';
     if (asked && strcmp(asked, "auto") == 0) {
         AC_TRY(ac_checkpoint_choose(t->folder, path, info));
@@ -127,13 +154,20 @@ static ac_status choose(const trainer *t, char path[AC_PATH_BYTES], ac_checkpoin
             ac_log(AC_LOG_INFO, "no checkpoint in %s yet: starting at epoch 0", t->folder);
         return AC_OK;
     }
-    AC_TRY(ac_checkpoint_present(t->folder, &present));
-    if (present && !t->config->overwrite && !(asked && is_inside(asked, t->folder)))
+    AC_TRY(is_begun(t, &begun));
+    bool inside = asked && is_inside(asked, t->folder);
+    if (begun && !t->config->overwrite && !inside)
         return ac_error(AC_ERR_USAGE, "%s holds a training already: go on with --checkpoint auto, take another --version_name, or begin anew with --overwrite",
                         t->folder);
     if (asked) {
         AC_TRY(ac_path_join(path, "", asked));
-        AC_TRY(ac_checkpoint_check(path, info));
+        if (!inside && t->lock.path[0])
+            AC_TRY(ac_checkpoint_stage(t->folder, asked, path));
+        status = ac_checkpoint_check(path, info);
+        if (status != AC_OK)
+            return inside ? status : ac_error_in(status, "%s", asked);
+        if (inside && !is_last(asked))
+            ac_log(AC_LOG_WARN, "going back to %s: rows and best checkpoints of later epochs are removed", asked);
     }
 out:
     return status;
@@ -149,23 +183,14 @@ static void take_over(ac_checkpoint_info *mine, const ac_checkpoint_info *saved)
     memcpy(mine->best, saved->best, sizeof mine->best);
 }
 
-/* Rank 0's part. */
-static ac_status load(trainer *t)
+static ac_status begin(trainer *t, bool writes)
 {
     ac_status status = AC_OK;
     char path[AC_PATH_BYTES];
     ac_checkpoint_info info = {0};
-    bool writes = !t->config->common.dry_run, is_new = !ac_path_exists(t->folder);
-    if (writes && !is_new)
-        AC_TRY(ac_checkpoint_lock_folder(t->folder, &t->lock));
     AC_TRY(choose(t, path, &info));
-    if (path[0])
-        AC_TRY(check_fit(path, &info, &t->info));
-    if (writes && is_new) { /* what is refused makes no folder */
-        AC_TRY(ac_path_make_folders(t->folder));
-        AC_TRY(ac_checkpoint_lock_folder(t->folder, &t->lock));
-    }
     if (path[0]) {
+        AC_TRY(check_fit(path, &info, &t->info));
         AC_TRY(ac_checkpoint_load(path, t->params, t->optimizer));
         ac_log(AC_LOG_INFO, "continuing in epoch %lld at step %lld of %lld, from %s", (long long)info.epoch, (long long)info.step, (long long)t->n_steps, path);
         if (writes)
@@ -181,12 +206,39 @@ out:
     return status;
 }
 
+/* Rank 0's part. The folder is locked before anything in it is looked at; one that was made for a training that is then
+ * refused is removed again. */
+static ac_status load(trainer *t)
+{
+    ac_status status = AC_OK;
+    char part[AC_PATH_BYTES];
+    bool writes = !t->config->common.dry_run, had_parent = ac_path_exists(t->config->log_save_dir), had_folder = ac_path_exists(t->folder);
+    if (writes) {
+        AC_TRY(ac_path_make_folders(t->folder));
+        AC_TRY(ac_checkpoint_lock_folder(t->folder, &t->lock));
+    }
+    AC_TRY(begin(t, writes));
+out:
+    if (status != AC_OK && writes && !had_folder) {
+        if (t->lock.path[0])
+            ac_checkpoint_unlock_folder(&t->lock);
+        if (ac_path_join(part, t->folder, "last.h5.part") == AC_OK)
+            unlink(part);
+        if (rmdir(t->folder) == 0 && !had_parent)
+            rmdir(t->config->log_save_dir);
+    }
+    return status;
+}
+
 ac_status trainer_resume(trainer *t)
 {
     ac_status status = AC_OK;
     MPI_Comm comm = t->run->comm;
     size_t bytes = t->params->n_values * sizeof(float);
-    AC_TRY(ac_comm_agree(comm, t->run->rank == 0 ? load(t) : AC_OK));
+    ac_watchdog_at(t->run->watchdog, "loading the checkpoint", -1, t->run->rank > 0);
+    status = t->run->rank == 0 ? load(t) : AC_OK;
+    ac_watchdog_at(t->run->watchdog, "loading the checkpoint", -1, true);
+    AC_TRY(ac_comm_agree(comm, status));
     AC_TRY(ac_comm_broadcast(comm, &t->info.epoch, sizeof t->info.epoch));
     AC_TRY(ac_comm_broadcast(comm, &t->info.step, sizeof t->info.step));
     AC_TRY(ac_comm_broadcast(comm, &t->info.loss_sum, sizeof t->info.loss_sum));

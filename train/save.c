@@ -53,8 +53,12 @@ ac_status trainer_save(trainer *t)
     ac_status status = AC_OK;
     double start = ac_now_s();
     ac_watchdog_at(t->run->watchdog, "saving", -1, t->run->rank > 0);
-    if (t->run->rank == 0)
-        status = ac_checkpoint_keep_last(t->folder, &t->info, t->params, t->optimizer);
+    if (t->run->rank == 0) {
+        status = ac_checkpoint_check_lock(&t->lock);
+        if (status == AC_OK)
+            status = ac_checkpoint_keep_last(t->folder, &t->info, t->params, t->optimizer);
+    }
+    ac_watchdog_at(t->run->watchdog, "saving", -1, true);
     AC_TRY(ac_comm_agree(t->run->comm, status));
     ac_log(AC_LOG_INFO, "saved epoch %lld, step %lld in %.1f s", (long long)t->info.epoch, (long long)t->info.step, ac_now_s() - start);
 out:
@@ -64,9 +68,15 @@ out:
 static ac_status finish_epoch(trainer *t, double loss, const double values[AC_N_TRACKED])
 {
     ac_status status = AC_OK;
-    /* the row first: if this ends before the checkpoint is there, the resumed training writes it again */
-    AC_TRY(trainer_record_epoch(t, t->info.epoch - 1, loss, values));
+    AC_TRY(ac_checkpoint_check_lock(&t->lock));
+    /* The row first: if this ends before the checkpoint is there, the resumed training writes it again. A row that cannot be
+     * written ends the training, but not before the epoch is saved. */
+    ac_status recorded = trainer_record_epoch(t, t->info.epoch - 1, loss, values);
+    char text[AC_ERROR_TEXT_BYTES];
+    snprintf(text, sizeof text, "%s", ac_error_text());
     AC_TRY(ac_checkpoint_keep(t->folder, &t->info, values, t->params, t->optimizer));
+    if (recorded != AC_OK)
+        return ac_error(recorded, "%s", text);
 out:
     return status;
 }
@@ -74,7 +84,7 @@ out:
 ac_status trainer_end_epoch(trainer *t, const double values[AC_N_TRACKED])
 {
     ac_status status = AC_OK;
-    double loss = t->info.loss_sum / (double)t->n_steps;
+    double loss = t->info.loss_sum / (double)t->info.step;
     ac_log(AC_LOG_INFO, "epoch %lld: train loss %.4f, val loss %.4f, bce %.4f, AP %.4f, F1 %.4f, F2 %.4f", (long long)t->info.epoch, loss, values[0],
            values[1], values[2], values[3], values[4]);
     t->info.epoch++;
@@ -83,6 +93,7 @@ ac_status trainer_end_epoch(trainer *t, const double values[AC_N_TRACKED])
     ac_watchdog_at(t->run->watchdog, "saving", -1, t->run->rank > 0);
     if (t->run->rank == 0)
         status = finish_epoch(t, loss, values);
+    ac_watchdog_at(t->run->watchdog, "saving", -1, true);
     AC_TRY(ac_comm_agree(t->run->comm, status));
 out:
     return status;
@@ -103,7 +114,7 @@ ac_status trainer_stop(trainer *t, bool save)
     AC_TRY(ac_comm_check(MPI_Allreduce(MPI_IN_PLACE, &signal, 1, MPI_INT, MPI_MAX, t->run->comm), "MPI_Allreduce"));
     if (save)
         AC_TRY(trainer_save(t));
-    if (!save && t->info.epoch == 0)
+    if (!save && t->info.optimizer_step == 0)
         return ac_error(AC_ERR_SIGNAL, "stopped by signal %d before the first step: run it again to begin", signal);
     return ac_error(AC_ERR_SIGNAL, "stopped by signal %d: epoch %lld, step %lld is saved in %s; run again with --checkpoint auto to go on", signal,
                     (long long)t->info.epoch, (long long)t->info.step, t->folder);

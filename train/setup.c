@@ -32,6 +32,8 @@ static ac_status open_data(trainer *t)
     AC_TRY(ac_malloc(t->train.n_classes + 1, sizeof *t->class_weights, &t->class_weights));
     AC_TRY(ac_loss_class_weights(t->train.manifest.class_count, t->train.manifest.n_negative, t->train.n_classes, c->class_balancing_beta,
                                  t->class_weights, &n_absent));
+    if (t->val.manifest.n_negative == t->val.n_samples)
+        ac_log(AC_LOG_WARN, "no validation image has a label: val_ap, val_f1 and val_f2 are not defined and have no best checkpoint");
     for (size_t k = 0; k < t->train.n_classes && n_absent; k++)
         if (t->train.manifest.class_count[k] == 0)
             ac_log(AC_LOG_WARN, "class %s has no positive training image: its weight is 0", t->train.manifest.class_name[k]);
@@ -173,14 +175,16 @@ out:
     return status;
 }
 
-/* What the shards hold, whatever their folder. */
-static void hash_data(const ac_manifest *m, char out[AC_HASH_TEXT_BYTES])
+/* What the shards of both splits hold, whatever their folder. */
+static void hash_data(const ac_manifest *train, const ac_manifest *val, char out[AC_HASH_TEXT_BYTES])
 {
+    const ac_manifest *const split[] = {train, val};
     ac_hash hash = ac_hash_bytes("", 0);
-    for (size_t i = 0; i < m->n_shards; i++) {
-        const ac_hash pair[2] = {hash, m->shard[i].hash};
-        hash = ac_hash_bytes(pair, sizeof pair);
-    }
+    for (int s = 0; s < 2; s++)
+        for (size_t i = 0; i < split[s]->n_shards; i++) {
+            const ac_hash pair[2] = {hash, split[s]->shard[i].hash};
+            hash = ac_hash_bytes(pair, sizeof pair);
+        }
     ac_hash_format(hash, out);
 }
 
@@ -196,7 +200,7 @@ static ac_status describe_run(trainer *t)
     for (; t->info.n_classes < n; t->info.n_classes++)
         AC_TRY(ac_strdup(t->train.manifest.class_name[t->info.n_classes], &t->info.class_name[t->info.n_classes]));
     AC_TRY(ac_options_dump(&train_program, t->config, &t->info.config));
-    hash_data(&t->train.manifest, t->info.data_hash);
+    hash_data(&t->train.manifest, &t->val.manifest, t->info.data_hash);
     snprintf(t->info.precision, sizeof t->info.precision, "%s", precision_names[t->config->precision]);
     t->info.n_samples = t->train.n_samples;
     t->info.batch_size = t->config->batch_size;
@@ -253,7 +257,10 @@ ac_status trainer_open(trainer *t, ac_run *run, const train_config *config)
     t->begun_epoch = -1;
     t->config = config;
     t->run = run;
-    AC_TRY(ac_comm_agree(run->comm, open_all(t)));
+    ac_watchdog_at(run->watchdog, "opening data", -1, false);
+    status = open_all(t);
+    ac_watchdog_at(run->watchdog, "opening data", -1, true);
+    AC_TRY(ac_comm_agree(run->comm, status));
     AC_TRY(ac_comm_agree(run->comm, ac_params_hash(t->params, &hash)));
     AC_TRY(ac_comm_same(run->comm, &hash, sizeof hash, &same));
     if (!same)

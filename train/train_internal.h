@@ -112,6 +112,8 @@ typedef struct train_record { /* of the steps since the last record */
     double wait_s, exposed_s;                  /* per step */
 } train_record;
 
+/** Does a metrics.csv hold more than its header? */
+bool trainer_has_rows(const char *path);
 /** Open the event file, and take the rows of epochs that will be made again out of metrics.csv. */
 AC_NODISCARD ac_status trainer_record_begin(trainer *t);
 AC_NODISCARD ac_status trainer_record_step(trainer *t, const train_record *record);

@@ -127,7 +127,10 @@ ac_status trainer_validate(trainer *t, double values[AC_N_TRACKED])
     AC_TRY(ac_comm_gather_all(t->run->comm, mine.sample, mine.n * sizeof *mine.sample, (void **)&all_ids, &id_bytes, NULL));
     for (size_t i = 0; i < id_bytes / sizeof *all_ids; i++)
         memcpy(t->val_scores + (size_t)all_ids[i] * m, all + i * m, m * sizeof *all);
-    AC_TRY(ac_comm_agree(t->run->comm, score(t, values)));
+    ac_watchdog_at(t->run->watchdog, "scoring", -1, false);
+    status = score(t, values);
+    ac_watchdog_at(t->run->watchdog, "scoring", -1, true);
+    AC_TRY(ac_comm_agree(t->run->comm, status));
     ac_log(AC_LOG_DEBUG, "validation: %lld images in %.2f s", (long long)t->val.n_samples, ac_now_s() - start);
 out:
     ac_free(mine.logits);

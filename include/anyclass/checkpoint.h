@@ -75,6 +75,8 @@ typedef struct ac_checkpoint_lock {
 /** Keep other trainings out of a folder, which must exist, until ac_checkpoint_unlock() or the end of the process.
  * @return AC_ERR_IO naming the lock file when another training writes there. */
 AC_NODISCARD ac_status ac_checkpoint_lock_folder(const char *folder, ac_checkpoint_lock *lock);
+/** Before each save: AC_ERR_IO when the folder was removed or replaced since it was locked. */
+AC_NODISCARD ac_status ac_checkpoint_check_lock(const ac_checkpoint_lock *lock);
 /** Also after a failure, and twice; not on a struct that was never passed to ac_checkpoint_lock_folder(). */
 void ac_checkpoint_unlock_folder(ac_checkpoint_lock *lock);
 
@@ -83,11 +85,14 @@ AC_NODISCARD ac_status ac_checkpoint_present(const char *folder, bool *present);
 /** Remove all checkpoints of a training and their table, nothing else. AC_ERR_IO. */
 AC_NODISCARD ac_status ac_checkpoint_clear(const char *folder);
 /** Where to continue: the first whole one of last.h5, previous.h5 and the best ones, newest first. Each that is damaged
- * is logged as a warning. Changes nothing on disk.
+ * is logged as a warning; one that cannot be read is a failure, since it may be whole. Changes nothing on disk.
  * @param[out] path  "" when the folder holds no checkpoint (or is not there): the training has not begun
  * @param[out] info  release after success; zeroed when there is none
  * @return AC_ERR_DATA naming each when all are damaged; AC_ERR_IO when one could not be read. */
 AC_NODISCARD ac_status ac_checkpoint_choose(const char *folder, char path[AC_PATH_BYTES], ac_checkpoint_info *info);
+/** Give a checkpoint from elsewhere a second name in the folder (or copy it), so that it cannot change between being checked,
+ * loaded and adopted. @param[out] staged  what to check, load and adopt then. AC_ERR_IO. */
+AC_NODISCARD ac_status ac_checkpoint_stage(const char *folder, const char *path, char staged[AC_PATH_BYTES]);
 /** Make the folder agree with the checkpoint at `path`, from which the training continues and whose info this is: it
  * becomes last.h5 if it is not (the old one previous.h5); best checkpoints that info->best names and that are not there
  * are made from it if they are of its epoch, else dropped from info->best; checkpoints.json is written from the rest;

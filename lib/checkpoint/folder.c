@@ -28,11 +28,26 @@ out:
     return status;
 }
 
+/* Someone may have removed the folder and begun anew in one of that name. */
+static bool is_still_there(const ac_checkpoint_lock *lock)
+{
+    struct stat mine, named;
+    return fstat(lock->fd, &mine) == 0 && stat(lock->path, &named) == 0 && mine.st_ino == named.st_ino && mine.st_dev == named.st_dev;
+}
+
+ac_status ac_checkpoint_check_lock(const ac_checkpoint_lock *lock)
+{
+    if (lock->fd < 0 || is_still_there(lock))
+        return AC_OK;
+    return ac_error(AC_ERR_IO, "%s is gone: the folder was removed or replaced while this training ran", lock->path);
+}
+
 void ac_checkpoint_unlock_folder(ac_checkpoint_lock *lock)
 {
     if (lock->fd < 0)
         return;
-    unlink(lock->path);
+    if (is_still_there(lock))
+        unlink(lock->path);
     close(lock->fd);
     lock->fd = -1;
 }
@@ -99,7 +114,8 @@ ac_status ac_checkpoint_choose(const char *folder, char path[AC_PATH_BYTES], ac_
     for (size_t i = 0; i < n; i++) {
         AC_TRY(ac_path_join(path, folder, list[i].name));
         status = ac_checkpoint_check(path, info);
-        if (status == AC_OK || status == AC_ERR_MEMORY)
+        /* what could not be read may be whole: only damage makes way for an older one */
+        if (status != AC_ERR_DATA)
             goto out;
         ac_log(AC_LOG_WARN, "%s: this checkpoint is not used", ac_error_text());
         worst = status == AC_ERR_IO ? worst : AC_ERR_DATA;
@@ -134,7 +150,8 @@ static ac_status take_as_last(const char *folder, const char *path)
         return AC_OK;
     if (is_same_file(path, previous))
         return ac_file_link(path, last);
-    AC_TRY(ac_file_link(path, last_part));
+    if (strcmp(path, last_part) != 0) /* else ac_checkpoint_stage() was here */
+        AC_TRY(ac_file_link(path, last_part));
     AC_TRY(ac_checkpoint_rotate(folder));
 out:
     return status;
@@ -161,6 +178,15 @@ static ac_status mend_table(const char *folder, ac_checkpoint_info *info)
         ac_log(AC_LOG_WARN, "%s is not there: the best %s is sought anew", path, ac_tracked_name[i]);
         *best = (ac_checkpoint_best){0};
     }
+out:
+    return status;
+}
+
+ac_status ac_checkpoint_stage(const char *folder, const char *path, char staged[AC_PATH_BYTES])
+{
+    ac_status status = AC_OK;
+    AC_TRY(ac_path_join(staged, folder, "last.h5.part"));
+    AC_TRY(ac_file_link(path, staged));
 out:
     return status;
 }

@@ -117,6 +117,7 @@ static void finalize_hangs(int signal_number)
 int ac_main(int argc, char **argv, int (*run)(MPI_Comm, int, char **))
 {
     int level, code;
+    signal(SIGPIPE, SIG_IGN); /* a reader of the log that ends is no reason to end */
     signal(SIGXFSZ, SIG_IGN); /* a limit of file sizes then shows as a failed write, like a full disk */
     if (MPI_Init_thread(&argc, &argv, MPI_THREAD_SERIALIZED, &level) != MPI_SUCCESS)
         return ac_status_exit_code(AC_ERR_SYNC);

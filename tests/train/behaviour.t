@@ -82,12 +82,28 @@ for r in 0 1; do
 done
 tap_ok "what was saved can be continued" train 2 gone --checkpoint auto --max_epochs 1
 
+# ---- folders and files that change or cannot be used ----
+tap_ok "a training" train 1 whole --max_epochs 2
+tap_ok "another one begins from its checkpoint" train 1 from --max_epochs 3 --checkpoint "$TMP/logs/version_whole/last.h5"
+tap_says 'continuing in epoch 2 at step 0' "behind its last epoch"
+tap_refused 2 'holds a training already' "but not in a folder with its own" train 1 from --checkpoint "$TMP/logs/version_whole/last.h5"
+rm "$TMP"/logs/version_from/*.h5
+tap_refused 2 'holds a training already' "nor where rows of epochs are left" train 1 from
+mv "$TMP/logs/version_whole/metrics.csv" "$TMP/rows"; mkdir "$TMP/logs/version_whole/metrics.csv"
+tap_refused 4 'metrics.csv' "a folder in the place of metrics.csv" train 1 whole --checkpoint auto --max_epochs 3
+rmdir "$TMP/logs/version_whole/metrics.csv"; mv "$TMP/rows" "$TMP/logs/version_whole/metrics.csv"
+tap_ok "the steps of a resumed epoch count" train 1 steps --max_epochs 1 --max_steps 4 --checkpoint_steps 2
+pipe_ends() { "$BIN/anyclass-train" "${options[@]}" --data_root "$TMP/s" --version_name pipe --batch_size 12 --max_epochs 1 2>&1 | head -1; return "${PIPESTATUS[0]}"; }
+tap_ok "the reader of its log ends: the training goes on" pipe_ends
+
 # ---- wrong use ----
 tap_refused 2 'begins anew' "both --overwrite and --checkpoint" train 1 x --overwrite --checkpoint auto
 tap_refused 2 'min_lr' "a smallest rate above the largest" train 1 x --min_lr 1
 tap_refused 2 'lr_steps' "steps out of order" train 1 x --schedule multistep --lr_steps 8 4
 tap_refused 2 'tf32' "a precision of GPUs" train 1 x --precision tf32
 tap_refused 2 '16-mixed' "another one" train 1 x --precision 16-mixed
+tap_refused 2 'needs a file' "an empty checkpoint" train 1 x --checkpoint ""
+tap_refused 2 'version_name' "a name longer than a file's" train 1 "$(printf 'n%.0s' $(seq 260))"
 tap_refused 2 'version_name' "a version that is no name" train 1 a/b
 tap_refused 2 'multiple of the ranks' "micro-batches that do not fit all ranks" train 2 x BATCH=13 --micro_batch 1
 tap_ok "an option without effect" train 1 x --dry_run --optimizer adamW --momentum 0.5
