@@ -147,7 +147,7 @@ static ac_status make_plans(trainer *t)
     ac_log(AC_LOG_INFO, "device %s; %d rank%s", text, t->run->size, t->run->size == 1 ? "" : "s");
     ac_log(AC_LOG_INFO, "%s: %zu parameters, %.1f GFLOP forward per image; memory per rank: %.0f MiB activations (%.0f without sharing), %.0f MiB parameters",
            t->config->model, t->params->n_trainable, ac_graph_flops(graph) / 1e9 / (double)t->size[0].rows, (double)bytes / 1048576,
-           (double)memory.sum_of_all_bytes / 1048576, (double)(memory.param_bytes + ac_plan_get_memory(t->eval_plan).prepared_bytes) / 1048576);
+           (double)memory.sum_of_all_bytes / 1048576, (double)memory.param_bytes / 1048576);
 out:
     return status;
 }

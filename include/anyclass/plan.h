@@ -23,7 +23,7 @@ typedef struct ac_plan_memory {
     size_t workspace_bytes;  /* part of it */
     size_t sum_of_all_bytes; /* what the same buffers would take without sharing */
     size_t param_bytes;      /* values + gradients + statistics */
-    size_t prepared_bytes;   /* what kernels made of the parameters for inference, beside the arena */
+    size_t prepared_bytes;   /* part of it: what kernels made of the parameters for inference */
 } ac_plan_memory;
 
 /** Plan `graph` for `params` (made from a graph with the same parameters). Both are borrowed until the plan is destroyed.
@@ -36,7 +36,8 @@ void ac_plan_destroy(ac_plan *plan);
 /** Known as soon as the plan is made. */
 ac_plan_memory ac_plan_get_memory(const ac_plan *plan);
 /** Give the plan its arena: device memory of at least arena_bytes, borrowed. Several plans may share one, if the steps
- * of one are over before those of the other begin. NULL: the plan allocates and owns one. Must come before the first step. */
+ * of one are over before those of the other begin; what was prepared from parameters lies there too, so a plan for inference may
+ * go on after another one's steps only when parameters have changed since it last ran (a training step changes them). NULL: the plan allocates and owns one. Must come before the first step. */
 AC_NODISCARD ac_status ac_plan_bind(ac_plan *plan, void *arena);
 /** For tests: bind the plan to an arena of its own in which no two buffers share bytes over time (kernels that work in
  * place still do), all of it filled with 0xFF: a NaN for whoever reads before writing, guard words behind each buffer.

@@ -97,6 +97,7 @@ ac_status ac_plan_create(const ac_graph *graph, ac_params *params, bool training
     AC_TRY(plan_kernels(plan));
     find_ready(plan);
     AC_TRY(plan_place_all(plan));
+    plan_place_prepared(plan);
     plan->memory.param_bytes = (params->n_values * (params->gradient ? 2 : 1) + params->n_buffers) * sizeof(float);
     *out = plan;
     return AC_OK;
@@ -114,7 +115,6 @@ void ac_plan_destroy(ac_plan *plan)
             plan->node[i].kernel->release(plan->node[i].made.state);
     if (plan->owns_arena)
         plan->device->backend->release(plan->device, plan->arena);
-    plan->device->backend->release(plan->device, plan->prepared);
     ac_free(plan->node);
     ac_free(plan->value);
     ac_free(plan->buffer);
@@ -202,8 +202,7 @@ ac_status ac_plan_bind(ac_plan *plan, void *arena)
         AC_TRY(plan->device->backend->allocate(plan->device, plan->memory.arena_bytes, (void **)&plan->arena));
         plan->owns_arena = true;
     }
-    if (!plan->prepared && plan->memory.prepared_bytes)
-        AC_TRY(plan->device->backend->allocate(plan->device, plan->memory.prepared_bytes, (void **)&plan->prepared));
+    plan->prepared = plan->arena + plan->prepared_at;
     plan->prepared_version = plan->params->version - 1;
     for (int i = 0; i < (int)plan->graph->n_nodes; i++)
         bind_node(plan, i);

@@ -46,6 +46,7 @@ struct ac_plan {
     ac_plan_memory memory;
     unsigned char *arena;
     bool owns_arena;
+    size_t prepared_at;        /* in the arena, behind all buffers */
     unsigned char *prepared;   /* of memory.prepared_bytes */
     uint64_t prepared_version; /* of the parameters it was made from */
     bool guarded; /* the arena holds guard words */
@@ -62,6 +63,9 @@ int plan_inputs(const ac_plan *plan, int i, ac_value out[2 * AC_MAX_INPUTS]);
 
 /** Lifetimes of everything, then a place for each; fills plan->value, plan->buffer and plan->memory. */
 AC_NODISCARD ac_status plan_place_all(ac_plan *plan);
+
+/** What is prepared from parameters comes behind all buffers, for good. */
+void plan_place_prepared(ac_plan *plan);
 
 /** Instead of the places given so far, one of its own for every buffer with room for guard words behind it; the arena
  * grows (plan->memory.arena_bytes). Before the plan is bound. */

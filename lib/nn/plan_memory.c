@@ -224,6 +224,12 @@ out:
     return status;
 }
 
+void plan_place_prepared(ac_plan *plan)
+{
+    plan->prepared_at = plan->memory.arena_bytes;
+    plan->memory.arena_bytes += plan->memory.prepared_bytes;
+}
+
 void plan_place_apart(ac_plan *plan)
 {
     size_t at = 0;
@@ -234,6 +240,7 @@ void plan_place_apart(ac_plan *plan)
         }
     plan->memory.arena_bytes = at;
     follow_roots(plan);
+    plan_place_prepared(plan);
 }
 
 ac_status plan_place_all(ac_plan *plan)
