@@ -1,8 +1,8 @@
 # A training killed at any instant and run again ends as if it had never been killed: 2 ranks, killed (one rank or both) at
-# random times, in steps, validation or saving, and started anew with --checkpoint auto until it is done.
+# random times, in steps, validation or saving, and started anew with --checkpoint auto until it is done (KILLS=50 for more).
 . tests/tap.sh
 export OMP_NUM_THREADS=1
-n_kills=${KILLS:-50}
+n_kills=${KILLS:-12}
 RANDOM=${KILL_SEED:-20261}
 data=$TMP/data
 program=$(realpath "$BIN/anyclass-train")
