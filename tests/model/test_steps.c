@@ -172,7 +172,7 @@ static void run_case(const ac_json_value *c, size_t index)
         if (ac_json_read_double(ac_json_at(norms, (size_t)k), "norm", &wanted) == AC_OK)
             norm_error = fmax(norm_error, fabs(norm - wanted) / wanted);
     }
-    double loss_bound = 10 * number(c, "float32_loss_error") + 1e-5, norm_bound = 10 * number(c, "float32_norm_error") + 2e-4;
+    double loss_bound = 10 * number(c, "float32_loss_error") + 1e-6, norm_bound = 10 * number(c, "float32_norm_error") + 1e-5;
     if (ac_json_get(c, "loss_tolerance"))
         loss_bound = number(c, "loss_tolerance");
     double parameter_bound = 10 * number(c, "float32_parameter_norm_error") + 2e-4;
