@@ -82,12 +82,12 @@ out:
     return status;
 }
 
-static ac_status read_shards(const evaluate_config *config, int rank, int size, label_share *share)
+static ac_status read_shards(const evaluate_config *config, ac_split split, int rank, int size, label_share *share)
 {
     ac_status status = AC_OK;
     ac_manifest manifest;
     int64_t first, n;
-    AC_TRY(ac_manifest_load(config->data_root, ac_split_name((ac_split)config->split), &manifest));
+    AC_TRY(ac_manifest_load(config->data_root, ac_split_name(split), &manifest));
     if (rank == 0)
         status = add_classes(share, manifest.class_name, manifest.n_classes);
     ac_comm_slice((int64_t)manifest.n_shards, rank, size, &first, &n);
@@ -98,11 +98,11 @@ out:
     return status;
 }
 
-static ac_status read_csv(const evaluate_config *config, int rank, label_share *share)
+static ac_status read_csv(const evaluate_config *config, ac_split split, int rank, label_share *share)
 {
     ac_status status = AC_OK;
     ac_dataset dataset;
-    ac_dataset_options options = {.kind = "csv", .ann_root = config->labels, .split = (ac_split)config->split};
+    ac_dataset_options options = {.kind = "csv", .ann_root = config->labels, .split = split};
     if (rank != 0)
         return AC_OK;
     AC_TRY(ac_dataset_read(&options, &dataset));
@@ -172,6 +172,9 @@ static ac_status build_table(label_table *labels, size_t n_class_bytes, size_t n
     if (n_label_bytes != labels->n_images * labels->n_classes)
         return ac_error(AC_ERR_DATA, "%s: %zu labels for %zu images of %zu classes", labels->source, n_label_bytes,
                         labels->n_images, labels->n_classes);
+    AC_TRY(ac_calloc(labels->n_images, 1, &labels->image_positive));
+    for (size_t i = 0; i < n_label_bytes; i++)
+        labels->image_positive[i / labels->n_classes] |= labels->label[i];
     AC_TRY(build_lookup(labels));
 out:
     return status;
@@ -188,7 +191,7 @@ out:
     return status;
 }
 
-ac_status evaluate_read_labels(MPI_Comm comm, const evaluate_config *config, label_table *out)
+ac_status evaluate_read_labels(MPI_Comm comm, const evaluate_config *config, ac_split split, label_table *out)
 {
     ac_status status = AC_OK;
     int rank, size;
@@ -200,9 +203,9 @@ ac_status evaluate_read_labels(MPI_Comm comm, const evaluate_config *config, lab
     if (config->labels)
         snprintf(out->source, sizeof out->source, "%s", config->labels);
     else
-        snprintf(out->source, sizeof out->source, "%s (%s)", config->data_root, ac_split_name((ac_split)config->split));
+        snprintf(out->source, sizeof out->source, "%s (%s)", config->data_root, ac_split_name(split));
     AC_TRY(
-        ac_comm_agree(comm, config->labels ? read_csv(config, rank, &share) : read_shards(config, rank, size, &share)));
+        ac_comm_agree(comm, config->labels ? read_csv(config, split, rank, &share) : read_shards(config, split, rank, size, &share)));
     AC_TRY(gather(comm, share.classes.text, share.classes.n_bytes, &out->class_pool, &n_class_bytes));
     AC_TRY(gather(comm, share.names.text, share.names.n_bytes, &out->name_pool, &n_name_bytes));
     AC_TRY(gather(comm, share.label, share.n_label_bytes, &out->label, &n_label_bytes));
@@ -223,6 +226,8 @@ void evaluate_release_labels(label_table *labels)
     ac_free(labels->class_pool);
     ac_free(labels->name_pool);
     ac_free(labels->label);
+    ac_free(labels->image_positive);
+    ac_free(labels->label_weight);
     ac_free(labels->slot);
     memset(labels, 0, sizeof *labels);
 }

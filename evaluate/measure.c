@@ -1,194 +1,163 @@
-/* Metrics of one set over all ranks: counts are added, and for ranking each rank sorts whole classes that the others
- * send it, one class per rank and round. Leaves the formulas to lib/metrics. */
+/* Metrics of one set over all ranks: each class is measured whole by the rank that owns it; counts of images are added. Leaves the
+ * formulas to lib/metrics. */
 #include "anyclass/alloc.h"
 #include "anyclass/comm.h"
 #include "evaluate/steps.h"
 #include <string.h>
 
-typedef struct exchange { /* buffers of one round */
-    int rank, size;
-    int *n_rows, *offset;       /* [size] rows of each rank, and their start in the gathered column */
-    int *send_n, *send_offset;  /* [size] */
-    int *none;                  /* [size] zeros: counts and offsets of a rank that has no class in this round */
-    size_t n_total;             /* rows over all ranks */
-    double *send_score, *score; /* [size, rows here]; [n_total] */
-    uint8_t *send_label, *label;
-} exchange;
-
-static void release_exchange(exchange *of)
+void evaluate_release_result(set_result *result)
 {
-    ac_free(of->n_rows);
-    ac_free(of->offset);
-    ac_free(of->send_n);
-    ac_free(of->send_offset);
-    ac_free(of->none);
-    ac_free(of->send_score);
-    ac_free(of->score);
-    ac_free(of->send_label);
-    ac_free(of->label);
-    memset(of, 0, sizeof *of);
+    ac_free(result->profile);
+    ac_free(result->reached);
+    ac_free(result->tuned_threshold);
+    ac_metrics_release(&result->metrics);
+    ac_metrics_release(&result->tuned_metrics);
+    memset(result, 0, sizeof *result);
 }
 
-static ac_status allocate_exchange(exchange *of, size_t n_rows)
+typedef struct measuring { /* what a rank needs for a class of its own */
+    const label_table *labels;
+    const ac_profile_options *options;
+    set_result *result;
+} measuring;
+
+static ac_status measure_column(void *context, size_t c, const double *score)
+{
+    measuring *of = context;
+    const label_table *labels = of->labels;
+    bool any = c == labels->n_classes;
+    ac_column column = {.score = score,
+                        .label = any ? labels->image_positive : labels->label + c,
+                        .label_stride = any ? 1 : labels->n_classes,
+                        .image_positive = labels->image_positive,
+                        .n = labels->n_images};
+    return ac_profile_measure(&column, of->options, &of->result->profile[c],
+                              of->result->reached + c * EVALUATE_N_THRESHOLDS);
+}
+
+/* From the owner of each class to all ranks. */
+static ac_status share_columns(MPI_Comm comm, size_t n_columns, void *items, size_t item_bytes)
 {
     ac_status status = AC_OK;
-    size_t size = (size_t)of->size;
-    AC_TRY(ac_calloc(size, sizeof(int), &of->n_rows));
-    AC_TRY(ac_calloc(size, sizeof(int), &of->offset));
-    AC_TRY(ac_calloc(size, sizeof(int), &of->send_n));
-    AC_TRY(ac_calloc(size, sizeof(int), &of->send_offset));
-    AC_TRY(ac_calloc(size, sizeof(int), &of->none));
-    AC_TRY(ac_malloc(size * n_rows, sizeof(double), &of->send_score));
-    AC_TRY(ac_malloc(size * n_rows, 1, &of->send_label));
-    AC_TRY(ac_malloc(of->n_total, sizeof(double), &of->score));
-    AC_TRY(ac_malloc(of->n_total, 1, &of->label));
+    int size, n;
+    char *item = items;
+    MPI_Comm_size(comm, &size);
+    AC_TRY(ac_comm_count(item_bytes, &n));
+    for (size_t c = 0; c < n_columns; c++)
+        AC_TRY(ac_comm_check(MPI_Bcast(item + c * item_bytes, n, MPI_BYTE, (int)(c % (size_t)size), comm),
+                             "sharing measurements"));
 out:
     return status;
 }
 
-static ac_status begin_exchange(MPI_Comm comm, size_t n_rows, exchange *of)
+static ac_status allocate_result(size_t n_classes, set_result *out)
 {
     ac_status status = AC_OK;
-    int ignored, mine = (int)n_rows; /* checked just below */
-    uint64_t n_here = n_rows, n_total = 0, n_most = 0;
-    memset(of, 0, sizeof *of);
-    MPI_Comm_rank(comm, &of->rank);
-    MPI_Comm_size(comm, &of->size);
-    AC_TRY(ac_comm_check(MPI_Allreduce(&n_here, &n_total, 1, MPI_UINT64_T, MPI_SUM, comm), "adding rows"));
-    AC_TRY(ac_comm_check(MPI_Allreduce(&n_here, &n_most, 1, MPI_UINT64_T, MPI_MAX, comm), "comparing rows"));
-    AC_TRY(ac_comm_count(n_total, &ignored));
-    AC_TRY(ac_comm_count(n_most * (uint64_t)of->size, &ignored));
-    of->n_total = n_total;
-    AC_TRY(ac_comm_agree(comm, allocate_exchange(of, n_rows)));
-    AC_TRY(ac_comm_check(MPI_Allgather(&mine, 1, MPI_INT, of->n_rows, 1, MPI_INT, comm), "gathering rows"));
-    for (int r = 1; r < of->size; r++)
-        of->offset[r] = of->offset[r - 1] + of->n_rows[r - 1];
+    AC_TRY(ac_calloc(n_classes + 1, sizeof *out->profile, &out->profile));
+    AC_TRY(ac_calloc((n_classes + 1) * EVALUATE_N_THRESHOLDS, sizeof *out->reached, &out->reached));
+    AC_TRY(ac_calloc(n_classes, sizeof *out->tuned_threshold, &out->tuned_threshold));
 out:
     return status;
 }
 
-/* Fill what goes to each rank in this round: the column of class `first` + its number. */
-static void pack_columns(exchange *of, const label_table *labels, const score_table *scores, size_t first)
+/* Images in which some class reaches its own threshold: a count that no single column tells. */
+static ac_status count_images(MPI_Comm comm, const label_table *labels, const score_table *scores,
+                              const double *threshold, ac_image_count *out)
 {
-    for (int r = 0; r < of->size; r++) {
-        size_t c = first + (size_t)r, start = (size_t)r * scores->n_rows;
-        of->send_offset[r] = (int)start;
-        of->send_n[r] = c < labels->n_classes ? (int)scores->n_rows : 0;
-        for (int i = 0; i < of->send_n[r]; i++) {
-            of->send_score[start + (size_t)i] = scores->score[(size_t)i * labels->n_classes + c];
-            of->send_label[start + (size_t)i] = labels->label[scores->row[i].image * labels->n_classes + c];
-        }
+    ac_status status = AC_OK;
+    int64_t *count = (int64_t[4]){0};
+    for (size_t i = 0; i < scores->n_rows; i++) {
+        bool predicted = false, positive = labels->image_positive[scores->image[i]];
+        for (size_t c = 0; c < labels->n_classes; c++)
+            predicted |= scores->score[i * labels->n_classes + c] >= threshold[c];
+        count[2 * positive + predicted]++;
     }
-}
-
-static ac_status rank_round(MPI_Comm comm, exchange *of, const label_table *labels, const score_table *scores,
-                            size_t first, double *ap, double *auc)
-{
-    ac_status status = AC_OK;
-    size_t mine = first + (size_t)of->rank;
-    bool have = mine < labels->n_classes;
-    const int *n = have ? of->n_rows : of->none, *at = have ? of->offset : of->none;
-    pack_columns(of, labels, scores, first);
-    AC_TRY(ac_comm_check(
-        MPI_Alltoallv(of->send_score, of->send_n, of->send_offset, MPI_DOUBLE, of->score, n, at, MPI_DOUBLE, comm),
-        "exchanging scores"));
-    AC_TRY(ac_comm_check(
-        MPI_Alltoallv(of->send_label, of->send_n, of->send_offset, MPI_UINT8_T, of->label, n, at, MPI_UINT8_T, comm),
-        "exchanging labels"));
-    if (have)
-        status = ac_metrics_rank_double(of->score, of->label, of->n_total, 1, &ap[mine], &auc[mine]);
-    status = ac_comm_agree(comm, status);
+    AC_TRY(ac_comm_check(MPI_Allreduce(MPI_IN_PLACE, count, 4, MPI_INT64_T, MPI_SUM, comm), "adding counts"));
+    *out = (ac_image_count){.true_negative = count[0], .false_positive = count[1], .false_negative = count[2],
+                            .true_positive = count[3]};
 out:
     return status;
 }
 
-/* Each class was ranked by rank c % size: take its numbers from there, on every rank. */
-static ac_status share_ranking(MPI_Comm comm, int size, size_t n_classes, double *ap, double *auc)
+typedef struct inputs { /* arrays of one ac_metrics_input */
+    ac_split_count *total, *reached;
+    double *threshold, *ap, *auc, *log_loss;
+} inputs;
+
+static void release_inputs(inputs *of)
 {
-    ac_status status = AC_OK;
-    void *all_ap = NULL, *all_auc = NULL;
-    size_t n_bytes;
-    AC_TRY(ac_comm_gather_all(comm, ap, n_classes * sizeof *ap, &all_ap, &n_bytes, NULL));
-    AC_TRY(ac_comm_gather_all(comm, auc, n_classes * sizeof *auc, &all_auc, &n_bytes, NULL));
-    for (size_t c = 0; c < n_classes; c++) {
-        ap[c] = ((double *)all_ap)[c % (size_t)size * n_classes + c];
-        auc[c] = ((double *)all_auc)[c % (size_t)size * n_classes + c];
-    }
-out:
-    ac_free(all_ap);
-    ac_free(all_auc);
-    return status;
+    ac_free(of->total);
+    ac_free(of->reached);
+    ac_free(of->threshold);
+    ac_free(of->ap);
+    ac_free(of->auc);
+    ac_free(of->log_loss);
 }
 
-static ac_status rank_classes(MPI_Comm comm, const label_table *labels, const score_table *scores, double *ap,
-                              double *auc)
+static ac_status fill_inputs(const evaluate_config *config, size_t n_classes, const set_result *result, inputs *out)
 {
     ac_status status = AC_OK;
-    exchange round;
-    AC_TRY(begin_exchange(comm, scores->n_rows, &round));
-    for (size_t first = 0; first < labels->n_classes; first += (size_t)round.size)
-        AC_TRY(rank_round(comm, &round, labels, scores, first, ap, auc));
-    AC_TRY(share_ranking(comm, round.size, labels->n_classes, ap, auc));
-out:
-    release_exchange(&round);
-    return status;
-}
-
-/* Labels of this rank's rows, in the order of its scores. */
-static void collect_labels(const label_table *labels, const score_table *scores, uint8_t *out)
-{
-    for (size_t i = 0; i < scores->n_rows; i++)
-        memcpy(out + i * labels->n_classes, labels->label + scores->row[i].image * labels->n_classes,
-               labels->n_classes);
-}
-
-typedef struct work {            /* memory of one measurement */
-    uint8_t *label;              /* [n_rows, n_classes] */
-    ac_class_count *class_count; /* [n_classes] */
-    double *ap, *auc;            /* [n_classes] */
-} work;
-
-static ac_status allocate_work(size_t n_rows, size_t n_classes, work *out)
-{
-    ac_status status = AC_OK;
-    AC_TRY(ac_malloc(n_rows * n_classes, 1, &out->label));
-    AC_TRY(ac_calloc(n_classes, sizeof *out->class_count, &out->class_count));
+    AC_TRY(ac_calloc(n_classes, sizeof *out->total, &out->total));
+    AC_TRY(ac_calloc(n_classes, sizeof *out->reached, &out->reached));
+    AC_TRY(ac_calloc(n_classes, sizeof *out->threshold, &out->threshold));
     AC_TRY(ac_calloc(n_classes, sizeof *out->ap, &out->ap));
     AC_TRY(ac_calloc(n_classes, sizeof *out->auc, &out->auc));
+    AC_TRY(ac_calloc(n_classes, sizeof *out->log_loss, &out->log_loss));
+    for (size_t c = 0; c < n_classes; c++) {
+        const ac_profile *profile = &result->profile[c];
+        bool reference = config->compat == EVALUATE_COMPAT_REFERENCE;
+        out->total[c] = profile->total;
+        out->reached[c] = result->reached[c * EVALUATE_N_THRESHOLDS + EVALUATE_GRID];
+        out->threshold[c] = config->threshold;
+        out->ap[c] = reference ? profile->reference_average_precision : profile->average_precision;
+        out->auc[c] = profile->roc_auc;
+        out->log_loss[c] = profile->log_loss;
+    }
 out:
     return status;
 }
 
-static ac_status add_counts(MPI_Comm comm, void *counts, size_t n_bytes)
+static ac_status compute_metrics(MPI_Comm comm, const evaluate_config *config, const label_table *labels,
+                                 const score_table *scores, set_result *result)
 {
     ac_status status = AC_OK;
-    int n;
-    AC_TRY(ac_comm_count(n_bytes / sizeof(int64_t), &n));
-    AC_TRY(ac_comm_check(MPI_Allreduce(MPI_IN_PLACE, counts, n, MPI_INT64_T, MPI_SUM, comm), "adding counts"));
+    inputs of = {0};
+    ac_image_count image;
+    AC_TRY(ac_comm_agree(comm, fill_inputs(config, labels->n_classes, result, &of)));
+    AC_TRY(count_images(comm, labels, scores, of.threshold, &image));
+    ac_metrics_input input = {.n_classes = labels->n_classes,
+                              .total = of.total,
+                              .reached = of.reached,
+                              .image = image,
+                              .threshold = of.threshold,
+                              .average_precision = of.ap,
+                              .roc_auc = of.auc,
+                              .log_loss = of.log_loss,
+                              .label_weight = labels->label_weight,
+                              .reference = config->compat == EVALUATE_COMPAT_REFERENCE};
+    AC_TRY(ac_comm_agree(comm, ac_metrics_compute(&input, &result->metrics)));
 out:
+    release_inputs(&of);
     return status;
 }
 
-ac_status evaluate_measure(MPI_Comm comm, const label_table *labels, const score_table *scores, double threshold,
-                           ac_metrics *out)
+ac_status evaluate_measure(MPI_Comm comm, const evaluate_config *config, const label_table *labels,
+                           const score_table *scores, set_result *out)
 {
     ac_status status = AC_OK;
-    size_t n_classes = labels->n_classes;
-    ac_image_count image_count = {0};
-    work of = {0};
-    AC_TRY(ac_comm_agree(comm, allocate_work(scores->n_rows, n_classes, &of)));
-    collect_labels(labels, scores, of.label);
-    AC_TRY(ac_comm_agree(comm, ac_metrics_count_double(scores->score, of.label, scores->n_rows, n_classes, threshold,
-                                                       of.class_count, &image_count)));
-    AC_TRY(add_counts(comm, of.class_count, n_classes * sizeof *of.class_count));
-    AC_TRY(add_counts(comm, &image_count, sizeof image_count));
-    AC_TRY(rank_classes(comm, labels, scores, of.ap, of.auc));
-    AC_TRY(ac_comm_agree(comm,
-                         ac_metrics_summarise(of.class_count, &image_count, n_classes, threshold, of.ap, of.auc, out)));
+    for (size_t i = 0; i < EVALUATE_GRID; i++)
+        out->threshold[i] = (double)(i + 1) / 100;
+    out->threshold[EVALUATE_GRID] = config->threshold;
+    ac_profile_options options = {.threshold = out->threshold,
+                                  .n_thresholds = EVALUATE_N_THRESHOLDS,
+                                  .beta = config->f_beta,
+                                  .reference = config->compat == EVALUATE_COMPAT_REFERENCE};
+    measuring context = {.labels = labels, .options = &options, .result = out};
+    AC_TRY(ac_comm_agree(comm, allocate_result(labels->n_classes, out)));
+    AC_TRY(evaluate_each_column(comm, labels, scores, measure_column, &context));
+    AC_TRY(share_columns(comm, labels->n_classes + 1, out->profile, sizeof *out->profile));
+    AC_TRY(share_columns(comm, labels->n_classes + 1, out->reached, EVALUATE_N_THRESHOLDS * sizeof *out->reached));
+    AC_TRY(compute_metrics(comm, config, labels, scores, out));
 out:
-    ac_free(of.label);
-    ac_free(of.class_count);
-    ac_free(of.ap);
-    ac_free(of.auc);
     return status;
 }

@@ -42,6 +42,23 @@ static const ac_option options[] = {
      .offset = FIELD(labels),
      .unit = "FILE",
      .help = "Labels from a CSV instead: file name, then one 0/1 column per class."},
+    {.name = "dataset",
+     .type = AC_OPTION_CHOICE,
+     .offset = FIELD(dataset),
+     .fallback = "none",
+     .choices = "none|sewer|coco|chest|csv",
+     .help = "Labels from annotations instead, of this kind; goes with --ann_root."},
+    {.name = "ann_root",
+     .type = AC_OPTION_STRING,
+     .offset = FIELD(ann_root),
+     .unit = "PATH",
+     .help = "Annotations: their folder or file."},
+    {.name = "label_weights",
+     .type = AC_OPTION_STRING,
+     .offset = FIELD(label_weights),
+     .fallback = "auto",
+     .unit = "WHICH",
+     .help = "Class weights of CIW-F2: sewer, none, a CSV (class,weight), or auto: sewer's where all classes are its."},
     {.group = "Metrics",
      .name = "threshold",
      .type = AC_OPTION_DOUBLE,
@@ -49,11 +66,77 @@ static const ac_option options[] = {
      .fallback = "0.5",
      .max = 1,
      .help = "A class is predicted where its score is at least this."},
-    {.name = "output",
+    {.name = "multi_threshold",
+     .type = AC_OPTION_FLAG,
+     .offset = FIELD(multi_threshold),
+     .fallback = "false",
+     .help = "Also the metrics at 0.05, 0.10 .. 0.95, and their plot beside each JSON."},
+    {.name = "max_fbeta",
+     .type = AC_OPTION_FLAG,
+     .offset = FIELD(max_fbeta),
+     .fallback = "false",
+     .help = "Also with a threshold for each class, the one with the highest F-beta on Val."},
+    {.name = "f_beta",
+     .type = AC_OPTION_DOUBLE,
+     .offset = FIELD(f_beta),
+     .fallback = "1",
+     .min = 0.01,
+     .max = 100,
+     .help = "Beta of --max_fbeta."},
+    {.name = "tune_over",
+     .type = AC_OPTION_CHOICE,
+     .offset = FIELD(tune_over),
+     .fallback = "grid",
+     .choices = "grid|scores",
+     .help = "Thresholds that --max_fbeta tries: 0.05, 0.10 .. 0.95, or all scores of Val."},
+    {.name = "val_scores",
+     .type = AC_OPTION_STRINGS,
+     .offset = FIELD(val_scores),
+     .unit = "FILE",
+     .help = "Where --max_fbeta tunes, with --scores: the Val scores, one set for each of them in the same order."},
+    {.name = "val_labels",
+     .type = AC_OPTION_STRING,
+     .offset = FIELD(val_labels),
+     .unit = "FILE",
+     .help = "Labels of Val for --max_fbeta, with --labels."},
+    {.name = "compat",
+     .type = AC_OPTION_CHOICE,
+     .offset = FIELD(compat),
+     .fallback = "none",
+     .choices = "none|reference",
+     .help = "reference: the arithmetic of the paper's own code, for comparison with its numbers."},
+    {.group = "Output",
+     .name = "output",
      .type = AC_OPTION_STRING,
      .offset = FIELD(output),
      .unit = "DIR",
      .help = "Folder for the JSON files; without it each lies beside its scores."},
+    {.name = "table",
+     .type = AC_OPTION_STRINGS,
+     .offset = FIELD(table),
+     .unit = "FILE",
+     .help = "Also write the table of all sets, by the file's ending: .txt, .csv, .md, .tex."},
+    {.name = "report",
+     .type = AC_OPTION_STRING,
+     .offset = FIELD(report),
+     .unit = "FILE",
+     .help = "Report to look at, one HTML file."},
+    {.name = "plots",
+     .type = AC_OPTION_STRING,
+     .offset = FIELD(plots),
+     .unit = "DIR",
+     .help = "The report's plots as SVG files."},
+    {.name = "log_dir",
+     .type = AC_OPTION_STRING,
+     .offset = FIELD(log_dir),
+     .unit = "DIR",
+     .help = "The trainer's --log_save_dir: training curves for the report."},
+    {.name = "checkpoint",
+     .type = AC_OPTION_STRING,
+     .offset = FIELD(checkpoint),
+     .fallback = "val_f1",
+     .unit = "NAME",
+     .help = "Checkpoint of each version that the report shows in detail."},
     AC_COMMON_OPTIONS(evaluate_config),
 };
 
@@ -80,19 +163,17 @@ static ac_status check_config(const evaluate_config *config)
 }
 
 static ac_status evaluate_set(MPI_Comm comm, const evaluate_config *config, const score_sets *sets,
-                              const score_set *set, const label_table *labels, ac_metrics *out)
+                              const score_set *set, const label_table *labels, set_result *out)
 {
     ac_status status = AC_OK;
-    int rank, size;
+    int rank;
     score_table scores = {0};
     MPI_Comm_rank(comm, &rank);
-    MPI_Comm_size(comm, &size);
-    AC_TRY(ac_comm_agree(comm, evaluate_read_scores(sets, set, labels, rank, size, &scores)));
-    AC_TRY(evaluate_check_complete(comm, sets, set, labels, &scores));
+    AC_TRY(evaluate_read_scores(comm, sets, set, labels, &scores));
     if (config->common.dry_run)
         goto out;
-    AC_TRY(evaluate_measure(comm, labels, &scores, config->threshold, out));
-    AC_TRY(ac_comm_agree(comm, rank == 0 ? evaluate_write_json(set, labels, out) : AC_OK));
+    AC_TRY(evaluate_measure(comm, config, labels, &scores, out));
+    AC_TRY(ac_comm_agree(comm, rank == 0 ? evaluate_write_json(config, set, labels, out) : AC_OK));
     ac_log(AC_LOG_INFO, "wrote %s", set->output);
 out:
     evaluate_release_scores(&scores);
@@ -114,13 +195,13 @@ static ac_status evaluate_sets(MPI_Comm comm, const evaluate_config *config, con
 {
     ac_status status = AC_OK;
     int rank;
-    ac_metrics *metrics = NULL;
+    set_result *result = NULL;
     ac_progress progress;
     MPI_Comm_rank(comm, &rank);
     ac_progress_begin(&progress, "evaluating", "score sets", sets->n_sets);
-    AC_TRY(ac_comm_agree(comm, ac_calloc(sets->n_sets, sizeof *metrics, &metrics)));
+    AC_TRY(ac_comm_agree(comm, ac_calloc(sets->n_sets, sizeof *result, &result)));
     for (size_t i = 0; i < sets->n_sets; i++) {
-        AC_TRY(evaluate_set(comm, config, sets, &sets->set[i], labels, &metrics[i]));
+        AC_TRY(evaluate_set(comm, config, sets, &sets->set[i], labels, &result[i]));
         ac_progress_update(&progress, i + 1, NULL);
     }
     ac_progress_end(&progress);
@@ -129,12 +210,12 @@ static ac_status evaluate_sets(MPI_Comm comm, const evaluate_config *config, con
                labels->n_images);
         goto out;
     }
-    warn_absent(labels, &metrics[0]);
-    AC_TRY(ac_comm_agree(comm, rank == 0 ? evaluate_print_table(stdout, sets, metrics) : AC_OK));
+    warn_absent(labels, &result[0].metrics);
+    AC_TRY(ac_comm_agree(comm, rank == 0 ? evaluate_print_table(stdout, sets, result) : AC_OK));
 out:
-    for (size_t i = 0; metrics && i < sets->n_sets; i++)
-        ac_metrics_release(&metrics[i]);
-    ac_free(metrics);
+    for (size_t i = 0; result && i < sets->n_sets; i++)
+        evaluate_release_result(&result[i]);
+    ac_free(result);
     return status;
 }
 
@@ -145,7 +226,7 @@ static ac_status evaluate(MPI_Comm comm, const evaluate_config *config)
     label_table labels = {0};
     AC_TRY(check_config(config));
     AC_TRY(evaluate_find_sets(comm, config, &sets));
-    AC_TRY(evaluate_read_labels(comm, config, &labels));
+    AC_TRY(evaluate_read_labels(comm, config, (ac_split)config->split, &labels));
     ac_log(AC_LOG_INFO, "%zu score sets in %zu files; %zu images, %zu classes", sets.n_sets, sets.n_files,
            labels.n_images, labels.n_classes);
     AC_TRY(evaluate_sets(comm, config, &sets, &labels));

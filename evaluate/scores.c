@@ -9,6 +9,17 @@
 
 static const char name_column[] = "Filename";
 
+typedef struct score_row { /* which image a row of scores is about, and where it was read */
+    uint32_t image, file;
+    uint64_t line;
+} score_row;
+
+typedef struct row_table { /* rows while they are read */
+    double *score;
+    score_row *row;
+    size_t n_rows, score_capacity, row_capacity;
+} row_table;
+
 typedef struct share { /* which rows of a file are this rank's: every `step`-th data row, from `first` on */
     size_t first, step;
 } share;
@@ -71,7 +82,7 @@ static ac_status read_score(const ac_csv *csv, const char *text, const char *cla
 }
 
 static ac_status read_row(const ac_csv *csv, const layout *columns, const label_table *labels, size_t file,
-                          score_table *out)
+                          row_table *out)
 {
     ac_status status = AC_OK;
     const char *name = csv->field[columns->name_at];
@@ -90,7 +101,7 @@ out:
 }
 
 static ac_status read_rows(ac_csv *csv, const label_table *labels, share mine, size_t file, layout *columns,
-                           score_table *out)
+                           row_table *out)
 {
     ac_status status = AC_OK;
     bool have_row;
@@ -114,7 +125,7 @@ out:
 }
 
 static ac_status read_file(const score_sets *sets, const score_set *set, size_t file, const label_table *labels,
-                           share mine, score_table *out)
+                           share mine, row_table *out)
 {
     ac_status status = AC_OK;
     char path[AC_PATH_BYTES];
@@ -132,8 +143,8 @@ out:
 }
 
 /* With fewer files than ranks, ranks r, r + n_files, ... share file r row by row. */
-ac_status evaluate_read_scores(const score_sets *sets, const score_set *set, const label_table *labels, int rank,
-                               int size, score_table *out)
+static ac_status read_share(const score_sets *sets, const score_set *set, const label_table *labels, int rank,
+                            int size, row_table *out)
 {
     ac_status status = AC_OK;
     size_t me = (size_t)rank, n_ranks = (size_t)size;
@@ -154,7 +165,7 @@ out:
 void evaluate_release_scores(score_table *scores)
 {
     ac_free(scores->score);
-    ac_free(scores->row);
+    ac_free(scores->image);
     memset(scores, 0, sizeof *scores);
 }
 
@@ -198,7 +209,7 @@ static int by_place(const void *a, const void *b)
 
 /* Names the first two places where `image` stands. */
 static ac_status report_twice(MPI_Comm comm, const score_sets *sets, const score_set *set, const label_table *labels,
-                              const score_table *scores, const gaps *found)
+                              const row_table *scores, const gaps *found)
 {
     ac_status status = AC_OK;
     score_row *mine = NULL;
@@ -226,8 +237,8 @@ out:
     return status;
 }
 
-ac_status evaluate_check_complete(MPI_Comm comm, const score_sets *sets, const score_set *set,
-                                  const label_table *labels, const score_table *scores)
+static ac_status check_complete(MPI_Comm comm, const score_sets *sets, const score_set *set,
+                                const label_table *labels, const row_table *scores)
 {
     ac_status status = AC_OK;
     int32_t *seen = NULL;
@@ -247,5 +258,28 @@ ac_status evaluate_check_complete(MPI_Comm comm, const score_sets *sets, const s
                      found.n_missing, labels->n_images, labels->source, labels->name[found.first_missing]);
 out:
     ac_free(seen);
+    return status;
+}
+
+ac_status evaluate_read_scores(MPI_Comm comm, const score_sets *sets, const score_set *set, const label_table *labels,
+                               score_table *out)
+{
+    ac_status status = AC_OK;
+    int rank, size;
+    row_table rows;
+    memset(out, 0, sizeof *out);
+    MPI_Comm_rank(comm, &rank);
+    MPI_Comm_size(comm, &size);
+    AC_TRY(ac_comm_agree(comm, read_share(sets, set, labels, rank, size, &rows)));
+    AC_TRY(check_complete(comm, sets, set, labels, &rows));
+    AC_TRY(ac_comm_agree(comm, ac_malloc(rows.n_rows, sizeof *out->image, &out->image)));
+    for (size_t i = 0; i < rows.n_rows; i++)
+        out->image[i] = rows.row[i].image;
+    out->n_rows = rows.n_rows;
+    out->score = rows.score;
+    rows.score = NULL;
+out:
+    ac_free(rows.score);
+    ac_free(rows.row);
     return status;
 }

@@ -6,6 +6,7 @@
 #include "anyclass/dataset.h"
 #include "anyclass/file.h"
 #include "anyclass/metrics.h"
+#include "anyclass/profile.h"
 #include "anyclass/option.h"
 #include "anyclass/status.h"
 #include <mpi.h>
@@ -21,10 +22,26 @@ typedef struct evaluate_config {
     ac_string_list scores;      /* files given directly */
     int split;                  /* ac_split */
     const char *data_root;      /* labels: shards, ... */
-    const char *labels;         /* ... or a CSV */
+    const char *labels;         /* ... or a CSV, ... */
+    int dataset;                /* ... or annotations: evaluate_dataset, */
+    const char *ann_root;       /* and where they are */
+    const char *val_labels;     /* --max_fbeta: labels of the Val scores, when `labels` is given and split is not Val */
+    ac_string_list val_scores;  /* --max_fbeta: the Val scores, when `scores` is given and split is not Val */
+    const char *label_weights;  /* "auto", "none", "sewer" or a CSV: class, weight */
     const char *output;         /* NULL = beside the scores */
     double threshold;
+    bool multi_threshold, max_fbeta;
+    double f_beta;
+    int tune_over;              /* evaluate_tune_over */
+    int compat;                 /* evaluate_compat */
+    ac_string_list table;       /* files of the results table, by ending: .txt .csv .md .tex */
+    const char *report, *plots; /* HTML file; folder of SVG files */
+    const char *log_dir;        /* the trainer's --log_save_dir: training curves of the report */
+    const char *checkpoint;     /* whose details the report shows and that compare takes */
 } evaluate_config;
+
+typedef enum evaluate_compat { EVALUATE_COMPAT_NONE, EVALUATE_COMPAT_REFERENCE } evaluate_compat;
+typedef enum evaluate_tune_over { EVALUATE_TUNE_GRID, EVALUATE_TUNE_SCORES } evaluate_tune_over;
 
 enum { SET_NAME_BYTES = 256 };
 
@@ -57,53 +74,82 @@ void evaluate_release_sets(score_sets *sets);
 /** Path of file `i` of `set` into out[AC_PATH_BYTES]. Not collective. */
 AC_NODISCARD ac_status evaluate_file_path(const score_sets *sets, const score_set *set, size_t i, char *out);
 
-typedef struct label_table { /* names and labels of a split, the same on every rank and for any number of ranks */
+typedef struct label_table { /* names and labels of a split, the same on every rank and for any number of ranks; images
+                                in the order of the shards (ac_store's index) or of the label file */
     char **class_name;       /* [n_classes] */
     size_t n_classes;
     size_t n_images;
     const char **name; /* [n_images], into name_pool */
     uint8_t *label;    /* [n_images, n_classes] */
+    uint8_t *image_positive; /* [n_images] 1: has some label */
     char *name_pool, *class_pool;
     uint32_t *slot;             /* open addressing: index + 1, 0 = free */
     size_t n_slots;             /* a power of two */
+    double *label_weight;       /* [n_classes] of CIW-F2, or NULL */
     char source[AC_PATH_BYTES]; /* for messages */
 } label_table;
 
-/** Read the labels that the options name, each rank its share of the shards. Collective. AC_ERR_DATA for a name that
+/** Read the labels of a split that the options name, each rank its share. Collective. AC_ERR_DATA for a name that
  * occurs twice and for shards that do not fit their manifest. Release after success. */
-AC_NODISCARD ac_status evaluate_read_labels(MPI_Comm comm, const evaluate_config *config, label_table *out);
+AC_NODISCARD ac_status evaluate_read_labels(MPI_Comm comm, const evaluate_config *config, ac_split split, label_table *out);
 void evaluate_release_labels(label_table *labels);
 /** Index of the image `name`, or -1. Not collective. */
 int64_t evaluate_find_label(const label_table *labels, const char *name);
 
-typedef struct score_row { /* which image a row of scores is about, and where it was read */
-    uint32_t image, file;
-    uint64_t line;
-} score_row;
-
-typedef struct score_table { /* this rank's share of a set */
+typedef struct score_table { /* this rank's share of a set: whole rows, each image once over all ranks */
     double *score;           /* [n_rows, n_classes], classes in the labels' order */
-    score_row *row;
-    size_t n_rows, score_capacity, row_capacity;
+    uint32_t *image;         /* [n_rows] index in the labels */
+    size_t n_rows;
 } score_table;
 
-/** Read this rank's share of the set's rows. Not collective; `out` is zeroed and must be released in any case.
- * AC_ERR_DATA naming file, line and column: wrong header, short row, unknown image, not a number in 0..1. */
-AC_NODISCARD ac_status evaluate_read_scores(const score_sets *sets, const score_set *set, const label_table *labels,
-                                            int rank, int size, score_table *out);
+/** Read a set's rows, each rank its share, matched with the labels by name. Collective; the same answer on every rank. `out` is
+ * zeroed and must be released in any case. AC_ERR_DATA naming file, line and column: wrong header, short row, unknown image, not a
+ * number in 0..1; naming the images that are missing or the two places of one that is there twice. */
+AC_NODISCARD ac_status evaluate_read_scores(MPI_Comm comm, const score_sets *sets, const score_set *set, const label_table *labels,
+                                            score_table *out);
 void evaluate_release_scores(score_table *scores);
-/** Check that every image has its scores once over all ranks. Collective; the same answer on every rank.
- * AC_ERR_DATA naming the images that are missing or the two places of one that is there twice. */
-AC_NODISCARD ac_status evaluate_check_complete(MPI_Comm comm, const score_sets *sets, const score_set *set,
-                                               const label_table *labels, const score_table *scores);
 
-/** Metrics of one set, the same on every rank. Collective. Release with ac_metrics_release(). */
-AC_NODISCARD ac_status evaluate_measure(MPI_Comm comm, const label_table *labels, const score_table *scores,
-                                        double threshold, ac_metrics *out);
+/* What a rank does with a class that it owns (class c is rank c % size's): score [n_images] in the labels' order, valid during
+ * the call; not collective. Column n_classes is the highest score of each image. */
+typedef ac_status (*evaluate_use_column)(void *context, size_t c, const double *score);
+/** Give each rank the columns 0 .. n_classes that it owns, one after the other. Collective; the same answer on every rank. */
+AC_NODISCARD ac_status evaluate_each_column(MPI_Comm comm, const label_table *labels, const score_table *scores,
+                                            evaluate_use_column use, void *context);
+
+/* Thresholds at which everything is counted: 0.01 .. 0.99, then --threshold. The reference's nineteen are every fifth. */
+enum { EVALUATE_GRID = 99, EVALUATE_N_THRESHOLDS = EVALUATE_GRID + 1 };
+
+typedef struct set_result { /* of one set, the same on every rank */
+    double threshold[EVALUATE_N_THRESHOLDS];
+    ac_profile *profile;    /* [n_classes + 1] the last one: the highest score of an image against "shows something" */
+    ac_split_count *reached; /* [n_classes + 1, EVALUATE_N_THRESHOLDS] */
+    ac_metrics metrics;     /* at --threshold */
+    bool tuned;             /* --max_fbeta: */
+    double *tuned_threshold; /* [n_classes] best on Val */
+    double val_max_f;       /* mean over classes of their best F-beta on Val */
+    ac_metrics tuned_metrics; /* at tuned_threshold */
+} set_result;
+
+void evaluate_release_result(set_result *result);
+
+/** Metrics of one set. Collective. `out` must be zeroed; release it in any case. */
+AC_NODISCARD ac_status evaluate_measure(MPI_Comm comm, const evaluate_config *config, const label_table *labels,
+                                        const score_table *scores, set_result *out);
 
 /** Write the JSON of one set. Not collective. */
-AC_NODISCARD ac_status evaluate_write_json(const score_set *set, const label_table *labels, const ac_metrics *metrics);
-/** Print the table of all sets; metrics is [n_sets]. Not collective. */
-AC_NODISCARD ac_status evaluate_print_table(FILE *stream, const score_sets *sets, const ac_metrics *metrics);
+AC_NODISCARD ac_status evaluate_write_json(const evaluate_config *config, const score_set *set, const label_table *labels,
+                                           const set_result *result);
+/** Print the table of all sets; result is [n_sets]. Not collective. */
+AC_NODISCARD ac_status evaluate_print_table(FILE *stream, const score_sets *sets, const set_result *result);
+/** Write it to config->table's files as text, CSV, Markdown or LaTeX. Not collective. */
+AC_NODISCARD ac_status evaluate_write_tables(const evaluate_config *config, const score_sets *sets, const label_table *labels,
+                                             const set_result *result);
+/** Write config->report and config->plots, whichever are given. Not collective: rank 0. AC_ERR_IO, AC_ERR_DATA for shards or
+ * metrics.csv that cannot be read, AC_ERR_MEMORY. */
+AC_NODISCARD ac_status evaluate_write_report(const evaluate_config *config, const score_sets *sets, const label_table *labels,
+                                             const set_result *result);
+
+/** `anyclass-evaluate compare A B`: the program's other face. Collective; returns the exit code. */
+int evaluate_compare_run(MPI_Comm comm, int argc, char **argv);
 
 #endif

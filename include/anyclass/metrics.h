@@ -5,7 +5,9 @@
 #define ANYCLASS_METRICS_H
 
 #include "anyclass/json.h"
+#include "anyclass/profile.h"
 #include "anyclass/status.h"
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -46,6 +48,7 @@ typedef struct ac_class_metrics {
     ac_class_count count;
     double precision, recall, f1, f2; /* 0 where nothing was predicted; NaN where the class has no positive */
     double average_precision, roc_auc; /* NaN where undefined */
+    double fnr, fpr, log_loss, threshold, label_weight;
 } ac_class_metrics;
 
 typedef struct ac_metrics {
@@ -57,8 +60,36 @@ typedef struct ac_metrics {
     double macro_precision, macro_recall, macro_f1, macro_f2, mean_average_precision, macro_roc_auc;
     double micro_precision, micro_recall, micro_f1, micro_f2;
     double f1_negative, f1_positive; /* image level; NaN where there is no such image */
+    double fnr, fpr;                 /* macro: mean of FN / (TP + FN) and FP / (FP + TN) over the classes that have them */
+    double fpr_in_positive, fpr_in_negative; /* the latter among images that show something, and that show nothing */
+    double ciw_f2;                   /* mean of F2 weighted by label_weight; NaN without weights */
+    double mean_log_loss;            /* over all classes that have one */
+    bool reference, has_label_weight;
     ac_image_count image_count;
 } ac_metrics;
+
+typedef struct ac_metrics_input { /* what metrics are computed from; borrowed */
+    size_t n_classes;
+    const ac_split_count *total, *reached; /* [n_classes] all images; those whose score reaches the class's threshold */
+    ac_image_count image;                  /* at the same thresholds */
+    const double *threshold;               /* [n_classes] */
+    const double *average_precision, *roc_auc, *log_loss; /* [n_classes], NaN: undefined; NULL: not measured */
+    const double *label_weight;            /* [n_classes] of CIW-F2; NULL: there is none */
+    bool reference;                        /* the arithmetic of the paper's own code (docs/metrics.md); average_precision is then
+                                              profile.h's reference_average_precision */
+} ac_metrics_input;
+
+/** All metrics at given thresholds. `out` is filled; release it with ac_metrics_release(). AC_ERR_MEMORY. */
+AC_NODISCARD ac_status ac_metrics_compute(const ac_metrics_input *input, ac_metrics *out);
+
+/** Of each class the threshold with the highest F-beta.
+ * @param total    [n_classes]; @param reached [n_classes, n_thresholds]; @param threshold [n_thresholds]
+ * @param reference  the reference's F (docs/metrics.md)
+ * @param[out] best  [n_classes] index of the first best threshold; 0 for a class without positives
+ * @param[out] mean_f  mean of the best over the classes that have positives (reference: over all, so NaN when one has none);
+ *             may be NULL */
+void ac_metrics_tune(const ac_split_count *total, const ac_split_count *reached, size_t n_classes, const double *threshold,
+                     size_t n_thresholds, double beta, bool reference, size_t *best, double *mean_f);
 
 /** Ratios and means from counts. `ap` and `auc` are [n_classes] (NaN: undefined) or NULL. `out` is filled; release it
  * with ac_metrics_release(). */

@@ -2,6 +2,7 @@
  * Leaves counts at a threshold to count.c. */
 #include "anyclass/alloc.h"
 #include "anyclass/metrics.h"
+#include "lib/metrics/sort.h"
 #include <math.h>
 #include <string.h>
 
@@ -14,17 +15,8 @@ typedef struct column { /* one class: [n] values `stride` apart, scores of one o
     size_t n, stride;
 } column;
 
-/* Unsigned order of the key = numeric order of the score; -0 and 0 share a key. */
-static uint64_t order_key(double score)
-{
-    uint64_t bits;
-    score += 0.0;
-    memcpy(&bits, &score, sizeof bits);
-    return bits >> 63 ? ~bits : bits | (uint64_t)1 << 63;
-}
-
 /* Ascending radix sort by 11-bit digits; a digit that all keys share costs one reading pass. The result is in keys. */
-static void sort_keys(uint64_t *keys, uint64_t *scratch, size_t n)
+void ac_sort_keys(uint64_t *keys, uint64_t *scratch, size_t n)
 {
     uint64_t *from = keys, *to = scratch;
     for (int shift = 0; shift < 64; shift += DIGIT_BITS) {
@@ -58,9 +50,9 @@ static ac_status split_keys(const column *scores, uint64_t *keys, size_t *n_posi
         if (isnan(score))
             return ac_error(AC_ERR_NUMERIC, "the score of row %zu is not a number", i);
         if (scores->label[at])
-            keys[front++] = order_key(score);
+            keys[front++] = ac_sort_key(score);
         else
-            keys[--back] = order_key(score);
+            keys[--back] = ac_sort_key(score);
     }
     *n_positive = front;
     return AC_OK;
@@ -76,8 +68,8 @@ static size_t group_size(const uint64_t *sorted, size_t n, uint64_t key)
 
 /* Walk the groups of equal scores from the highest down. Sums of millions of terms keep their last bits by Neumaier's
  * compensation; pairs are counted in integers, twice, so that a tie is one. */
-static void rank_sorted(const uint64_t *positive, size_t n_positive, const uint64_t *negative, size_t n_negative,
-                        double *ap, double *auc)
+void ac_rank_sorted(const uint64_t *positive, size_t n_positive, const uint64_t *negative, size_t n_negative,
+                    double *ap, double *auc)
 {
     double sum = 0, lost = 0;
     uint64_t pairs_twice = 0;
@@ -114,9 +106,9 @@ static ac_status rank_column(const column *scores, double *ap, double *auc)
     AC_TRY(ac_malloc(scores->n, sizeof *keys, &keys));
     AC_TRY(ac_malloc(scores->n, sizeof *scratch, &scratch));
     AC_TRY(split_keys(scores, keys, &n_positive));
-    sort_keys(keys, scratch, n_positive);
-    sort_keys(keys + n_positive, scratch, scores->n - n_positive);
-    rank_sorted(keys, n_positive, keys + n_positive, scores->n - n_positive, ap ? ap : &ignored, auc ? auc : &ignored);
+    ac_sort_keys(keys, scratch, n_positive);
+    ac_sort_keys(keys + n_positive, scratch, scores->n - n_positive);
+    ac_rank_sorted(keys, n_positive, keys + n_positive, scores->n - n_positive, ap ? ap : &ignored, auc ? auc : &ignored);
 out:
     ac_free(scratch);
     ac_free(keys);

@@ -124,3 +124,48 @@ void ac_metrics_release(ac_metrics *metrics)
     ac_free(metrics->class_metrics);
     memset(metrics, 0, sizeof *metrics);
 }
+
+ac_status ac_metrics_compute(const ac_metrics_input *input, ac_metrics *out)
+{
+    ac_status status = AC_OK;
+    ac_class_count *count = NULL;
+    AC_TRY(ac_malloc(input->n_classes, sizeof *count, &count));
+    for (size_t c = 0; c < input->n_classes; c++) {
+        const ac_split_count *total = &input->total[c], *reached = &input->reached[c];
+        int64_t false_positive = reached->negative_in_positive + reached->negative_in_negative;
+        count[c] = (ac_class_count){.true_positive = reached->positive,
+                                    .false_positive = false_positive,
+                                    .false_negative = total->positive - reached->positive,
+                                    .true_negative = total->negative_in_positive + total->negative_in_negative -
+                                                     false_positive};
+    }
+    AC_TRY(ac_metrics_summarise(count, &input->image, input->n_classes, input->threshold[0], input->average_precision,
+                                input->roc_auc, out));
+out:
+    ac_free(count);
+    return status;
+}
+
+void ac_metrics_tune(const ac_split_count *total, const ac_split_count *reached, size_t n_classes, const double *threshold,
+                     size_t n_thresholds, double beta, bool reference, size_t *best, double *mean_f)
+{
+    mean of = {0};
+    (void)threshold;
+    (void)reference;
+    for (size_t c = 0; c < n_classes; c++) {
+        double most = NAN;
+        best[c] = 0;
+        for (size_t t = 0; total[c].positive > 0 && t < n_thresholds; t++) {
+            const ac_split_count *at = &reached[c * n_thresholds + t];
+            double f = ac_metrics_f_beta(at->positive, at->negative_in_positive + at->negative_in_negative,
+                                         total[c].positive - at->positive, beta);
+            if (!(f <= most)) {
+                most = f;
+                best[c] = t;
+            }
+        }
+        mean_add(&of, most);
+    }
+    if (mean_f)
+        *mean_f = mean_value(of);
+}

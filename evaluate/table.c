@@ -1,49 +1,7 @@
-/* What comes out of anyclass-evaluate: one JSON per score set, and the table that puts versions and checkpoints side by
- * side. Leaves the members Main, Meta and Class to lib/metrics. */
-#include "anyclass/alloc.h"
+/* The table that puts versions and checkpoints side by side. */
 #include "evaluate/steps.h"
 #include <math.h>
 #include <string.h>
-
-static void write_highlights(const ac_metrics *metrics, ac_json *json)
-{
-    ac_json_begin_object(json, "Highlights");
-    ac_json_double(json, "MACRO_F1", metrics->macro_f1);
-    ac_json_double(json, "MACRO_F2", metrics->macro_f2);
-    ac_json_double(json, "MAP", metrics->mean_average_precision);
-    ac_json_double(json, "NEGATIVE_F1", metrics->f1_negative);
-    ac_json_double(json, "POSITIVE_F1", metrics->f1_positive);
-    ac_json_double(json, "MACRO_R", metrics->macro_recall);
-    ac_json_double(json, "MICRO_F1", metrics->micro_f1);
-    ac_json_end_object(json);
-}
-
-ac_status evaluate_write_json(const score_set *set, const label_table *labels, const ac_metrics *metrics)
-{
-    ac_status status = AC_OK;
-    ac_json *json = NULL;
-    char folder[AC_PATH_BYTES];
-    snprintf(folder, sizeof folder, "%s", set->output);
-    char *slash = strrchr(folder, '/');
-    if (slash && slash != folder) {
-        *slash = '\0';
-        AC_TRY(ac_path_make_folders(folder));
-    }
-    AC_TRY(ac_json_create(&json));
-    ac_json_begin_object(json, NULL);
-    write_highlights(metrics, json);
-    ac_metrics_write_json(metrics, labels->class_name, json);
-    ac_json_begin_array(json, "Labels");
-    for (size_t c = 0; c < labels->n_classes; c++)
-        ac_json_string(json, NULL, labels->class_name[c]);
-    ac_json_end_array(json);
-    ac_json_string(json, "LabelWeights", NULL);
-    ac_json_end_object(json);
-    AC_TRY(ac_json_save(json, set->output));
-out:
-    ac_json_destroy(json);
-    return status;
-}
 
 enum { N_VALUES = 8, CELL_BYTES = SET_NAME_BYTES * 2 };
 
@@ -86,7 +44,7 @@ static void print_values(FILE *stream, const ac_metrics *metrics)
     fputc('\n', stream);
 }
 
-ac_status evaluate_print_table(FILE *stream, const score_sets *sets, const ac_metrics *metrics)
+ac_status evaluate_print_table(FILE *stream, const score_sets *sets, const set_result *result)
 {
     static const char *const title[N_VALUES] = {"macro F1", "macro F2", "macro P", "macro R",
                                                 "micro F1", "mAP",      "F1-Neg",  "F1-Pos"};
@@ -109,7 +67,7 @@ ac_status evaluate_print_table(FILE *stream, const score_sets *sets, const ac_me
         checkpoint_cell(&sets->set[i], one_model, cell);
         print_left(stream, sets->set[i].version, version_width);
         print_left(stream, cell, checkpoint_width);
-        print_values(stream, &metrics[i]);
+        print_values(stream, &result[i].metrics);
     }
     if (fflush(stream) != 0 || ferror(stream))
         return ac_error_errno("cannot write the results table");
