@@ -153,17 +153,38 @@ static const ac_program program = {
 
 static ac_status check_config(const evaluate_config *config)
 {
+    bool elsewhere = config->max_fbeta && config->split != AC_SPLIT_VAL;
     if (!config->results_output == !config->scores.n_items)
         return ac_error(AC_ERR_USAGE, "give either --results_output DIR or --scores FILE...");
     if (!config->data_root == !config->labels)
         return ac_error(AC_ERR_USAGE, "give the labels either as --data_root DIR or as --labels FILE");
     if (config->versions.n_items > 0 && !config->results_output)
         return ac_error(AC_ERR_USAGE, "--versions goes with --results_output");
+    if (elsewhere && config->scores.n_items > 0 && config->val_scores.n_items == 0)
+        return ac_error(AC_ERR_USAGE, "--max_fbeta tunes on Val: give its scores too, as --val_scores FILE...");
+    if (elsewhere && config->labels && !config->val_labels)
+        return ac_error(AC_ERR_USAGE, "--max_fbeta tunes on Val: give its labels too, as --val_labels FILE");
+    if (config->val_scores.n_items > 0 && !(elsewhere && config->scores.n_items > 0))
+        return ac_error(AC_ERR_USAGE, "--val_scores goes with --max_fbeta, --scores and a --split that is not Val");
+    if (config->val_labels && !(elsewhere && config->labels))
+        return ac_error(AC_ERR_USAGE, "--val_labels goes with --max_fbeta, --labels and a --split that is not Val");
     return AC_OK;
 }
 
+/* `tuned`: thresholds from Val, or empty when the set is of Val itself. */
+static ac_status measure_tuned(MPI_Comm comm, const evaluate_config *config, const label_table *labels,
+                               const score_table *scores, tuning *tuned, set_result *out)
+{
+    ac_status status = AC_OK;
+    if (!tuned->threshold)
+        AC_TRY(ac_comm_agree(comm, evaluate_tune(config, labels, out, tuned)));
+    AC_TRY(evaluate_measure_tuned(comm, config, labels, scores, tuned, out));
+out:
+    return status;
+}
+
 static ac_status evaluate_set(MPI_Comm comm, const evaluate_config *config, const score_sets *sets,
-                              const score_set *set, const label_table *labels, set_result *out)
+                              const score_set *set, const label_table *labels, tuning *tuned, set_result *out)
 {
     ac_status status = AC_OK;
     int rank;
@@ -173,6 +194,8 @@ static ac_status evaluate_set(MPI_Comm comm, const evaluate_config *config, cons
     if (config->common.dry_run)
         goto out;
     AC_TRY(evaluate_measure(comm, config, labels, &scores, out));
+    if (config->max_fbeta)
+        AC_TRY(measure_tuned(comm, config, labels, &scores, tuned, out));
     AC_TRY(ac_comm_agree(comm, rank == 0 ? evaluate_write_json(config, set, labels, out) : AC_OK));
     ac_log(AC_LOG_INFO, "wrote %s", set->output);
 out:
@@ -190,18 +213,55 @@ static void warn_absent(const label_table *labels, const ac_metrics *metrics)
     }
 }
 
+static ac_status write_overview(const evaluate_config *config, const score_sets *sets, const label_table *labels,
+                                const set_result *result)
+{
+    ac_status status = AC_OK;
+    (void)config;
+    (void)labels;
+    AC_TRY(evaluate_print_table(stdout, sets, result));
+out:
+    return status;
+}
+
+typedef struct work { /* of all sets, [n_sets] each */
+    set_result *result;
+    tuning *tuned;
+} work;
+
+static ac_status allocate_work(size_t n_sets, work *out)
+{
+    ac_status status = AC_OK;
+    AC_TRY(ac_calloc(n_sets, sizeof *out->result, &out->result));
+    AC_TRY(ac_calloc(n_sets, sizeof *out->tuned, &out->tuned));
+out:
+    return status;
+}
+
+static void release_work(size_t n_sets, work *of)
+{
+    for (size_t i = 0; of->result && i < n_sets; i++)
+        evaluate_release_result(&of->result[i]);
+    for (size_t i = 0; of->tuned && i < n_sets; i++)
+        evaluate_release_tuning(&of->tuned[i]);
+    ac_free(of->result);
+    ac_free(of->tuned);
+}
+
 static ac_status evaluate_sets(MPI_Comm comm, const evaluate_config *config, const score_sets *sets,
                                const label_table *labels)
 {
     ac_status status = AC_OK;
     int rank;
-    set_result *result = NULL;
+    work of = {0};
     ac_progress progress;
     MPI_Comm_rank(comm, &rank);
+    AC_TRY(ac_comm_agree(comm, allocate_work(sets->n_sets, &of)));
+    if (config->max_fbeta && config->split != AC_SPLIT_VAL)
+        AC_TRY(evaluate_tune_on_val(comm, config, sets, labels, of.tuned));
     ac_progress_begin(&progress, "evaluating", "score sets", sets->n_sets);
-    AC_TRY(ac_comm_agree(comm, ac_calloc(sets->n_sets, sizeof *result, &result)));
     for (size_t i = 0; i < sets->n_sets; i++) {
-        AC_TRY(evaluate_set(comm, config, sets, &sets->set[i], labels, &result[i]));
+        AC_TRY(evaluate_set(comm, config, sets, &sets->set[i], labels, &of.tuned[i], &of.result[i]));
         ac_progress_update(&progress, i + 1, NULL);
     }
     ac_progress_end(&progress);
@@ -210,12 +270,10 @@ static ac_status evaluate_sets(MPI_Comm comm, const evaluate_config *config, con
                labels->n_images);
         goto out;
     }
-    warn_absent(labels, &result[0].metrics);
-    AC_TRY(ac_comm_agree(comm, rank == 0 ? evaluate_print_table(stdout, sets, result) : AC_OK));
+    warn_absent(labels, &of.result[0].metrics);
+    AC_TRY(ac_comm_agree(comm, rank == 0 ? write_overview(config, sets, labels, of.result) : AC_OK));
 out:
-    for (size_t i = 0; result && i < sets->n_sets; i++)
-        evaluate_release_result(&result[i]);
-    ac_free(result);
+    release_work(sets->n_sets, &of);
     return status;
 }
 

@@ -136,6 +136,24 @@ void evaluate_release_result(set_result *result);
 AC_NODISCARD ac_status evaluate_measure(MPI_Comm comm, const evaluate_config *config, const label_table *labels,
                                         const score_table *scores, set_result *out);
 
+typedef struct tuning { /* thresholds of one set, tuned on Val */
+    double *threshold; /* [n_classes] */
+    double mean_f;     /* mean over classes of their best F-beta on Val */
+} tuning;
+
+/** Best threshold of each class for one measured set, over the grid or over all scores. Not collective. A class without a
+ * positive gets config->threshold (with --compat reference: 0.05). `out` must be zeroed; release it in any case. AC_ERR_MEMORY. */
+AC_NODISCARD ac_status evaluate_tune(const evaluate_config *config, const label_table *labels, const set_result *result, tuning *out);
+void evaluate_release_tuning(tuning *of);
+/** --max_fbeta when the split is not Val: find, read and measure the Val set of each of `sets`, tune on it. Collective.
+ * @param labels      of the split to evaluate: the classes must be the same
+ * @param[out] tuned  [sets->n_sets], zeroed; release each in any case. AC_ERR_DATA, AC_ERR_USAGE naming what has no Val scores. */
+AC_NODISCARD ac_status evaluate_tune_on_val(MPI_Comm comm, const evaluate_config *config, const score_sets *sets,
+                                            const label_table *labels, tuning *tuned);
+/** The metrics at tuned thresholds, behind evaluate_measure(). Collective. */
+AC_NODISCARD ac_status evaluate_measure_tuned(MPI_Comm comm, const evaluate_config *config, const label_table *labels,
+                                              const score_table *scores, const tuning *tuned, set_result *out);
+
 /** Write the JSON of one set. Not collective. */
 AC_NODISCARD ac_status evaluate_write_json(const evaluate_config *config, const score_set *set, const label_table *labels,
                                            const set_result *result);
