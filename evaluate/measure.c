@@ -146,6 +146,7 @@ static ac_status compute_metrics(MPI_Comm comm, const evaluate_config *config, c
     input.average_precision = of.ap;
     input.roc_auc = of.auc;
     input.log_loss = of.log_loss;
+    input.profile = result->profile;
     AC_TRY(ac_comm_agree(comm, ac_metrics_compute(&input, out)));
 out:
     release_inputs(&of);

@@ -49,6 +49,7 @@ typedef struct ac_class_metrics {
     double precision, recall, f1, f2; /* 0 where nothing was predicted; NaN where the class has no positive */
     double average_precision, roc_auc; /* NaN where undefined */
     double fnr, fpr, log_loss, threshold, label_weight;
+    double brier, calibration_error; /* profile.h; NaN where not measured */
 } ac_class_metrics;
 
 typedef struct ac_metrics {
@@ -75,6 +76,7 @@ typedef struct ac_metrics_input { /* what metrics are computed from; borrowed */
     const double *threshold;               /* [n_classes] */
     const double *average_precision, *roc_auc, *log_loss; /* [n_classes], NaN: undefined; NULL: not measured */
     const double *label_weight;            /* [n_classes] of CIW-F2; NULL: there is none */
+    const ac_profile *profile;             /* [n_classes] of brier and calibration_error; NULL: not measured */
     bool reference;                        /* the arithmetic of the paper's own code (docs/metrics.md); average_precision is then
                                               profile.h's reference_average_precision */
 } ac_metrics_input;
@@ -82,7 +84,7 @@ typedef struct ac_metrics_input { /* what metrics are computed from; borrowed */
 /** All metrics at given thresholds. `out` is filled; release it with ac_metrics_release(). AC_ERR_MEMORY. */
 AC_NODISCARD ac_status ac_metrics_compute(const ac_metrics_input *input, ac_metrics *out);
 
-/** Of each class the threshold with the highest F-beta.
+/** Of each class the threshold with the highest F-beta; of several the first.
  * @param total    [n_classes]; @param reached [n_classes, n_thresholds]; @param threshold [n_thresholds]
  * @param reference  the reference's F (docs/metrics.md)
  * @param[out] best  [n_classes] index of the first best threshold; 0 for a class without positives

@@ -63,4 +63,8 @@ typedef struct ac_profile_options {
 AC_NODISCARD ac_status ac_profile_measure(const ac_column *column, const ac_profile_options *options, ac_profile *out,
                                           ac_split_count *reached);
 
+/** How far scores are from being frequencies: the mean over bins, weighted by their images, of |mean score - share of positives|
+ * (expected calibration error, Guo et al., ICML 2017, arXiv 1706.04599, on AC_PROFILE_BINS bins); NaN without images. */
+double ac_profile_calibration_error(const ac_profile *profile);
+
 #endif

@@ -1,141 +1,294 @@
-/* One class from one sort (profile.h). Leaves sorting and ranking to ranking.c. */
+/* One class from one sort (profile.h). Leaves the sort to sort.c, thinning the curve to curve.c and the reference's
+ * order of equal scores to reference_rank.c.
+ *
+ * A score in 0..1 has two leading zero bits; shifted out, they make room for what the image is, so that one sorted
+ * array of words tells everything. */
 #include "anyclass/profile.h"
 #include "anyclass/alloc.h"
 #include "anyclass/metrics.h"
 #include "lib/metrics/sort.h"
-#include <math.h>
 
-enum { POSITIVE, NEGATIVE_IN_POSITIVE, NEGATIVE_IN_NEGATIVE, N_PARTS };
+enum { NEGATIVE_IN_NEGATIVE, NEGATIVE_IN_POSITIVE, POSITIVE, TAG_BITS = 2, TAGS = (1 << TAG_BITS) - 1, BLOCK = 4096 };
 
-typedef struct parts { /* keys of the scores, ascending: positives; negatives */
-    uint64_t *positive, *negative, *scratch;
-    size_t n_positive, n_negative;
-} parts;
+typedef struct tagged { /* score bits and what the image is, ascending */
+    uint64_t *key, *scratch;
+    size_t n;
+    ac_split_count *before; /* [n / BLOCK + 1] images in all blocks before */
+    ac_split_count total;
+} tagged;
 
-static int part_of(const ac_column *column, size_t i)
+static uint64_t score_bits(double score)
 {
-    if (column->label[i * column->label_stride])
-        return POSITIVE;
-    return column->image_positive[i] ? NEGATIVE_IN_POSITIVE : NEGATIVE_IN_NEGATIVE;
+    uint64_t bits;
+    score += 0.0; /* -0 is 0 */
+    memcpy(&bits, &score, sizeof bits);
+    return bits;
 }
 
-static void add_to(ac_split_count *count, int part)
+static double score_of(uint64_t key)
 {
-    count->positive += part == POSITIVE;
-    count->negative_in_positive += part == NEGATIVE_IN_POSITIVE;
-    count->negative_in_negative += part == NEGATIVE_IN_NEGATIVE;
+    double score;
+    key >>= TAG_BITS;
+    memcpy(&score, &key, sizeof score);
+    return score;
 }
 
+static ac_status refuse(double score, size_t row)
+{
+    if (isnan(score))
+        return ac_error(AC_ERR_NUMERIC, "the score of row %zu is not a number", row);
+    return ac_error(AC_ERR_NUMERIC, "the score of row %zu is %g, not in 0..1", row, score);
+}
+
+/* Into a list that ascends by sign * score; rows come in ascending order, so an equal score goes behind. */
 static void insert_wrong(ac_wrong_image *list, uint32_t *n, double score, uint64_t image, double sign)
 {
-    uint32_t at = *n;
-    if (at == AC_PROFILE_WRONG) {
-        if (sign * list[at - 1].score <= sign * score)
-            return;
-        at--;
-    } else
-        ++*n;
+    uint32_t at = *n < AC_PROFILE_WRONG ? (*n)++ : AC_PROFILE_WRONG - 1;
     for (; at > 0 && sign * list[at - 1].score > sign * score; at--)
         list[at] = list[at - 1];
     list[at] = (ac_wrong_image){.score = score, .image = image};
 }
 
-static ac_status scan(const ac_column *column, const ac_profile_options *options, ac_profile *out,
-                      ac_split_count *reached, parts *of)
+static ac_status tag_scores(const ac_column *column, ac_profile *out, tagged *of)
 {
+    double missed_below = INFINITY, alarm_above = -1; /* the scores that still enter the lists */
     for (size_t i = 0; i < column->n; i++) {
         double score = column->score[i];
-        int part = part_of(column, i);
-        if (isnan(score))
-            return ac_error(AC_ERR_NUMERIC, "the score of row %zu is not a number", i);
-        add_to(&out->total, part);
-        for (size_t t = 0; t < options->n_thresholds; t++)
-            if (score >= options->threshold[t])
-                add_to(&reached[t], part);
-        int bin = (int)(score * AC_PROFILE_BINS);
-        bin = bin < 0 ? 0 : bin >= AC_PROFILE_BINS ? AC_PROFILE_BINS - 1 : bin;
-        add_to(&out->bin[bin], part);
-        if (part == POSITIVE) {
-            of->positive[of->n_positive++] = ac_sort_key(score);
-            insert_wrong(out->missed, &out->n_missed, score, i, 1);
-        } else {
-            of->negative[of->n_negative++] = ac_sort_key(score);
-            insert_wrong(out->false_alarm, &out->n_false_alarms, score, i, -1);
+        bool positive = column->label[i * column->label_stride] != 0;
+        uint64_t tag = positive ? POSITIVE : column->image_positive[i] != 0;
+        if (!(score >= 0 && score <= 1))
+            return refuse(score, i);
+        of->key[i] = score_bits(score) << TAG_BITS | tag;
+        if (positive ? score < missed_below : score > alarm_above) {
+            if (positive)
+                insert_wrong(out->missed, &out->n_missed, score, i, 1);
+            else
+                insert_wrong(out->false_alarm, &out->n_false_alarms, score, i, -1);
+            if (out->n_missed == AC_PROFILE_WRONG)
+                missed_below = out->missed[AC_PROFILE_WRONG - 1].score;
+            if (out->n_false_alarms == AC_PROFILE_WRONG)
+                alarm_above = out->false_alarm[AC_PROFILE_WRONG - 1].score;
         }
     }
     return AC_OK;
 }
 
-static void draw_curve(const ac_profile_options *options, const parts *of, ac_profile *out)
+static void count_range(const tagged *of, size_t first, size_t end, ac_split_count *out)
 {
-    size_t found = 0, wrong = 0, next = 0, n_positive = of->n_positive;
-    out->best_f = out->best_threshold = NAN;
-    while (found < n_positive) {
-        uint64_t key = of->positive[n_positive - 1 - found];
-        if (wrong < of->n_negative && of->negative[of->n_negative - 1 - wrong] > key)
-            key = of->negative[of->n_negative - 1 - wrong];
-        while (found < n_positive && of->positive[n_positive - 1 - found] == key)
-            found++;
-        while (wrong < of->n_negative && of->negative[of->n_negative - 1 - wrong] == key)
-            wrong++;
-        double f = ac_metrics_f_beta((int64_t)found, (int64_t)wrong, (int64_t)(n_positive - found), options->beta);
-        if (!(f <= out->best_f)) {
-            out->best_f = f;
-            out->best_threshold = ac_sort_score(key);
-        }
-        if (found * (AC_PROFILE_POINTS - 2) >= next * n_positive && out->n_points < AC_PROFILE_POINTS) {
-            uint32_t at = out->n_points++;
-            out->point_recall[at] = (float)((double)found / (double)n_positive);
-            out->point_precision[at] = (float)((double)found / (double)(found + wrong));
-            out->point_threshold[at] = (float)ac_sort_score(key);
-            next = found * (AC_PROFILE_POINTS - 2) / n_positive + 1;
-        }
+    uint64_t positive = 0, in_positive = 0;
+    for (size_t i = first; i < end; i++) {
+        positive += of->key[i] >> 1 & 1;
+        in_positive += of->key[i] & 1;
+    }
+    out->positive += (int64_t)positive;
+    out->negative_in_positive += (int64_t)in_positive;
+    out->negative_in_negative += (int64_t)(end - first - positive - in_positive);
+}
+
+static void count_blocks(tagged *of)
+{
+    for (size_t block = 0; block <= of->n / BLOCK; block++) {
+        of->before[block] = of->total;
+        size_t end = (block + 1) * BLOCK;
+        count_range(of, block * BLOCK, end < of->n ? end : of->n, &of->total);
     }
 }
 
-static double clip(double score)
+/* The first of the images, in ascending order, with score >= threshold. */
+static size_t first_reaching(const tagged *of, double threshold)
 {
-    const double least = 0x1p-52;
-    return score < least ? least : score > 1 - least ? 1 - least : score;
+    size_t low = 0, high = of->n;
+    if (threshold <= 0)
+        return 0;
+    if (!(threshold <= 1))
+        return of->n;
+    uint64_t key = score_bits(threshold) << TAG_BITS;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (of->key[middle] < key)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
 }
 
-static void sum_scores(const uint64_t *key, size_t n, double label, ac_profile *out, double *log_loss, double *brier)
+static void count_before(const tagged *of, size_t end, ac_split_count *out)
 {
+    *out = of->before[end / BLOCK];
+    count_range(of, end / BLOCK * BLOCK, end, out);
+}
+
+static ac_split_count difference(const ac_split_count *a, const ac_split_count *b)
+{
+    return (ac_split_count){.positive = a->positive - b->positive,
+                            .negative_in_positive = a->negative_in_positive - b->negative_in_positive,
+                            .negative_in_negative = a->negative_in_negative - b->negative_in_negative};
+}
+
+/* The least score of a bin, in which floor(score * BINS) rounds as it does for every score. */
+static double bin_start(int bin)
+{
+    double score = (double)bin / AC_PROFILE_BINS;
+    while (score > 0 && nextafter(score, 0) * AC_PROFILE_BINS >= bin)
+        score = nextafter(score, 0);
+    while (score * AC_PROFILE_BINS < bin)
+        score = nextafter(score, 1);
+    return score;
+}
+
+typedef struct losses {
+    ac_exact_sum minus_log, brier;
+    double product; /* of probabilities whose logarithm is still to be taken */
+} losses;
+
+/* One logarithm for the product of many probabilities: as exact as the sum of theirs, and faster. */
+static void take_logarithm(losses *of)
+{
+    ac_sum_add(&of->minus_log, -log(of->product));
+    of->product = 1;
+}
+
+static double sum_losses(const uint64_t *key, size_t n, losses *to)
+{
+    const double least = 0x1p-52, low_product = 0x1p-900; /* low * least is a normal number still */
+    ac_exact_sum scores = {0};
+    losses of = *to;
     for (size_t i = 0; i < n; i++) {
-        double score = ac_sort_score(key[i]), p = clip(score);
-        int bin = (int)(score * AC_PROFILE_BINS);
-        out->bin_score_sum[bin < AC_PROFILE_BINS ? bin : AC_PROFILE_BINS - 1] += score;
-        *log_loss -= log(label > 0 ? p : 1 - p);
-        *brier += (score - label) * (score - label);
+        double score = score_of(key[i]), wrong = key[i] & POSITIVE ? 1 - score : score;
+        double p = score < least ? least : score > 1 - least ? 1 - least : score;
+        of.product *= key[i] & POSITIVE ? p : 1 - p;
+        if (of.product < low_product)
+            take_logarithm(&of);
+        ac_sum_add(&of.brier, wrong * wrong);
+        ac_sum_add(&scores, score);
     }
+    *to = of;
+    return ac_sum_value(&scores);
+}
+
+static void measure_bins(const tagged *of, ac_profile *out)
+{
+    losses sums = {.product = 1};
+    ac_split_count before = {0};
+    size_t first = 0;
+    for (int bin = 0; bin < AC_PROFILE_BINS; bin++) {
+        size_t end = bin + 1 < AC_PROFILE_BINS ? first_reaching(of, bin_start(bin + 1)) : of->n;
+        ac_split_count up_to;
+        count_before(of, end, &up_to);
+        out->bin[bin] = difference(&up_to, &before);
+        out->bin_score_sum[bin] = sum_losses(of->key + first, end - first, &sums);
+        before = up_to;
+        first = end;
+    }
+    take_logarithm(&sums);
+    out->log_loss = of->n > 0 ? ac_sum_value(&sums.minus_log) / (double)of->n : NAN;
+    out->brier = of->n > 0 ? ac_sum_value(&sums.brier) / (double)of->n : NAN;
+}
+
+/* Whether the distinct scores from the highest down to the lowest of a positive are few enough to be drawn all. */
+static bool few_scores(const tagged *of)
+{
+    size_t n_groups = 0, found = 0;
+    for (size_t i = of->n; i > 0 && found < (size_t)of->total.positive && n_groups <= AC_PROFILE_POINTS; i--) {
+        found += of->key[i - 1] >> 1 & 1;
+        n_groups += i == of->n || of->key[i - 1] >> TAG_BITS != of->key[i] >> TAG_BITS;
+    }
+    return n_groups <= AC_PROFILE_POINTS;
+}
+
+static void try_f(const ac_rank *rank, double beta, double score, ac_profile *out)
+{
+    double f =
+        ac_metrics_f_beta((int64_t)rank->found, (int64_t)rank->wrong, (int64_t)(rank->n_positive - rank->found), beta);
+    if (!(f <= out->best_f)) {
+        out->best_f = f;
+        out->best_threshold = score;
+    }
+}
+
+/* Walk the groups of equal scores from the highest down to the last that holds a positive. A group without one only
+ * lowers precision and F: it matters where it is the last before one that does, and, to the curve, where it is the
+ * first of all. */
+static void walk(const tagged *of, double beta, ac_profile *out)
+{
+    ac_rank rank = {.n_positive = (size_t)of->total.positive, .n_negative = of->n - (size_t)of->total.positive};
+    ac_curve curve;
+    bool whole = few_scores(of);
+    size_t end = of->n; /* of the group */
+    out->best_f = out->best_threshold = NAN;
+    ac_curve_begin(&curve, rank.n_positive, whole);
+    while (rank.found < rank.n_positive) {
+        size_t first = end - 1, in_positive = of->key[first] >> 1 & 1;
+        uint64_t bits = of->key[first] >> TAG_BITS;
+        for (; first > 0 && of->key[first - 1] >> TAG_BITS == bits; first--)
+            in_positive += of->key[first - 1] >> 1 & 1;
+        ac_curve_place before = {.found = rank.found, .wrong = rank.wrong};
+        ac_rank_add(&rank, in_positive, end - first - in_positive);
+        ac_curve_place here = {.found = rank.found, .wrong = rank.wrong, .score = score_of(of->key[first])};
+        if (in_positive > 0) {
+            if (!whole && end < of->n) {
+                before.score = score_of(of->key[end]);
+                ac_curve_add(&curve, before, out);
+            }
+            try_f(&rank, beta, here.score, out);
+        }
+        if (in_positive > 0 || whole || end == of->n)
+            ac_curve_add(&curve, here, out);
+        end = first;
+    }
+    ac_curve_end(&curve, out);
+    out->average_precision = ac_rank_average_precision(&rank);
+    out->roc_auc = ac_rank_auc(&rank);
+}
+
+static ac_status allocate(size_t n, tagged *of)
+{
+    ac_status status = AC_OK;
+    of->n = n;
+    AC_TRY(ac_malloc(n, sizeof *of->key, &of->key));
+    AC_TRY(ac_malloc(n, sizeof *of->scratch, &of->scratch));
+    AC_TRY(ac_malloc(n / BLOCK + 1, sizeof *of->before, &of->before));
+out:
+    return status;
 }
 
 ac_status ac_profile_measure(const ac_column *column, const ac_profile_options *options, ac_profile *out,
                              ac_split_count *reached)
 {
     ac_status status = AC_OK;
-    parts of = {0};
-    double log_loss = 0, brier = 0;
+    tagged of = {0};
     memset(out, 0, sizeof *out);
-    memset(reached, 0, options->n_thresholds * sizeof *reached);
     if (column->n > UINT32_MAX)
         return ac_error(AC_ERR_RANGE, "ranking takes at most 2^32 - 1 scores, not %zu", column->n);
-    AC_TRY(ac_malloc(column->n, sizeof *of.positive, &of.positive));
-    AC_TRY(ac_malloc(column->n, sizeof *of.negative, &of.negative));
-    AC_TRY(ac_malloc(column->n, sizeof *of.scratch, &of.scratch));
-    AC_TRY(scan(column, options, out, reached, &of));
-    ac_sort_keys(of.positive, of.scratch, of.n_positive);
-    ac_sort_keys(of.negative, of.scratch, of.n_negative);
-    ac_rank_sorted(of.positive, of.n_positive, of.negative, of.n_negative, &out->average_precision, &out->roc_auc);
+    AC_TRY(allocate(column->n, &of));
+    AC_TRY(tag_scores(column, out, &of));
+    ac_sort_keys(of.key, of.scratch, of.n);
+    count_blocks(&of);
+    out->total = of.total;
+    for (size_t t = 0; t < options->n_thresholds; t++) {
+        ac_split_count below;
+        count_before(&of, first_reaching(&of, options->threshold[t]), &below);
+        reached[t] = difference(&of.total, &below);
+    }
+    measure_bins(&of, out);
+    walk(&of, options->beta, out);
     out->reference_average_precision = NAN;
-    draw_curve(options, &of, out);
-    sum_scores(of.positive, of.n_positive, 1, out, &log_loss, &brier);
-    sum_scores(of.negative, of.n_negative, 0, out, &log_loss, &brier);
-    out->log_loss = column->n ? log_loss / (double)column->n : NAN;
-    out->brier = column->n ? brier / (double)column->n : NAN;
+    if (options->reference)
+        AC_TRY(ac_reference_rank(column->score, column->label, column->label_stride, column->n,
+                                 (size_t)of.total.positive, &out->reference_average_precision));
 out:
-    ac_free(of.positive);
-    ac_free(of.negative);
+    ac_free(of.key);
     ac_free(of.scratch);
+    ac_free(of.before);
     return status;
+}
+
+double ac_profile_calibration_error(const ac_profile *profile)
+{
+    const ac_split_count *total = &profile->total;
+    double sum = 0;
+    for (int bin = 0; bin < AC_PROFILE_BINS; bin++)
+        sum += fabs(profile->bin_score_sum[bin] - (double)profile->bin[bin].positive);
+    return sum / (double)(total->positive + total->negative_in_positive + total->negative_in_negative);
 }

@@ -1,6 +1,9 @@
-/* Metrics as members of a JSON object, under the reference's names (docs/formats.md, "Metrics (JSON)").
- * Leaves file names, Highlights and Labels to the program. */
+/* Metrics as members of a JSON object, under the reference's names (docs/formats.md, "Metrics (JSON)"). In the
+ * reference's arithmetic the three dictionaries have its members alone, and what we add stands in a fourth. Leaves file
+ * names, Highlights and Labels to the program. */
 #include "anyclass/metrics.h"
+#include "lib/metrics/formula.h"
+#include <math.h>
 
 static void write_main(const ac_metrics *metrics, ac_json *json)
 {
@@ -11,20 +14,22 @@ static void write_main(const ac_metrics *metrics, ac_json *json)
     ac_json_double(json, "MACRO_F2", metrics->macro_f2);
     ac_json_double(json, "mAP", metrics->mean_average_precision);
     ac_json_double(json, "ROC_AUC", metrics->macro_roc_auc);
+    ac_json_double(json, "FNR", metrics->fnr);
+    ac_json_double(json, "FPR", metrics->fpr);
+    ac_json_double(json, "FPR_IN_POSITIVE", metrics->fpr_in_positive);
+    ac_json_double(json, "FPR_IN_NEGATIVE", metrics->fpr_in_negative);
     ac_json_double(json, "MICRO_P", metrics->micro_precision);
     ac_json_double(json, "MICRO_R", metrics->micro_recall);
     ac_json_double(json, "MICRO_F1", metrics->micro_f1);
     ac_json_double(json, "MICRO_F2", metrics->micro_f2);
+    ac_json_double(json, "CIW_F2", metrics->ciw_f2);
+    if (!metrics->reference)
+        ac_json_double(json, "LOG_LOSS", metrics->mean_log_loss);
     ac_json_end_object(json);
 }
 
-static void write_meta(const ac_metrics *metrics, char *const *class_name, ac_json *json)
+static void write_sizes(const ac_metrics *metrics, char *const *class_name, ac_json *json)
 {
-    const ac_image_count *images = &metrics->image_count;
-    ac_ratios positive, negative;
-    ac_metrics_ratios(images->true_positive, images->false_positive, images->false_negative, &positive);
-    ac_metrics_ratios(images->true_negative, images->false_negative, images->false_positive, &negative);
-    ac_json_begin_object(json, "Meta");
     ac_json_int(json, "N_IMAGES", metrics->n_images);
     ac_json_int(json, "N_CLASSES", (int64_t)metrics->n_classes);
     ac_json_double(json, "THRESHOLD", metrics->threshold);
@@ -35,6 +40,17 @@ static void write_meta(const ac_metrics *metrics, char *const *class_name, ac_js
             ac_json_string(json, NULL, class_name[c]);
     }
     ac_json_end_array(json);
+}
+
+static void write_meta(const ac_metrics *metrics, char *const *class_name, ac_json *json)
+{
+    const ac_image_count *images = &metrics->image_count;
+    ac_ratios positive, negative;
+    ac_image_ratios(metrics, false, &positive);
+    ac_image_ratios(metrics, true, &negative);
+    ac_json_begin_object(json, "Meta");
+    if (!metrics->reference)
+        write_sizes(metrics, class_name, json);
     ac_json_double(json, "POSITIVE_P", positive.precision);
     ac_json_double(json, "POSITIVE_R", positive.recall);
     ac_json_double(json, "POSITIVE_F1", positive.f1);
@@ -52,80 +68,123 @@ static void write_meta(const ac_metrics *metrics, char *const *class_name, ac_js
     ac_json_end_object(json);
 }
 
-typedef double (*class_value)(const ac_class_metrics *of);
-typedef int64_t (*class_number)(const ac_class_count *count);
+typedef enum class_value {
+    PRECISION,
+    RECALL,
+    F1,
+    F2,
+    AVERAGE_PRECISION,
+    ROC_AUC,
+    N_PREDICTED,
+    N_FOUND,
+    N_PRESENT,
+    THRESHOLD,
+    LOG_LOSS,
+    BRIER,
+    CALIBRATION_ERROR
+} class_value;
 
-static double precision_of(const ac_class_metrics *of)
+static void write_value(const ac_metrics *metrics, size_t c, class_value value, ac_json *json)
 {
-    return of->precision;
-}
-static double recall_of(const ac_class_metrics *of)
-{
-    return of->recall;
-}
-static double f1_of(const ac_class_metrics *of)
-{
-    return of->f1;
-}
-static double f2_of(const ac_class_metrics *of)
-{
-    return of->f2;
-}
-static double average_precision_of(const ac_class_metrics *of)
-{
-    return of->average_precision;
-}
-static double roc_auc_of(const ac_class_metrics *of)
-{
-    return of->roc_auc;
-}
-static int64_t predicted_of(const ac_class_count *count)
-{
-    return count->true_positive + count->false_positive;
-}
-static int64_t found_of(const ac_class_count *count)
-{
-    return count->true_positive;
-}
-static int64_t present_of(const ac_class_count *count)
-{
-    return count->true_positive + count->false_negative;
+    const ac_class_metrics *of = &metrics->class_metrics[c];
+    const ac_class_count *count = &of->count;
+    switch (value) {
+    case PRECISION:
+        ac_json_double(json, NULL, of->precision);
+        break;
+    case RECALL:
+        ac_json_double(json, NULL, of->recall);
+        break;
+    case F1:
+        ac_json_double(json, NULL, of->f1);
+        break;
+    case F2:
+        ac_json_double(json, NULL, of->f2);
+        break;
+    case AVERAGE_PRECISION:
+        ac_json_double(json, NULL, of->average_precision);
+        break;
+    case ROC_AUC:
+        ac_json_double(json, NULL, of->roc_auc);
+        break;
+    case N_PREDICTED:
+        ac_json_int(json, NULL,
+                    metrics->reference ? ac_reference_predicted(count) : count->true_positive + count->false_positive);
+        break;
+    case N_FOUND:
+        ac_json_int(json, NULL, count->true_positive);
+        break;
+    case N_PRESENT:
+        ac_json_int(json, NULL, count->true_positive + count->false_negative);
+        break;
+    case THRESHOLD:
+        ac_json_double(json, NULL, of->threshold);
+        break;
+    case LOG_LOSS:
+        ac_json_double(json, NULL, of->log_loss);
+        break;
+    case BRIER:
+        ac_json_double(json, NULL, of->brier);
+        break;
+    case CALIBRATION_ERROR:
+        ac_json_double(json, NULL, of->calibration_error);
+        break;
+    }
 }
 
-static void write_class(const ac_metrics *metrics, ac_json *json)
+typedef struct class_row {
+    const char *key;
+    class_value value;
+    bool is_reference; /* a member of the reference's dictionary */
+} class_row;
+
+static const class_row class_rows[] = {
+    {"P_CLS", PRECISION, true},
+    {"R_CLS", RECALL, true},
+    {"F1_CLS", F1, true},
+    {"F2_CLS", F2, true},
+    {"AP_CLS", AVERAGE_PRECISION, false},
+    {"ROC_AUC_CLS", ROC_AUC, true},
+    {"NP", N_PREDICTED, true},
+    {"NTP", N_FOUND, true},
+    {"NG", N_PRESENT, true},
+    {"THRESHOLD_CLS", THRESHOLD, false},
+    {"LOG_LOSS_CLS", LOG_LOSS, false},
+    {"BRIER_CLS", BRIER, false},
+    {"ECE_CLS", CALIBRATION_ERROR, false},
+};
+
+static bool has_value(const ac_metrics *metrics, class_value value)
 {
-    static const struct {
-        const char *key;
-        class_value value;
-        class_number number;
-    } rows[] = {
-        {"P_CLS", precision_of, NULL},
-        {"R_CLS", recall_of, NULL},
-        {"F1_CLS", f1_of, NULL},
-        {"F2_CLS", f2_of, NULL},
-        {"AP_CLS", average_precision_of, NULL},
-        {"ROC_AUC_CLS", roc_auc_of, NULL},
-        {"NP", NULL, predicted_of},
-        {"NTP", NULL, found_of},
-        {"NG", NULL, present_of},
-    };
-    ac_json_begin_object(json, "Class");
-    for (size_t row = 0; row < sizeof rows / sizeof *rows; row++) {
-        ac_json_begin_array(json, rows[row].key);
-        for (size_t c = 0; c < metrics->n_classes; c++) {
-            if (rows[row].value)
-                ac_json_double(json, NULL, rows[row].value(&metrics->class_metrics[c]));
-            else
-                ac_json_int(json, NULL, rows[row].number(&metrics->class_metrics[c].count));
-        }
+    return value != THRESHOLD || isnan(metrics->threshold);
+}
+
+/* The rows that are the reference's, that are not, or both. */
+static void write_class_rows(const ac_metrics *metrics, bool reference, bool others, ac_json *json)
+{
+    for (size_t i = 0; i < sizeof class_rows / sizeof *class_rows; i++) {
+        const class_row *row = &class_rows[i];
+        if (!(row->is_reference ? reference : others) || !has_value(metrics, row->value))
+            continue;
+        ac_json_begin_array(json, row->key);
+        for (size_t c = 0; c < metrics->n_classes; c++)
+            write_value(metrics, c, row->value, json);
         ac_json_end_array(json);
     }
-    ac_json_end_object(json);
 }
 
 void ac_metrics_write_json(const ac_metrics *metrics, char *const *class_name, ac_json *json)
 {
     write_main(metrics, json);
     write_meta(metrics, class_name, json);
-    write_class(metrics, json);
+    ac_json_begin_object(json, "Class");
+    write_class_rows(metrics, true, !metrics->reference, json);
+    ac_json_end_object(json);
+    if (!metrics->reference)
+        return;
+    ac_json_begin_object(json, "More");
+    write_sizes(metrics, class_name, json);
+    ac_json_double(json, "LOG_LOSS", metrics->mean_log_loss);
+    write_class_rows(metrics, false, true, json);
+    ac_json_end_object(json);
 }
