@@ -171,13 +171,15 @@ ac_status evaluate_measure(MPI_Comm comm, const evaluate_config *config, const l
                            const score_table *scores, set_result *out)
 {
     ac_status status = AC_OK;
+    ac_profile_workspace workspace = {0};
     for (size_t i = 0; i < EVALUATE_GRID; i++)
         out->threshold[i] = (double)(i + 1) / 100;
     out->threshold[EVALUATE_GRID] = config->threshold;
     ac_profile_options options = {.threshold = out->threshold,
                                   .n_thresholds = EVALUATE_N_THRESHOLDS,
                                   .beta = config->f_beta,
-                                  .reference = config->compat == EVALUATE_COMPAT_REFERENCE};
+                                  .reference = config->compat == EVALUATE_COMPAT_REFERENCE,
+                                  .workspace = &workspace};
     measuring context = {.labels = labels, .options = &options, .result = out};
     AC_TRY(ac_comm_agree(comm, allocate_result(labels->n_classes, out)));
     AC_TRY(evaluate_each_column(comm, labels, scores, measure_column, &context));
@@ -185,6 +187,7 @@ ac_status evaluate_measure(MPI_Comm comm, const evaluate_config *config, const l
     AC_TRY(share_columns(comm, labels->n_classes + 1, out->reached, EVALUATE_N_THRESHOLDS * sizeof *out->reached));
     AC_TRY(compute_at_one(comm, config, labels, scores, out));
 out:
+    ac_profile_release(&workspace);
     return status;
 }
 

@@ -49,19 +49,28 @@ typedef struct ac_column { /* one class, all images; borrowed */
     size_t n;
 } ac_column;
 
+typedef struct ac_profile_workspace { /* zeroed, then kept from call to call: memory that is fresh each time costs more than the sort */
+    uint64_t *key;
+    size_t capacity;
+} ac_profile_workspace;
+
 typedef struct ac_profile_options {
     const double *threshold; /* [n_thresholds], ascending or not */
     size_t n_thresholds;
     double beta;    /* of best_f */
     bool reference; /* also reference_average_precision: no tie groups, the order NumPy's argsort gives (introsort, as before 1.25
                        and on processors without AVX-512), 0 for a class without positives; the order of images then counts */
+    ac_profile_workspace *workspace; /* NULL: memory is taken and given back in each call */
 } ac_profile_options;
 
 /** Measure one column.
  * @param[out] reached  [n_thresholds] images with score >= threshold
- * @return AC_OK; AC_ERR_NUMERIC naming the row of a NaN score; AC_ERR_RANGE for more than 2^32 - 1 images; AC_ERR_MEMORY. */
+ * @return AC_OK; AC_ERR_NUMERIC naming the row of a score that is NaN or not in 0..1; AC_ERR_RANGE for more than 2^32 - 1 images; AC_ERR_MEMORY. */
 AC_NODISCARD ac_status ac_profile_measure(const ac_column *column, const ac_profile_options *options, ac_profile *out,
                                           ac_split_count *reached);
+
+/** Give a workspace's memory back. Safe on a zeroed struct, which is what it leaves. */
+void ac_profile_release(ac_profile_workspace *workspace);
 
 /** How far scores are from being frequencies: the mean over bins, weighted by their images, of |mean score - share of positives|
  * (expected calibration error, Guo et al., ICML 2017, arXiv 1706.04599, on AC_PROFILE_BINS bins); NaN without images. */

@@ -11,7 +11,7 @@
 enum { NEGATIVE_IN_NEGATIVE, NEGATIVE_IN_POSITIVE, POSITIVE, TAG_BITS = 2, TAGS = (1 << TAG_BITS) - 1, BLOCK = 4096 };
 
 typedef struct tagged { /* score bits and what the image is, ascending */
-    uint64_t *key, *scratch;
+    uint64_t *key;      /* [2 n] the second half is scratch */
     size_t n;
     ac_split_count *before; /* [n / BLOCK + 1] images in all blocks before */
     ac_split_count total;
@@ -54,12 +54,12 @@ static ac_status tag_scores(const ac_column *column, ac_profile *out, tagged *of
     double missed_below = INFINITY, alarm_above = -1; /* the scores that still enter the lists */
     for (size_t i = 0; i < column->n; i++) {
         double score = column->score[i];
-        bool positive = column->label[i * column->label_stride] != 0;
-        uint64_t tag = positive ? POSITIVE : column->image_positive[i] != 0;
+        unsigned positive = column->label[i * column->label_stride] != 0;
+        unsigned tag = positive * POSITIVE | (!positive & (column->image_positive[i] != 0));
         if (!(score >= 0 && score <= 1))
             return refuse(score, i);
         of->key[i] = score_bits(score) << TAG_BITS | tag;
-        if (positive ? score < missed_below : score > alarm_above) {
+        if ((positive & (score < missed_below)) | (!positive & (score > alarm_above))) {
             if (positive)
                 insert_wrong(out->missed, &out->n_missed, score, i, 1);
             else
@@ -242,15 +242,21 @@ static void walk(const tagged *of, double beta, ac_profile *out)
     out->roc_auc = ac_rank_auc(&rank);
 }
 
-static ac_status allocate(size_t n, tagged *of)
+static ac_status allocate(size_t n, ac_profile_workspace *workspace, tagged *of)
 {
     ac_status status = AC_OK;
     of->n = n;
-    AC_TRY(ac_malloc(n, sizeof *of->key, &of->key));
-    AC_TRY(ac_malloc(n, sizeof *of->scratch, &of->scratch));
+    AC_TRY(ac_reserve(&workspace->key, &workspace->capacity, n > 0 ? 2 * n : 1, sizeof *workspace->key));
+    of->key = workspace->key;
     AC_TRY(ac_malloc(n / BLOCK + 1, sizeof *of->before, &of->before));
 out:
     return status;
+}
+
+void ac_profile_release(ac_profile_workspace *workspace)
+{
+    ac_free(workspace->key);
+    *workspace = (ac_profile_workspace){0};
 }
 
 ac_status ac_profile_measure(const ac_column *column, const ac_profile_options *options, ac_profile *out,
@@ -258,12 +264,13 @@ ac_status ac_profile_measure(const ac_column *column, const ac_profile_options *
 {
     ac_status status = AC_OK;
     tagged of = {0};
+    ac_profile_workspace own = {0}, *workspace = options->workspace ? options->workspace : &own;
     memset(out, 0, sizeof *out);
     if (column->n > UINT32_MAX)
         return ac_error(AC_ERR_RANGE, "ranking takes at most 2^32 - 1 scores, not %zu", column->n);
-    AC_TRY(allocate(column->n, &of));
+    AC_TRY(allocate(column->n, workspace, &of));
     AC_TRY(tag_scores(column, out, &of));
-    ac_sort_keys(of.key, of.scratch, of.n);
+    ac_sort_keys(of.key, of.key + of.n, of.n);
     count_blocks(&of);
     out->total = of.total;
     for (size_t t = 0; t < options->n_thresholds; t++) {
@@ -274,13 +281,12 @@ ac_status ac_profile_measure(const ac_column *column, const ac_profile_options *
     measure_bins(&of, out);
     walk(&of, options->beta, out);
     out->reference_average_precision = NAN;
-    if (options->reference)
-        AC_TRY(ac_reference_rank(column->score, column->label, column->label_stride, column->n,
-                                 (size_t)of.total.positive, &out->reference_average_precision));
+    if (options->reference) /* the words are read out: their place serves for the order */
+        out->reference_average_precision =
+            ac_reference_rank(column, (size_t)of.total.positive, (uint32_t *)(void *)of.key);
 out:
-    ac_free(of.key);
-    ac_free(of.scratch);
     ac_free(of.before);
+    ac_profile_release(&own);
     return status;
 }
 

@@ -3,7 +3,6 @@
  * here: quicksort of indices with the median of three, insertion sort for short parts, heapsort for parts that are cut
  * too often (introsort, Musser 1997), with NumPy's choices in each. Leaves whatever does not depend on the order of
  * equal scores to ranking.c and profile.c. */
-#include "anyclass/alloc.h"
 #include "lib/metrics/sort.h"
 
 enum { SHORT_PART = 16, MOST_PARTS = 64 }; /* the longer part waits, so at most log2 n parts do */
@@ -122,23 +121,16 @@ void ac_reference_argsort(const double *score, uint32_t *order, size_t n)
     }
 }
 
-ac_status ac_reference_rank(const double *score, const uint8_t *label, size_t stride, size_t n, size_t n_positive,
-                            double *ap)
+double ac_reference_rank(const ac_column *column, size_t n_positive, uint32_t *order)
 {
-    ac_status status = AC_OK;
-    uint32_t *order = NULL;
     double sum = 0;
     size_t found = 0;
-    AC_TRY(ac_malloc(n, sizeof *order, &order));
-    ac_reference_argsort(score, order, n);
+    ac_reference_argsort(column->score, order, column->n);
     for (size_t seen = 1; found < n_positive; seen++) {
-        if (label[order[n - seen] * stride]) {
+        if (column->label[order[column->n - seen] * column->label_stride]) {
             found++;
             sum += (double)found / (double)seen;
         }
     }
-    *ap = n_positive > 0 ? sum / (double)n_positive : 0;
-out:
-    ac_free(order);
-    return status;
+    return n_positive > 0 ? sum / (double)n_positive : 0;
 }

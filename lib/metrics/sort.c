@@ -2,7 +2,7 @@
  * matter in short runs alone: half the passes of a sort by all bits. */
 #include "lib/metrics/sort.h"
 
-enum { DIGITS = 3, DIGIT_BITS = 11, SMALL_DIGIT_BITS = 8, SMALL = 4096, SHORT_RUN = 32 };
+enum { DIGITS = 3, DIGIT_BITS = 10, SMALL_DIGIT_BITS = 8, SMALL = 4096, SHORT_RUN = 32 };
 
 static void insert_all(uint64_t *keys, size_t n)
 {

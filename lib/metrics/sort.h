@@ -93,9 +93,8 @@ void ac_curve_end(ac_curve *of, ac_profile *out);
 
 /** NumPy's argsort, equal scores included, into order [n]; n < 2^32. */
 void ac_reference_argsort(const double *score, uint32_t *order, size_t n);
-/** Average precision of the list that argsort gives, read backwards; 0 without positives. AC_ERR_MEMORY.
- * @param label  uint8 [n] with stride */
-AC_NODISCARD ac_status ac_reference_rank(const double *score, const uint8_t *label, size_t stride, size_t n,
-                                         size_t n_positive, double *ap);
+/** Average precision of the list that argsort gives, read backwards; 0 without positives. order [n] is room to work in.
+ */
+double ac_reference_rank(const ac_column *column, size_t n_positive, uint32_t *order);
 
 #endif
