@@ -20,7 +20,6 @@ typedef struct tagged { /* score bits and what the image is, ascending */
 static uint64_t score_bits(double score)
 {
     uint64_t bits;
-    score += 0.0; /* -0 is 0 */
     memcpy(&bits, &score, sizeof bits);
     return bits;
 }
