@@ -1,122 +1,14 @@
-/* Names and labels of a split, from shards (each rank reads its share) or from a CSV (rank 0 reads), gathered so that
- * every rank can look up any name. Leaves scores to scores.c. */
+/* Names and labels of a split on every rank, and the way from a name to its labels. Leaves where they come from to label_sources.c,
+ * scores to scores.c. */
+#include "evaluate/labels.h"
 #include "anyclass/alloc.h"
 #include "anyclass/comm.h"
-#include "anyclass/shard.h"
-#include "evaluate/steps.h"
+#include "anyclass/hash.h"
+#include "anyclass/log.h"
+#include "evaluate/shares.h"
 #include <string.h>
 
-typedef struct text_pool { /* zero-terminated strings, one after the other */
-    char *text;
-    size_t n_bytes, capacity;
-} text_pool;
-
-typedef struct label_share { /* what one rank read */
-    text_pool classes, names;
-    uint8_t *label;
-    size_t n_label_bytes, label_capacity;
-} label_share;
-
-static ac_status add_text(text_pool *pool, const char *text)
-{
-    ac_status status = AC_OK;
-    size_t n = strlen(text) + 1;
-    AC_TRY(ac_reserve(&pool->text, &pool->capacity, pool->n_bytes + n, 1));
-    memcpy(pool->text + pool->n_bytes, text, n);
-    pool->n_bytes += n;
-out:
-    return status;
-}
-
-static ac_status add_classes(label_share *share, char *const *class_name, size_t n_classes)
-{
-    ac_status status = AC_OK;
-    for (size_t c = 0; c < n_classes; c++)
-        AC_TRY(add_text(&share->classes, class_name[c]));
-out:
-    return status;
-}
-
-static ac_status add_labels(label_share *share, const uint8_t *label, size_t n_images, size_t n_classes)
-{
-    ac_status status = AC_OK;
-    size_t n = n_images * n_classes;
-    if (n == 0)
-        return AC_OK;
-    AC_TRY(ac_reserve(&share->label, &share->label_capacity, share->n_label_bytes + n, 1));
-    memcpy(share->label + share->n_label_bytes, label, n);
-    share->n_label_bytes += n;
-out:
-    return status;
-}
-
-static ac_status check_shard(const ac_shard *shard, const ac_manifest *manifest, size_t expected)
-{
-    if (shard->n != expected || shard->n_classes != manifest->n_classes)
-        return ac_error(AC_ERR_DATA,
-                        "%s holds %zu samples of %zu classes, its manifest says %zu of %zu: run "
-                        "anyclass-preprocess again",
-                        shard->path, shard->n, shard->n_classes, expected, manifest->n_classes);
-    for (size_t c = 0; c < shard->n_classes; c++) {
-        if (strcmp(shard->class_name[c], manifest->class_name[c]) != 0)
-            return ac_error(AC_ERR_DATA, "%s: class %zu is %s, its manifest says %s", shard->path, c,
-                            shard->class_name[c], manifest->class_name[c]);
-    }
-    return AC_OK;
-}
-
-static ac_status add_shard(label_share *share, const char *folder, const ac_manifest *manifest, size_t i)
-{
-    ac_status status = AC_OK;
-    char path[AC_PATH_BYTES];
-    ac_shard shard;
-    AC_TRY(ac_path_join(path, folder, manifest->shard[i].file));
-    AC_TRY(ac_shard_open(path, &shard));
-    status = check_shard(&shard, manifest, manifest->shard[i].n_samples);
-    for (size_t k = 0; status == AC_OK && k < shard.n; k++)
-        status = add_text(&share->names, ac_shard_name(&shard, k));
-    if (status == AC_OK)
-        status = add_labels(share, shard.label, shard.n, shard.n_classes);
-    ac_shard_close(&shard);
-out:
-    return status;
-}
-
-static ac_status read_shards(const evaluate_config *config, ac_split split, int rank, int size, label_share *share)
-{
-    ac_status status = AC_OK;
-    ac_manifest manifest;
-    int64_t first, n;
-    AC_TRY(ac_manifest_load(config->data_root, ac_split_name(split), &manifest));
-    if (rank == 0)
-        status = add_classes(share, manifest.class_name, manifest.n_classes);
-    ac_comm_slice((int64_t)manifest.n_shards, rank, size, &first, &n);
-    for (int64_t i = first; status == AC_OK && i < first + n; i++)
-        status = add_shard(share, config->data_root, &manifest, (size_t)i);
-    ac_manifest_release(&manifest);
-out:
-    return status;
-}
-
-static ac_status read_csv(const evaluate_config *config, ac_split split, int rank, label_share *share)
-{
-    ac_status status = AC_OK;
-    ac_dataset dataset;
-    ac_dataset_options options = {.kind = "csv", .ann_root = config->labels, .split = split};
-    if (rank != 0)
-        return AC_OK;
-    AC_TRY(ac_dataset_read(&options, &dataset));
-    status = add_classes(share, dataset.class_name, dataset.n_classes);
-    for (size_t i = 0; status == AC_OK && i < dataset.n_samples; i++)
-        status = add_text(&share->names, ac_dataset_name(&dataset, i));
-    if (status == AC_OK)
-        status = add_labels(share, dataset.label, dataset.n_samples, dataset.n_classes);
-    ac_dataset_release(&dataset);
-out:
-    return status;
-}
-
-/* Pointers to the strings of a pool; their number tells how many there are. */
+/* Pointers to the strings of a pool, and one to its end; their number tells how many there are. */
 static ac_status index_texts(char *pool, size_t n_bytes, void *texts, size_t *n_texts)
 {
     ac_status status = AC_OK;
@@ -124,21 +16,100 @@ static ac_status index_texts(char *pool, size_t n_bytes, void *texts, size_t *n_
     size_t n = 0;
     for (size_t at = 0; at < n_bytes; at++)
         n += pool[at] == '\0';
-    AC_TRY(ac_malloc(n, sizeof *text, &text));
+    AC_TRY(ac_malloc(n + 1, sizeof *text, &text));
     for (size_t i = 0, at = 0; i < n; i++, at += strlen(pool + at) + 1)
         text[i] = pool + at;
+    text[n] = pool + n_bytes;
     memcpy(texts, &text, sizeof text);
     *n_texts = n;
 out:
     return status;
 }
 
-static size_t slot_of(const label_table *labels, const char *name)
+static void find_positive(label_table *labels)
 {
-    size_t at = (size_t)ac_hash64_bytes(name, strlen(name)) & (labels->n_slots - 1);
-    while (labels->slot[at] != 0 && strcmp(labels->name[labels->slot[at] - 1], name) != 0)
-        at = (at + 1) & (labels->n_slots - 1);
+    const uint8_t *label = labels->label;
+    for (size_t i = 0; i < labels->n_images; i++, label += labels->n_classes) {
+        uint8_t any = 0;
+        for (size_t c = 0; c < labels->n_classes; c++)
+            any |= label[c];
+        labels->image_positive[i] = any;
+    }
+}
+
+static size_t name_bytes(const label_table *labels, size_t image)
+{
+    return (size_t)(labels->name[image + 1] - labels->name[image]) - 1;
+}
+
+static uint64_t tag_of(uint64_t hash)
+{
+    return hash >> 32;
+}
+
+/* The slot of a name, or the free one where it would be: the name decides, its hash only saves most looks at names. */
+static size_t find_slot(const label_table *labels, uint64_t hash, const char *name, size_t n_bytes)
+{
+    size_t mask = labels->n_slots - 1, at = (size_t)hash & mask;
+    for (uint64_t slot; (slot = labels->slot[at]) != 0; at = (at + 1) & mask) {
+        size_t image = (uint32_t)slot - 1;
+        if (slot >> 32 == tag_of(hash) && name_bytes(labels, image) == n_bytes &&
+            memcmp(labels->name[image], name, n_bytes) == 0)
+            return at;
+    }
     return at;
+}
+
+int64_t evaluate_find_label(const label_table *labels, const char *name)
+{
+    size_t n = strlen(name);
+    return (int64_t)(uint32_t)labels->slot[find_slot(labels, ac_hash64_bytes(name, n), name, n)] - 1;
+}
+
+/* The image of the first slot on the way whose tag is right: most likely the one. */
+static uint32_t guess(const label_table *labels, uint64_t hash)
+{
+    size_t mask = labels->n_slots - 1, at = (size_t)hash & mask;
+    while (labels->slot[at] != 0 && labels->slot[at] >> 32 != tag_of(hash))
+        at = (at + 1) & mask;
+    return (uint32_t)labels->slot[at];
+}
+
+void evaluate_find_labels(const label_table *labels, const char *text, const size_t *start, size_t n, int64_t *image)
+{
+    uint64_t hash[EVALUATE_LOOK_UPS];
+    uint32_t likely[EVALUATE_LOOK_UPS];
+    for (size_t i = 0; i < n; i++) {
+        hash[i] = ac_hash64_bytes(text + start[i], start[i + 1] - start[i]);
+        __builtin_prefetch(&labels->slot[(size_t)hash[i] & (labels->n_slots - 1)]);
+    }
+    for (size_t i = 0; i < n; i++) {
+        likely[i] = guess(labels, hash[i]);
+        __builtin_prefetch(&labels->name[likely[i]]);
+    }
+    for (size_t i = 0; i < n; i++)
+        __builtin_prefetch(labels->name[likely[i] ? likely[i] - 1 : 0]);
+    for (size_t i = 0; i < n; i++) {
+        size_t at = find_slot(labels, hash[i], text + start[i], start[i + 1] - start[i]);
+        image[i] = (int64_t)(uint32_t)labels->slot[at] - 1;
+    }
+}
+
+static ac_status add_names(label_table *labels, size_t first, size_t n)
+{
+    uint64_t hash[EVALUATE_LOOK_UPS];
+    for (size_t i = 0; i < n; i++) {
+        hash[i] = ac_hash64_bytes(labels->name[first + i], name_bytes(labels, first + i));
+        __builtin_prefetch(&labels->slot[(size_t)hash[i] & (labels->n_slots - 1)], 1);
+    }
+    for (size_t i = 0; i < n; i++) {
+        const char *name = labels->name[first + i];
+        uint64_t *slot = &labels->slot[find_slot(labels, hash[i], name, name_bytes(labels, first + i))];
+        if (*slot != 0)
+            return ac_error(AC_ERR_DATA, "%s: the image %.200s has labels twice", labels->source, name);
+        *slot = tag_of(hash[i]) << 32 | (first + i + 1);
+    }
+    return AC_OK;
 }
 
 static ac_status build_lookup(label_table *labels)
@@ -150,12 +121,8 @@ static ac_status build_lookup(label_table *labels)
     while (labels->n_slots < 2 * labels->n_images)
         labels->n_slots *= 2;
     AC_TRY(ac_calloc(labels->n_slots, sizeof *labels->slot, &labels->slot));
-    for (size_t i = 0; i < labels->n_images; i++) {
-        size_t at = slot_of(labels, labels->name[i]);
-        if (labels->slot[at] != 0)
-            return ac_error(AC_ERR_DATA, "%s: the image %s has labels twice", labels->source, labels->name[i]);
-        labels->slot[at] = (uint32_t)i + 1;
-    }
+    for (size_t i = 0; i < labels->n_images; i += EVALUATE_LOOK_UPS)
+        AC_TRY(add_names(labels, i, labels->n_images - i < EVALUATE_LOOK_UPS ? labels->n_images - i : EVALUATE_LOOK_UPS));
 out:
     return status;
 }
@@ -172,9 +139,8 @@ static ac_status build_table(label_table *labels, size_t n_class_bytes, size_t n
     if (n_label_bytes != labels->n_images * labels->n_classes)
         return ac_error(AC_ERR_DATA, "%s: %zu labels for %zu images of %zu classes", labels->source, n_label_bytes,
                         labels->n_images, labels->n_classes);
-    AC_TRY(ac_calloc(labels->n_images, 1, &labels->image_positive));
-    for (size_t i = 0; i < n_label_bytes; i++)
-        labels->image_positive[i / labels->n_classes] |= labels->label[i];
+    AC_TRY(ac_malloc(labels->n_images, 1, &labels->image_positive));
+    find_positive(labels);
     AC_TRY(build_lookup(labels));
 out:
     return status;
@@ -191,31 +157,82 @@ out:
     return status;
 }
 
+/* From what each rank read to the table that all have. `mine` is how that went. */
+static ac_status join_shares(MPI_Comm comm, ac_status mine, const label_share *share, label_table *out)
+{
+    ac_status status = AC_OK;
+    size_t n_class_bytes, n_name_bytes, n_label_bytes;
+    AC_TRY(evaluate_agree(comm, mine));
+    AC_TRY(gather(comm, share->classes.text, share->classes.n_bytes, &out->class_pool, &n_class_bytes));
+    AC_TRY(gather(comm, share->names.text, share->names.n_bytes, &out->name_pool, &n_name_bytes));
+    AC_TRY(gather(comm, share->label, share->n_label_bytes, &out->label, &n_label_bytes));
+    AC_TRY(evaluate_agree(comm, build_table(out, n_class_bytes, n_name_bytes, n_label_bytes)));
+out:
+    return status;
+}
+
+typedef enum label_way { FROM_SHARDS, FROM_ROWS, FROM_ANNOTATIONS } label_way;
+
+static ac_status read_table(MPI_Comm comm, label_way way, const label_source *source, label_table *out)
+{
+    label_share share = {0};
+    int rank, size;
+    MPI_Comm_rank(comm, &rank);
+    MPI_Comm_size(comm, &size);
+    memset(out, 0, sizeof *out);
+    snprintf(out->source, sizeof out->source, "%s", source->text);
+    ac_status status = AC_OK;
+    if (way == FROM_ROWS)
+        status = evaluate_read_label_rows(comm, source, &share);
+    else if (way == FROM_SHARDS)
+        status = evaluate_read_label_shards(source, rank, size, &share);
+    else if (rank == 0)
+        status = evaluate_read_annotations(source, &share);
+    status = join_shares(comm, status, &share, out);
+    label_share_release(&share);
+    if (status != AC_OK)
+        evaluate_release_labels(out);
+    return status;
+}
+
+/* Where the labels of a split come from. */
+static void name_source(const evaluate_config *config, ac_split split, label_source *out)
+{
+    bool other_split = config->val_labels && split == AC_SPLIT_VAL && config->split != AC_SPLIT_VAL;
+    *out = (label_source){.split = split};
+    if (config->labels) {
+        out->kind = "csv";
+        out->path = other_split ? config->val_labels : config->labels;
+    } else if (config->ann_root && config->dataset > 0) {
+        out->kind = ac_dataset_kind((size_t)config->dataset - 1);
+        out->path = config->ann_root;
+    } else {
+        out->path = config->data_root;
+    }
+    if (config->labels)
+        snprintf(out->text, sizeof out->text, "%s", out->path);
+    else
+        snprintf(out->text, sizeof out->text, "%s (%s)", out->path, ac_split_name(split));
+}
+
 ac_status evaluate_read_labels(MPI_Comm comm, const evaluate_config *config, ac_split split, label_table *out)
 {
     ac_status status = AC_OK;
-    int rank, size;
-    label_share share = {0};
-    size_t n_class_bytes, n_name_bytes, n_label_bytes;
-    memset(out, 0, sizeof *out);
-    MPI_Comm_rank(comm, &rank);
-    MPI_Comm_size(comm, &size);
-    if (config->labels)
-        snprintf(out->source, sizeof out->source, "%s", config->labels);
-    else
-        snprintf(out->source, sizeof out->source, "%s (%s)", config->data_root, ac_split_name(split));
-    AC_TRY(
-        ac_comm_agree(comm, config->labels ? read_csv(config, split, rank, &share) : read_shards(config, split, rank, size, &share)));
-    AC_TRY(gather(comm, share.classes.text, share.classes.n_bytes, &out->class_pool, &n_class_bytes));
-    AC_TRY(gather(comm, share.names.text, share.names.n_bytes, &out->name_pool, &n_name_bytes));
-    AC_TRY(gather(comm, share.label, share.n_label_bytes, &out->label, &n_label_bytes));
-    AC_TRY(ac_comm_agree(comm, build_table(out, n_class_bytes, n_name_bytes, n_label_bytes)));
+    label_source source;
+    double start_s = MPI_Wtime();
+    name_source(config, split, &source);
+    bool one_csv = source.kind && strcmp(source.kind, "csv") == 0;
+    AC_TRY(read_table(comm, !source.kind ? FROM_SHARDS : one_csv ? FROM_ROWS : FROM_ANNOTATIONS, &source, out));
 out:
-    ac_free(share.classes.text);
-    ac_free(share.names.text);
-    ac_free(share.label);
+    /* what the fast reader does not know, a folder or a wrong row, is for the one that has words for it */
+    if (one_csv && (status == AC_ERR_DATA || status == AC_ERR_IO))
+        status = read_table(comm, FROM_ANNOTATIONS, &source, out);
+    if (status == AC_OK)
+        status = evaluate_read_label_weights(comm, config->label_weights, out);
     if (status != AC_OK)
         evaluate_release_labels(out);
+    else
+        ac_log(AC_LOG_DEBUG, "read the labels of %s in %.3f s", out->source, MPI_Wtime() - start_s);
     return status;
 }
 
@@ -230,9 +247,4 @@ void evaluate_release_labels(label_table *labels)
     ac_free(labels->label_weight);
     ac_free(labels->slot);
     memset(labels, 0, sizeof *labels);
-}
-
-int64_t evaluate_find_label(const label_table *labels, const char *name)
-{
-    return (int64_t)labels->slot[slot_of(labels, name)] - 1;
 }

@@ -156,8 +156,11 @@ static ac_status check_config(const evaluate_config *config)
     bool elsewhere = config->max_fbeta && config->split != AC_SPLIT_VAL;
     if (!config->results_output == !config->scores.n_items)
         return ac_error(AC_ERR_USAGE, "give either --results_output DIR or --scores FILE...");
-    if (!config->data_root == !config->labels)
-        return ac_error(AC_ERR_USAGE, "give the labels either as --data_root DIR or as --labels FILE");
+    if (!config->ann_root != (config->dataset == 0))
+        return ac_error(AC_ERR_USAGE, "--dataset and --ann_root go together");
+    if (!!config->data_root + !!config->labels + !!config->ann_root != 1)
+        return ac_error(AC_ERR_USAGE, "give the labels either as --data_root DIR or as --labels FILE or as --dataset KIND "
+                                      "--ann_root PATH");
     if (config->versions.n_items > 0 && !config->results_output)
         return ac_error(AC_ERR_USAGE, "--versions goes with --results_output");
     if (elsewhere && config->scores.n_items > 0 && config->val_scores.n_items == 0)
@@ -193,10 +196,14 @@ static ac_status evaluate_set(MPI_Comm comm, const evaluate_config *config, cons
     AC_TRY(evaluate_read_scores(comm, sets, set, labels, &scores));
     if (config->common.dry_run)
         goto out;
+    double start_s = MPI_Wtime();
     AC_TRY(evaluate_measure(comm, config, labels, &scores, out));
     if (config->max_fbeta)
         AC_TRY(measure_tuned(comm, config, labels, &scores, tuned, out));
+    double measured_s = MPI_Wtime();
     AC_TRY(ac_comm_agree(comm, rank == 0 ? evaluate_write_json(config, set, labels, out) : AC_OK));
+    ac_log(AC_LOG_DEBUG, "measured %s in %.3f s, wrote it in %.3f s", set->stem, measured_s - start_s,
+           MPI_Wtime() - measured_s);
     ac_log(AC_LOG_INFO, "wrote %s", set->output);
 out:
     evaluate_release_scores(&scores);

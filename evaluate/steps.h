@@ -79,22 +79,25 @@ typedef struct label_table { /* names and labels of a split, the same on every r
     char **class_name;       /* [n_classes] */
     size_t n_classes;
     size_t n_images;
-    const char **name; /* [n_images], into name_pool */
+    const char **name; /* [n_images + 1], into name_pool; zero-terminated; the last is the pool's end */
     uint8_t *label;    /* [n_images, n_classes] */
     uint8_t *image_positive; /* [n_images] 1: has some label */
     char *name_pool, *class_pool;
-    uint32_t *slot;             /* open addressing: index + 1, 0 = free */
+    uint64_t *slot;             /* open addressing: 32 bits of the name's hash, 32 of index + 1; 0 = free */
     size_t n_slots;             /* a power of two */
     double *label_weight;       /* [n_classes] of CIW-F2, or NULL */
     char source[AC_PATH_BYTES]; /* for messages */
 } label_table;
 
-/** Read the labels of a split that the options name, each rank its share. Collective. AC_ERR_DATA for a name that
- * occurs twice and for shards that do not fit their manifest. Release after success. */
+/** Read the labels of a split that the options name, each rank its share, and the class weights. Collective. AC_ERR_DATA for a name that
+ * occurs twice, for shards that do not fit their manifest and for weights that do not fit the classes. Release after success. */
 AC_NODISCARD ac_status evaluate_read_labels(MPI_Comm comm, const evaluate_config *config, ac_split split, label_table *out);
 void evaluate_release_labels(label_table *labels);
 /** Index of the image `name`, or -1. Not collective. */
 int64_t evaluate_find_label(const label_table *labels, const char *name);
+enum { EVALUATE_LOOK_UPS = 32 };
+/** The same for n <= EVALUATE_LOOK_UPS names at once, which wait for memory together: name i is text[start[i] .. start[i + 1]). */
+void evaluate_find_labels(const label_table *labels, const char *text, const size_t *start, size_t n, int64_t *image);
 
 typedef struct score_table { /* this rank's share of a set: whole rows, each image once over all ranks */
     double *score;           /* [n_rows, n_classes], classes in the labels' order */

@@ -40,6 +40,13 @@ size_t ac_csv_quote(const char *text, char *out, size_t capacity);
 /** Exact decimal to double, locale-free; the whole field must be a number (nan/inf are refused).
  * @return AC_ERR_DATA naming the text. */
 AC_NODISCARD ac_status ac_parse_double(const char *text, double *out);
+/** Read `n` >= 1 decimals with a comma between each two, as programs write them ("0.25", "1.2e-07"), exactly: for tables of many.
+ * @param end  where the text ends; at least AC_DECIMALS_SPARE_BYTES can be read behind it, the first of which is no digit, point
+ *             or letter
+ * @return     what is behind the last one, at most `end`; NULL when there are fewer or one is not of this simple kind: then
+ *             ac_parse_double() decides what it is, field by field */
+const char *ac_parse_decimals(const char *text, const char *end, size_t n, double *out);
+enum { AC_DECIMALS_SPARE_BYTES = 8 };
 /** The whole field must be an integer in [min, max]. */
 AC_NODISCARD ac_status ac_parse_int64(const char *text, int64_t min, int64_t max, int64_t *out);
 

@@ -11,32 +11,99 @@
 static const double exact_power[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
                                      1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
 
-/* Digits, point, exponent: up to 15 digits and a small power of ten, one rounding makes the exact value (Clinger 1990).
- * Returns false for what needs the slow way. */
-static bool parse_short(const char *text, double *out)
+static const uint64_t whole_power[] = {1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000};
+
+static uint64_t load_eight(const char *at)
+{
+    uint64_t word;
+    memcpy(&word, at, sizeof word);
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    word = __builtin_bswap64(word);
+#endif
+    return word;
+}
+
+/* Digits at `at`, at most eight, appended to *value. `word` holds digits in its low bytes, the first in the lowest: pairs, then
+ * fours, then all eight are joined by one multiplication each. @return how many there are */
+static inline int join_digits(const char *at, uint64_t *value)
+{
+    uint64_t word = load_eight(at) ^ 0x3030303030303030;
+    uint64_t other = (((word & 0x7F7F7F7F7F7F7F7F) + 0x7676767676767676) | word) & 0x8080808080808080;
+    int n = other ? __builtin_ctzll(other) / 8 : 8;
+    if (n == 0)
+        return 0;
+    word <<= 64 - 8 * n;
+    word = (word * 10 + (word >> 8)) & 0x00FF00FF00FF00FF;
+    word = (word * 100 + (word >> 16)) & 0x0000FFFF0000FFFF;
+    word = (word * 10000 + (word >> 32)) & 0x00000000FFFFFFFF;
+    *value = *value * whole_power[n] + word;
+    return n;
+}
+
+/* The digits at `at`, appended to *value, which is meaningless beyond 19 of them. `spare`: eight bytes can be read there. */
+static inline const char *read_digits(const char *at, bool spare, uint64_t *value)
+{
+    for (int n = 8; spare && n == 8; at += n)
+        n = join_digits(at, value);
+    for (; !spare && *at >= '0' && *at <= '9'; at++)
+        *value = *value * 10 + (uint64_t)(*at - '0');
+    return at;
+}
+
+static inline const char *read_exponent(const char *at, int *exponent)
+{
+    bool negative = *at == '-';
+    int value = 0;
+    at += *at == '-' || *at == '+';
+    const char *first = at;
+    for (; *at >= '0' && *at <= '9' && at - first < 4; at++)
+        value = 10 * value + (*at - '0');
+    *exponent += negative ? -value : value;
+    return at > first ? at : NULL;
+}
+
+/* A decimal without a sign: digits with a point, exponent. Up to 2^53 and a small power of ten, both exact, so that one rounding
+ * makes the nearest double (Clinger 1990). @return behind it; NULL for what needs the slow way */
+static inline const char *read_decimal(const char *at, bool spare, double *out)
 {
     uint64_t digits = 0;
-    int n_digits = 0, exponent = 0;
-    bool negative = *text == '-', point = false, any = false;
-    text += *text == '-' || *text == '+';
-    for (;; text++) {
-        if (*text == '.' && !point) {
-            point = true;
-            continue;
-        }
-        if (*text < '0' || *text > '9')
-            break;
-        any = true;
-        digits = digits * 10 + (uint64_t)(*text - '0');
-        n_digits += digits != 0;
-        exponent -= point;
-        if (n_digits > 15)
-            return false;
+    int exponent = 0;
+    const char *first = at;
+    at = read_digits(at, spare, &digits);
+    ptrdiff_t n_digits = at - first;
+    if (*at == '.') {
+        first = ++at;
+        at = read_digits(at, spare, &digits);
+        n_digits += at - first;
+        exponent = n_digits > 19 ? 0 : (int)(first - at);
     }
-    if (!any || *text != 0 || exponent < -22)
+    if (n_digits == 0 || n_digits > 19 || digits > (uint64_t)1 << 53)
+        return NULL;
+    if (*at == 'e' || *at == 'E')
+        at = read_exponent(at + 1, &exponent);
+    if (!at || exponent < -22 || exponent > 22)
+        return NULL;
+    *out = exponent < 0 ? (double)digits / exact_power[-exponent] : (double)digits * exact_power[exponent];
+    return at;
+}
+
+const char *ac_parse_decimals(const char *text, const char *end, size_t n, double *out)
+{
+    for (size_t i = 0; i < n; i++) {
+        text = read_decimal(text, true, &out[i]);
+        if (!text || text > end || (i + 1 < n && (text == end || *text++ != ',')))
+            return NULL;
+    }
+    return text;
+}
+
+static bool parse_short(const char *text, double *out)
+{
+    bool negative = *text == '-';
+    const char *end = read_decimal(text + (negative || *text == '+'), false, out);
+    if (!end || *end != 0)
         return false;
-    double value = (double)digits / exact_power[-exponent];
-    *out = negative ? -value : value;
+    *out = negative ? -*out : *out;
     return true;
 }
 

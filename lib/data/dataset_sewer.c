@@ -14,6 +14,13 @@ const char *ac_sewer_class(size_t c)
     return class_code[c];
 }
 
+double ac_sewer_class_weight(size_t c)
+{
+    static const double weight[AC_SEWER_N_CLASSES] = {1.0,   .5518, .2896, .1622, .6419, .1847, .3559, .3131, .0811,
+                                                      .2275, .2477, .0901, .4167, .4167, .9009, .3829, .4396};
+    return weight[c];
+}
+
 /* -1 when it is missing, -2 when it occurs twice. */
 static int find_once(const ac_csv *csv, const char *name)
 {
