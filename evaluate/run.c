@@ -168,7 +168,7 @@ static ac_status check_config(const evaluate_config *config)
         return ac_error(AC_ERR_USAGE, "--val_scores goes with --max_fbeta, --scores and a --split that is not Val");
     if (config->val_labels && !(elsewhere && config->labels))
         return ac_error(AC_ERR_USAGE, "--val_labels goes with --max_fbeta, --labels and a --split that is not Val");
-    return AC_OK;
+    return evaluate_check_tables(config);
 }
 
 /* `tuned`: thresholds from Val, or empty when the set is of Val itself. */
@@ -217,9 +217,8 @@ static ac_status write_overview(const evaluate_config *config, const score_sets 
                                 const set_result *result)
 {
     ac_status status = AC_OK;
-    (void)config;
-    (void)labels;
     AC_TRY(evaluate_print_table(stdout, sets, result));
+    AC_TRY(evaluate_write_tables(config, sets, labels, result));
 out:
     return status;
 }
@@ -280,9 +279,12 @@ out:
 static ac_status evaluate(MPI_Comm comm, const evaluate_config *config)
 {
     ac_status status = AC_OK;
+    int rank;
     score_sets sets = {0};
     label_table labels = {0};
+    MPI_Comm_rank(comm, &rank);
     AC_TRY(check_config(config));
+    AC_TRY(ac_comm_agree(comm, rank == 0 ? evaluate_check_table_folders(config) : AC_OK));
     AC_TRY(evaluate_find_sets(comm, config, &sets));
     AC_TRY(evaluate_read_labels(comm, config, (ac_split)config->split, &labels));
     ac_log(AC_LOG_INFO, "%zu score sets in %zu files; %zu images, %zu classes", sets.n_sets, sets.n_files,

@@ -159,6 +159,11 @@ AC_NODISCARD ac_status evaluate_write_json(const evaluate_config *config, const 
                                            const set_result *result);
 /** Print the table of all sets; result is [n_sets]. Not collective. */
 AC_NODISCARD ac_status evaluate_print_table(FILE *stream, const score_sets *sets, const set_result *result);
+/** AC_ERR_USAGE when a file of config->table has an ending that names no format, or stands there twice. Not collective; looks at no
+ * file, so that all ranks may ask. */
+AC_NODISCARD ac_status evaluate_check_tables(const evaluate_config *config);
+/** Check, writing nothing, that those files could be made. Not collective: rank 0. AC_ERR_IO. */
+AC_NODISCARD ac_status evaluate_check_table_folders(const evaluate_config *config);
 /** Write it to config->table's files as text, CSV, Markdown or LaTeX. Not collective. */
 AC_NODISCARD ac_status evaluate_write_tables(const evaluate_config *config, const score_sets *sets, const label_table *labels,
                                              const set_result *result);
