@@ -19,6 +19,13 @@ void grid_put(grid_text *out, const char *text)
     out->n += n;
 }
 
+ac_status grid_print(const grid_text *of, FILE *stream)
+{
+    if (fputs(of->text, stream) < 0 || fflush(stream) != 0 || ferror(stream))
+        return ac_error_errno("cannot write the table to stdout");
+    return AC_OK;
+}
+
 void grid_release_text(grid_text *of)
 {
     ac_free(of->text);

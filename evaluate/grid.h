@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 typedef enum grid_format { GRID_TEXT, GRID_CSV, GRID_MARKDOWN, GRID_LATEX } grid_format;
 
@@ -50,6 +51,8 @@ void grid_release(grid *of);
 
 /** Append text; a failure is kept. */
 void grid_put(grid_text *out, const char *text);
+/** Write it out, flushed. AC_ERR_IO. */
+AC_NODISCARD ac_status grid_print(const grid_text *of, FILE *stream);
 void grid_release_text(grid_text *of);
 
 /** The format that the ending of `path` names; false when it is none of .txt .csv .md .tex. */
@@ -58,6 +61,11 @@ bool grid_find_format(const char *path, grid_format *out);
 AC_NODISCARD ac_status grid_check_files(const char *option, const ac_string_list *files);
 /** Check, writing nothing, that the files could be made. AC_ERR_IO. */
 AC_NODISCARD ac_status grid_check_folders(const ac_string_list *files);
+
+/** The same for one file of any kind. */
+AC_NODISCARD ac_status grid_check_folder(const char *path);
+/** Make the folder of a file. AC_ERR_IO. */
+AC_NODISCARD ac_status grid_make_folder(const char *path);
 
 /* Append what a file of this format holds. */
 typedef ac_status (*grid_fill)(const void *context, grid_format format, grid_text *out);

@@ -42,14 +42,25 @@ static ac_status folder_of(const char *path, char folder[AC_PATH_BYTES])
     return status;
 }
 
+ac_status grid_check_folder(const char *path)
+{
+    char folder[AC_PATH_BYTES];
+    ac_status status = folder_of(path, folder);
+    return status == AC_OK ? ac_path_check_writable(folder) : status;
+}
+
+ac_status grid_make_folder(const char *path)
+{
+    char folder[AC_PATH_BYTES];
+    ac_status status = folder_of(path, folder);
+    return status == AC_OK ? ac_path_make_folders(folder) : status;
+}
+
 ac_status grid_check_folders(const ac_string_list *files)
 {
     ac_status status = AC_OK;
-    char folder[AC_PATH_BYTES];
-    for (size_t i = 0; i < files->n_items; i++) {
-        AC_TRY(folder_of(files->item[i], folder));
-        AC_TRY(ac_path_check_writable(folder));
-    }
+    for (size_t i = 0; i < files->n_items; i++)
+        AC_TRY(grid_check_folder(files->item[i]));
 out:
     return status;
 }
@@ -59,10 +70,8 @@ static ac_status prepare_file(const char *path, grid_fill fill, const void *cont
     ac_status status = AC_OK;
     grid_text text = {0};
     grid_format format = GRID_TEXT;
-    char folder[AC_PATH_BYTES];
     grid_find_format(path, &format);
-    AC_TRY(folder_of(path, folder));
-    AC_TRY(ac_path_make_folders(folder));
+    AC_TRY(grid_make_folder(path));
     AC_TRY(fill(context, format, &text));
     AC_TRY(ac_file_create(file, path));
     AC_TRY(ac_file_write(file, text.text, text.n));

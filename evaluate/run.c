@@ -5,6 +5,7 @@
 #include "anyclass/log.h"
 #include "anyclass/program.h"
 #include "evaluate/steps.h"
+#include <string.h>
 
 #define FIELD(name) offsetof(evaluate_config, name)
 
@@ -144,7 +145,8 @@ static const ac_program program = {
     .name = "anyclass-evaluate",
     .summary = "Compute metrics of score files and compare versions and checkpoints.",
     .usage = "--results_output DIR --versions NAME... --data_root DIR [--split Val]",
-    .notes = "Writes {model}_{checkpoint}_{split}_metrics.json for every score set and a table on stdout.\n"
+    .notes = "anyclass-evaluate compare A B puts two score sets side by side with bootstrap intervals; compare --help says more.\n"
+             "Writes {model}_{checkpoint}_{split}_metrics.json for every score set and a table on stdout.\n"
              "Exit codes: 0 done; 2 usage; 3 bad scores or labels; 4 input/output; 6 ranks out of step.",
     .options = options,
     .n_options = sizeof options / sizeof *options,
@@ -298,6 +300,8 @@ out:
 
 int ac_evaluate_run(MPI_Comm parent, int argc, char **argv)
 {
+    if (argc > 1 && strcmp(argv[1], "compare") == 0)
+        return evaluate_compare_run(parent, argc - 1, argv + 1);
     ac_status status = AC_OK;
     ac_run run;
     evaluate_config config;

@@ -38,6 +38,7 @@ typedef struct evaluate_config {
     const char *report, *plots; /* HTML file; folder of SVG files */
     const char *log_dir;        /* the trainer's --log_save_dir: training curves of the report */
     const char *checkpoint;     /* whose details the report shows and that compare takes */
+    bool only_read;             /* compare: nothing is written beside the scores, so their folders need not be writable */
 } evaluate_config;
 
 typedef enum evaluate_compat { EVALUATE_COMPAT_NONE, EVALUATE_COMPAT_REFERENCE } evaluate_compat;

@@ -240,8 +240,8 @@ ac_status evaluate_print_table(FILE *stream, const score_sets *sets, const set_r
     const table of = {.sets = sets, .result = result, .split = ""};
     grid_text text = {0};
     ac_status status = fill_table(&of, GRID_TEXT, &text);
-    if (status == AC_OK && (fputs(text.text, stream) < 0 || fflush(stream) != 0 || ferror(stream)))
-        status = ac_error_errno("cannot write the results table");
+    if (status == AC_OK)
+        status = grid_print(&text, stream);
     grid_release_text(&text);
     return status;
 }
