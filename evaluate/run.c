@@ -5,6 +5,7 @@
 #include "anyclass/log.h"
 #include "anyclass/program.h"
 #include "evaluate/steps.h"
+#include <string.h>
 
 #define FIELD(name) offsetof(evaluate_config, name)
 
@@ -144,7 +145,8 @@ static const ac_program program = {
     .name = "anyclass-evaluate",
     .summary = "Compute metrics of score files and compare versions and checkpoints.",
     .usage = "--results_output DIR --versions NAME... --data_root DIR [--split Val]",
-    .notes = "Writes {model}_{checkpoint}_{split}_metrics.json for every score set and a table on stdout.\n"
+    .notes = "anyclass-evaluate compare A B puts two score sets side by side with bootstrap intervals; compare --help says more.\n"
+             "Writes {model}_{checkpoint}_{split}_metrics.json for every score set and a table on stdout.\n"
              "Exit codes: 0 done; 2 usage; 3 bad scores or labels; 4 input/output; 6 ranks out of step.",
     .options = options,
     .n_options = sizeof options / sizeof *options,
@@ -171,7 +173,7 @@ static ac_status check_config(const evaluate_config *config)
         return ac_error(AC_ERR_USAGE, "--val_scores goes with --max_fbeta, --scores and a --split that is not Val");
     if (config->val_labels && !(elsewhere && config->labels))
         return ac_error(AC_ERR_USAGE, "--val_labels goes with --max_fbeta, --labels and a --split that is not Val");
-    return AC_OK;
+    return evaluate_check_tables(config);
 }
 
 /* `tuned`: thresholds from Val, or empty when the set is of Val itself. */
@@ -224,9 +226,8 @@ static ac_status write_overview(const evaluate_config *config, const score_sets 
                                 const set_result *result)
 {
     ac_status status = AC_OK;
-    (void)config;
-    (void)labels;
     AC_TRY(evaluate_print_table(stdout, sets, result));
+    AC_TRY(evaluate_write_tables(config, sets, labels, result));
 out:
     return status;
 }
@@ -287,9 +288,12 @@ out:
 static ac_status evaluate(MPI_Comm comm, const evaluate_config *config)
 {
     ac_status status = AC_OK;
+    int rank;
     score_sets sets = {0};
     label_table labels = {0};
+    MPI_Comm_rank(comm, &rank);
     AC_TRY(check_config(config));
+    AC_TRY(ac_comm_agree(comm, rank == 0 ? evaluate_check_table_folders(config) : AC_OK));
     AC_TRY(evaluate_find_sets(comm, config, &sets));
     AC_TRY(evaluate_read_labels(comm, config, (ac_split)config->split, &labels));
     ac_log(AC_LOG_INFO, "%zu score sets in %zu files; %zu images, %zu classes", sets.n_sets, sets.n_files,
@@ -303,6 +307,8 @@ out:
 
 int ac_evaluate_run(MPI_Comm parent, int argc, char **argv)
 {
+    if (argc > 1 && strcmp(argv[1], "compare") == 0)
+        return evaluate_compare_run(parent, argc - 1, argv + 1);
     ac_status status = AC_OK;
     ac_run run;
     evaluate_config config;

@@ -275,7 +275,7 @@ out:
     return status;
 }
 
-static ac_status group_files(search *in, score_sets *sets)
+static ac_status group_files(search *in, bool only_read, score_sets *sets)
 {
     ac_status status = AC_OK;
     qsort(in->files, in->n_files, sizeof *in->files, by_set_and_file);
@@ -287,7 +287,7 @@ static ac_status group_files(search *in, score_sets *sets)
         memcpy(sets->file[sets->n_files++].name, file->file, sizeof file->file);
         sets->set[sets->n_sets - 1].n_files++;
     }
-    for (size_t i = 0; i < in->n_places; i++)
+    for (size_t i = 0; !only_read && i < in->n_places; i++)
         AC_TRY(ac_path_check_writable(in->places[i].output));
 out:
     return status;
@@ -298,7 +298,7 @@ static ac_status find_sets_here(const evaluate_config *config, score_sets *out)
     ac_status status = AC_OK;
     search in = {0};
     AC_TRY(find_files(&in, config));
-    AC_TRY(group_files(&in, out));
+    AC_TRY(group_files(&in, config->only_read, out));
 out:
     ac_free(in.places);
     ac_free(in.files);

@@ -38,6 +38,7 @@ typedef struct evaluate_config {
     const char *report, *plots; /* HTML file; folder of SVG files */
     const char *log_dir;        /* the trainer's --log_save_dir: training curves of the report */
     const char *checkpoint;     /* whose details the report shows and that compare takes */
+    bool only_read;             /* compare: nothing is written beside the scores, so their folders need not be writable */
 } evaluate_config;
 
 typedef enum evaluate_compat { EVALUATE_COMPAT_NONE, EVALUATE_COMPAT_REFERENCE } evaluate_compat;
@@ -162,6 +163,11 @@ AC_NODISCARD ac_status evaluate_write_json(const evaluate_config *config, const 
                                            const set_result *result);
 /** Print the table of all sets; result is [n_sets]. Not collective. */
 AC_NODISCARD ac_status evaluate_print_table(FILE *stream, const score_sets *sets, const set_result *result);
+/** AC_ERR_USAGE when a file of config->table has an ending that names no format, or stands there twice. Not collective; looks at no
+ * file, so that all ranks may ask. */
+AC_NODISCARD ac_status evaluate_check_tables(const evaluate_config *config);
+/** Check, writing nothing, that those files could be made. Not collective: rank 0. AC_ERR_IO. */
+AC_NODISCARD ac_status evaluate_check_table_folders(const evaluate_config *config);
 /** Write it to config->table's files as text, CSV, Markdown or LaTeX. Not collective. */
 AC_NODISCARD ac_status evaluate_write_tables(const evaluate_config *config, const score_sets *sets, const label_table *labels,
                                              const set_result *result);

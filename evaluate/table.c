@@ -1,75 +1,265 @@
-/* The table that puts versions and checkpoints side by side. */
+/* The table that puts versions and checkpoints side by side, and which of them is best. Leaves layout to grid.c. */
+#include "evaluate/grid.h"
 #include "evaluate/steps.h"
 #include <math.h>
 #include <string.h>
 
-enum { N_VALUES = 8, CELL_BYTES = SET_NAME_BYTES * 2 };
+enum { CELL_BYTES = SET_NAME_BYTES * 2, N_NAMES = 2 };
 
-/* Characters, so that names beyond ASCII line up. */
-static int width(const char *text)
+typedef enum shown { SHOWN_ALWAYS, SHOWN_IN_CSV, SHOWN_WITH_WEIGHTS, SHOWN_TUNED } shown;
+
+typedef struct table_column { /* a number of each set */
+    const char *title;
+    const char *key; /* the JSON's name, in CSV */
+    size_t offset;   /* in ac_metrics */
+    bool tuned;      /* of tuned_metrics */
+    shown when;      /* outside CSV, which has all columns always */
+} table_column;
+
+#define AT(field) offsetof(ac_metrics, field)
+static const table_column columns[] = {
+    {"macro F1", "MACRO_F1", AT(macro_f1), false, SHOWN_ALWAYS},
+    {"macro F2", "MACRO_F2", AT(macro_f2), false, SHOWN_ALWAYS},
+    {"macro P", "MACRO_P", AT(macro_precision), false, SHOWN_ALWAYS},
+    {"macro R", "MACRO_R", AT(macro_recall), false, SHOWN_ALWAYS},
+    {"micro F1", "MICRO_F1", AT(micro_f1), false, SHOWN_ALWAYS},
+    {"mAP", "mAP", AT(mean_average_precision), false, SHOWN_ALWAYS},
+    {"F1-Neg", "NEGATIVE_F1", AT(f1_negative), false, SHOWN_ALWAYS},
+    {"F1-Pos", "POSITIVE_F1", AT(f1_positive), false, SHOWN_ALWAYS},
+    {"ROC-AUC", "ROC_AUC", AT(macro_roc_auc), false, SHOWN_ALWAYS},
+    {"CIW-F2", "CIW_F2", AT(ciw_f2), false, SHOWN_WITH_WEIGHTS},
+    {"tuned macro F1", "TUNED_MACRO_F1", AT(macro_f1), true, SHOWN_TUNED},
+    {"tuned macro F2", "TUNED_MACRO_F2", AT(macro_f2), true, SHOWN_TUNED},
+    {"micro P", "MICRO_P", AT(micro_precision), false, SHOWN_IN_CSV},
+    {"micro R", "MICRO_R", AT(micro_recall), false, SHOWN_IN_CSV},
+    {"micro F2", "MICRO_F2", AT(micro_f2), false, SHOWN_IN_CSV},
+};
+#undef AT
+enum { N_COLUMNS = sizeof columns / sizeof *columns };
+
+typedef struct table { /* what is laid out; borrowed */
+    const score_sets *sets;
+    const set_result *result;
+    const char *split; /* for CSV */
+} table;
+
+static double value_of(const set_result *result, const table_column *of)
 {
-    int n = 0;
-    for (; *text; text++)
-        n += ((unsigned char)*text & 0xC0) != 0x80;
-    return n;
+    double value;
+    const ac_metrics *metrics = of->tuned ? &result->tuned_metrics : &result->metrics;
+    if (of->tuned && !result->tuned)
+        return NAN;
+    if (of->when == SHOWN_WITH_WEIGHTS && !metrics->has_label_weight)
+        return NAN;
+    memcpy(&value, (const char *)metrics + of->offset, sizeof value);
+    return value;
 }
 
-static void print_left(FILE *stream, const char *text, int columns)
+static bool is_shown(const table *of, const table_column *column, grid_format format)
 {
-    fprintf(stream, "%s%*s  ", text, columns > width(text) ? columns - width(text) : 0, "");
+    bool have = column->when == SHOWN_ALWAYS || format == GRID_CSV;
+    for (size_t i = 0; !have && i < of->sets->n_sets; i++)
+        have = (column->when == SHOWN_WITH_WEIGHTS && of->result[i].metrics.has_label_weight) ||
+               (column->when == SHOWN_TUNED && of->result[i].tuned);
+    return have;
+}
+
+/* The first set of `version` (NULL: of all) with the highest value; n_sets when all are undefined. */
+static size_t find_best(const table *of, const table_column *column, const char *version)
+{
+    size_t best = of->sets->n_sets;
+    for (size_t i = 0; i < of->sets->n_sets; i++) {
+        double value = value_of(&of->result[i], column);
+        if (isnan(value) || (version && strcmp(of->sets->set[i].version, version) != 0))
+            continue;
+        if (best == of->sets->n_sets || value > value_of(&of->result[best], column))
+            best = i;
+    }
+    return best;
+}
+
+static bool is_best(const table *of, const table_column *column, size_t i)
+{
+    size_t best = of->sets->n_sets > 1 ? find_best(of, column, NULL) : of->sets->n_sets;
+    return best < of->sets->n_sets && value_of(&of->result[i], column) == value_of(&of->result[best], column);
+}
+
+static bool has_one_model(const score_sets *sets)
+{
+    for (size_t i = 1; i < sets->n_sets; i++)
+        if (strcmp(sets->set[i].model, sets->set[0].model) != 0)
+            return false;
+    return true;
 }
 
 /* "val_f1"; with the model in front when the table holds several, the file's stem when its name does not tell. */
-static void checkpoint_cell(const score_set *set, bool one_model, char cell[CELL_BYTES])
+static const char *checkpoint_cell(const score_sets *sets, const score_set *set, char cell[CELL_BYTES])
 {
     if (set->checkpoint[0] == '\0')
         snprintf(cell, CELL_BYTES, "%s", set->stem);
-    else if (one_model)
+    else if (has_one_model(sets))
         snprintf(cell, CELL_BYTES, "%s", set->checkpoint);
     else
         snprintf(cell, CELL_BYTES, "%s %s", set->model, set->checkpoint);
+    return cell;
 }
 
-static void print_values(FILE *stream, const ac_metrics *metrics)
+static void add_names(const table *of, size_t i, grid *out)
 {
-    const double values[N_VALUES] = {metrics->macro_f1,     metrics->macro_f2,   metrics->macro_precision,
-                                     metrics->macro_recall, metrics->micro_f1,   metrics->mean_average_precision,
-                                     metrics->f1_negative,  metrics->f1_positive};
-    for (int i = 0; i < N_VALUES; i++) {
-        if (isnan(values[i]))
-            fprintf(stream, "%9s", "-");
-        else
-            fprintf(stream, "%9.4f", values[i]);
+    const score_set *set = &of->sets->set[i];
+    char cell[CELL_BYTES];
+    grid_add(out, set->version);
+    if (out->format != GRID_CSV) {
+        grid_add(out, checkpoint_cell(of->sets, set, cell));
+        return;
     }
-    fputc('\n', stream);
+    grid_add(out, set->model);
+    grid_add(out, set->checkpoint[0] ? set->checkpoint : set->stem);
+    grid_add(out, of->split);
+    grid_add_count(out, of->result[i].metrics.n_images);
+}
+
+static void add_heading(grid *out)
+{
+    static const char *const csv_names[] = {"version", "model", "checkpoint", "split", "n_images"};
+    static const char *const names[N_NAMES] = {"version", "checkpoint"};
+    bool csv = out->format == GRID_CSV;
+    for (size_t i = 0; i < (csv ? sizeof csv_names / sizeof *csv_names : N_NAMES); i++)
+        grid_add(out, csv ? csv_names[i] : names[i]);
+}
+
+static void add_set(const table *of, size_t i, grid *out)
+{
+    add_names(of, i, out);
+    for (size_t c = 0; c < N_COLUMNS; c++)
+        if (is_shown(of, &columns[c], out->format))
+            grid_add_number(out, value_of(&of->result[i], &columns[c]), is_best(of, &columns[c], i));
+}
+
+static ac_status put_sets(const table *of, grid_format format, grid_text *out)
+{
+    char align[N_NAMES + N_COLUMNS + 4] = "llllr"; /* of CSV, which is not aligned: only their number counts */
+    size_t n = format == GRID_CSV ? 5 : N_NAMES;
+    grid cells;
+    for (size_t c = 0; c < N_COLUMNS; c++)
+        if (is_shown(of, &columns[c], format))
+            align[n++] = 'r';
+    align[n] = '\0';
+    grid_begin(&cells, format, align);
+    add_heading(&cells);
+    for (size_t c = 0; c < N_COLUMNS; c++)
+        if (is_shown(of, &columns[c], format))
+            grid_add(&cells, format == GRID_CSV ? columns[c].key : columns[c].title);
+    for (size_t i = 0; i < of->sets->n_sets; i++) {
+        if (format == GRID_LATEX && i > 0 && strcmp(of->sets->set[i].version, of->sets->set[i - 1].version) != 0)
+            grid_add_space(&cells);
+        add_set(of, i, &cells);
+    }
+    ac_status status = grid_render(&cells, out);
+    grid_release(&cells);
+    return status;
+}
+
+static bool is_first_of_version(const score_sets *sets, size_t i)
+{
+    for (size_t k = 0; k < i; k++)
+        if (strcmp(sets->set[k].version, sets->set[i].version) == 0)
+            return false;
+    return true;
+}
+
+/* The best checkpoint of every version, where there are several versions. */
+static void add_best_of_versions(const table *of, const table_column *column, grid *out)
+{
+    const score_sets *sets = of->sets;
+    char cell[CELL_BYTES];
+    for (size_t i = 0; i < sets->n_sets; i++) {
+        if (!is_first_of_version(sets, i))
+            continue;
+        size_t best = column ? find_best(of, column, sets->set[i].version) : i;
+        if (!column)
+            grid_add(out, sets->set[i].version);
+        else
+            grid_add(out, best < sets->n_sets ? checkpoint_cell(sets, &sets->set[best], cell) : "-");
+    }
+}
+
+static void add_best(const table *of, bool versions, grid *out)
+{
+    const score_sets *sets = of->sets;
+    char cell[CELL_BYTES];
+    grid_add(out, "best");
+    grid_add(out, "value");
+    grid_add(out, "version");
+    grid_add(out, "checkpoint");
+    if (versions)
+        add_best_of_versions(of, NULL, out);
+    for (size_t c = 0; c < N_COLUMNS; c++) {
+        if (!is_shown(of, &columns[c], GRID_TEXT))
+            continue;
+        size_t best = find_best(of, &columns[c], NULL);
+        grid_add(out, columns[c].title);
+        grid_add_number(out, best < sets->n_sets ? value_of(&of->result[best], &columns[c]) : NAN, false);
+        grid_add(out, best < sets->n_sets ? sets->set[best].version : "-");
+        grid_add(out, best < sets->n_sets ? checkpoint_cell(sets, &sets->set[best], cell) : "-");
+        if (versions)
+            add_best_of_versions(of, &columns[c], out);
+    }
+}
+
+/* Which set is best in each column, and which checkpoint of each version. */
+static ac_status put_best(const table *of, grid_text *out)
+{
+    enum { MOST_VERSIONS = 12 }; /* more make lines that nobody can read: the CSV is there */
+    char align[4 + MOST_VERSIONS + 1] = "lrll";
+    size_t n_versions = 0;
+    grid cells;
+    for (size_t i = 0; i < of->sets->n_sets; i++)
+        n_versions += is_first_of_version(of->sets, i);
+    bool versions = n_versions > 1 && n_versions < of->sets->n_sets && n_versions <= MOST_VERSIONS;
+    memset(align + 4, 'l', versions ? n_versions : 0);
+    grid_begin(&cells, GRID_TEXT, align);
+    add_best(of, versions, &cells);
+    grid_put(out, "\n");
+    ac_status status = grid_render(&cells, out);
+    grid_release(&cells);
+    return status;
+}
+
+static ac_status fill_table(const void *context, grid_format format, grid_text *out)
+{
+    const table *of = context;
+    ac_status status = put_sets(of, format, out);
+    if (status == AC_OK && format == GRID_TEXT && of->sets->n_sets > 1)
+        status = put_best(of, out);
+    return status;
 }
 
 ac_status evaluate_print_table(FILE *stream, const score_sets *sets, const set_result *result)
 {
-    static const char *const title[N_VALUES] = {"macro F1", "macro F2", "macro P", "macro R",
-                                                "micro F1", "mAP",      "F1-Neg",  "F1-Pos"};
-    char cell[CELL_BYTES];
-    int version_width = width("version"), checkpoint_width = width("checkpoint");
-    bool one_model = true;
-    for (size_t i = 1; i < sets->n_sets; i++)
-        one_model &= strcmp(sets->set[i].model, sets->set[0].model) == 0;
-    for (size_t i = 0; i < sets->n_sets; i++) {
-        checkpoint_cell(&sets->set[i], one_model, cell);
-        version_width = width(sets->set[i].version) > version_width ? width(sets->set[i].version) : version_width;
-        checkpoint_width = width(cell) > checkpoint_width ? width(cell) : checkpoint_width;
-    }
-    print_left(stream, "version", version_width);
-    print_left(stream, "checkpoint", checkpoint_width);
-    for (int i = 0; i < N_VALUES; i++)
-        fprintf(stream, "%9s", title[i]);
-    fputc('\n', stream);
-    for (size_t i = 0; i < sets->n_sets; i++) {
-        checkpoint_cell(&sets->set[i], one_model, cell);
-        print_left(stream, sets->set[i].version, version_width);
-        print_left(stream, cell, checkpoint_width);
-        print_values(stream, &result[i].metrics);
-    }
-    if (fflush(stream) != 0 || ferror(stream))
-        return ac_error_errno("cannot write the results table");
-    return AC_OK;
+    const table of = {.sets = sets, .result = result, .split = ""};
+    grid_text text = {0};
+    ac_status status = fill_table(&of, GRID_TEXT, &text);
+    if (status == AC_OK)
+        status = grid_print(&text, stream);
+    grid_release_text(&text);
+    return status;
+}
+
+ac_status evaluate_check_tables(const evaluate_config *config)
+{
+    return grid_check_files("table", &config->table);
+}
+
+ac_status evaluate_check_table_folders(const evaluate_config *config)
+{
+    return grid_check_folders(&config->table);
+}
+
+ac_status evaluate_write_tables(const evaluate_config *config, const score_sets *sets, const label_table *labels,
+                                const set_result *result)
+{
+    const table of = {.sets = sets, .result = result, .split = ac_split_name((ac_split)config->split)};
+    (void)labels;
+    return grid_write_files(&config->table, fill_table, &of);
 }

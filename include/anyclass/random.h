@@ -21,7 +21,8 @@ enum {
     AC_STREAM_AUGMENT = 3,          /* index: sample key */
     AC_STREAM_DROP = 4,             /* stochastic depth and dropout; index: sample key, k: operator */
     AC_STREAM_SPLIT = 5,            /* data preparation */
-    AC_STREAM_TEST = 6
+    AC_STREAM_TEST = 6,
+    AC_STREAM_BOOTSTRAP = 7         /* index: key of an image; k: block of four replicates */
 };
 
 typedef struct ac_philox {

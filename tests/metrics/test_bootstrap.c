@@ -1,0 +1,241 @@
+/* Bootstrap: the weights are Poisson's and belong to images, a replicate is what lib/metrics says of the repeated table, intervals are
+ * quantiles. */
+#include "anyclass/alloc.h"
+#include "anyclass/bootstrap.h"
+#include "anyclass/metrics.h"
+#include "anyclass/random.h"
+#include "tests/tap.h"
+#include <math.h>
+#include <string.h>
+
+enum { LANES = AC_BOOTSTRAP_LANES, MOST = 20000, MOST_REPEATED = MOST * 2 };
+
+static uint32_t draw(uint64_t index, uint32_t k)
+{
+    return ac_random_block(23, AC_STREAM_TEST, index, k).word[0];
+}
+
+static bool same_bits(double a, double b)
+{
+    return (isnan(a) && isnan(b)) || memcmp(&a, &b, sizeof a) == 0;
+}
+
+static uint64_t packed[MOST], key[MOST];
+
+static ac_bootstrap_weights weights_of(uint64_t seed, uint32_t first, size_t n)
+{
+    ac_bootstrap_weights of = {.packed = packed, .n = n};
+    for (size_t i = 0; i < n; i++)
+        key[i] = i * 0x9E3779B97F4A7C15u;
+    ac_bootstrap_draw(seed, first, key, &of);
+    return of;
+}
+
+static void test_distribution(void)
+{
+    static const double poisson[] = {0.36787944, 0.36787944, 0.18393972, 0.06131324, 0.01532831, 0.00306566};
+    size_t seen[AC_BOOTSTRAP_MOST_WEIGHT + 1] = {0}, n_off = 0, n = 0;
+    double sum = 0, squares = 0, products = 0;
+    for (uint32_t block = 1; block <= 10; block++) {
+        ac_bootstrap_weights of = weights_of(5, block * LANES, MOST);
+        for (size_t i = 0; i < MOST; i++) {
+            for (int lane = 0; lane < LANES; lane++) {
+                unsigned weight = ac_bootstrap_weight(&of, i, lane);
+                seen[weight]++;
+                sum += weight;
+                squares += (double)weight * weight;
+                products += weight * (double)ac_bootstrap_weight(&of, i, (lane + 1) % LANES);
+                n++;
+            }
+        }
+    }
+    /* 1.6 million draws: a share has a deviation of at most 0.0004 */
+    for (size_t w = 0; w < sizeof poisson / sizeof *poisson; w++)
+        n_off += fabs((double)seen[w] / (double)n - poisson[w]) > 0.002;
+    TAP_OK(n_off == 0, "weights are distributed as Poisson(1) says (%zu of 6 shares do not)", n_off);
+    TAP_OK(fabs(sum / (double)n - 1) < 0.004, "their mean is 1 (%.5f)", sum / (double)n);
+    TAP_OK(fabs(squares / (double)n - 2) < 0.015, "their variance is 1 (mean square %.5f)", squares / (double)n);
+    TAP_OK(fabs(products / (double)n - 1) < 0.01, "replicates are independent (mean product %.5f)", products / (double)n);
+    TAP_OK(seen[7] > 0 && seen[11] == 0, "large weights are rare, and there");
+}
+
+static void test_keys(void)
+{
+    enum { N = 100 };
+    uint64_t other_packed[N], other_key[N];
+    size_t n_moved = 0, n_lanes = 0, n_seed = 0, n_ones = 0, n_total = 0;
+    ac_bootstrap_weights of = weights_of(5, 8, N), other = {.packed = other_packed, .n = N};
+    for (size_t i = 0; i < N; i++)
+        other_key[i] = key[N - 1 - i];
+    ac_bootstrap_draw(5, 8, other_key, &other);
+    for (size_t i = 0; i < N; i++)
+        n_moved += packed[i] != other_packed[N - 1 - i];
+    TAP_OK(n_moved == 0, "a weight belongs to the image, not to its place");
+    ac_bootstrap_draw(5, 11, key, &other);
+    for (size_t i = 0; i < N; i++)
+        for (int lane = 3; lane < LANES; lane++)
+            n_lanes += ac_bootstrap_weight(&of, i, lane) != ac_bootstrap_weight(&other, i, lane - 3);
+    TAP_OK(n_lanes == 0, "and to the replicate, not to the lane (%zu do not)", n_lanes);
+    ac_bootstrap_draw(6, 8, key, &other);
+    for (size_t i = 0; i < N; i++)
+        n_seed += packed[i] != other_packed[i];
+    TAP_OK(n_seed > 95, "another seed draws other weights (%zu of %d)", n_seed, N);
+    ac_bootstrap_draw(5, 0, key, &other);
+    for (size_t i = 0; i < N; i++) {
+        n_ones += ac_bootstrap_weight(&other, i, 0) == 1;
+        n_total += ac_bootstrap_weight(&other, i, 5);
+    }
+    TAP_OK(n_ones == N && other.total[0] == N, "replicate 0 is the data");
+    TAP_OK(other.total[5] == n_total && n_total != N, "totals are sums of weights");
+}
+
+typedef struct sample {
+    double score[MOST], repeated_score[MOST_REPEATED], threshold;
+    uint8_t label[MOST], repeated_label[MOST_REPEATED], positive[MOST_REPEATED];
+    size_t n;
+} sample;
+
+static void make_sample(uint64_t index, sample *out)
+{
+    uint32_t n_levels = index % 3 == 0 ? 1000000 : 1 + draw(index, 0) % 60, share = draw(index, 1) % 5 * 25;
+    out->n = index % 50 == 7 ? MOST : draw(index, 2) % 300;
+    if (out->n == MOST)
+        share = 1; /* long runs of negatives */
+    for (size_t i = 0; i < out->n; i++) {
+        out->score[i] = (double)(draw(index, 10 + 2 * (uint32_t)i) % n_levels) / n_levels;
+        out->label[i] = draw(index, 11 + 2 * (uint32_t)i) % 100 < share;
+    }
+    out->threshold = index % 4 == 0 ? 0 : index % 4 == 1 ? 1 : .5;
+    if (index % 4 == 3 && out->n > 0)
+        out->threshold = out->score[0];
+}
+
+static size_t repeat(sample *of, const ac_bootstrap_weights *weights, int lane)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < of->n; i++) {
+        for (unsigned k = 0; k < ac_bootstrap_weight(weights, i, lane); k++) {
+            of->repeated_score[n] = of->score[i];
+            of->repeated_label[n++] = of->label[i];
+        }
+    }
+    return n;
+}
+
+typedef struct differences {
+    size_t n_calls, n_counts, n_ranks, n_losses, n_undefined;
+} differences;
+
+static void compare_lane(sample *of, const ac_bootstrap_weights *weights, int lane, const ac_bootstrap_class *got, double loss,
+                         differences *out)
+{
+    size_t n = repeat(of, weights, lane);
+    ac_class_count count = {0};
+    ac_image_count image = {0};
+    ac_profile profile;
+    ac_split_count none;
+    ac_column column = {of->repeated_score, of->repeated_label, 1, of->repeated_label, n};
+    double ap, auc;
+    out->n_calls += ac_metrics_rank_double(of->repeated_score, of->repeated_label, n, 1, &ap, &auc) != AC_OK;
+    out->n_calls += ac_metrics_count_double(of->repeated_score, of->repeated_label, n, 1, of->threshold, &count, &image) != AC_OK;
+    out->n_calls += ac_profile_measure(&column, &(ac_profile_options){.beta = 1}, &profile, &none) != AC_OK;
+    out->n_counts += count.true_positive != got->true_positive || count.false_positive != got->false_positive ||
+                     count.true_positive + count.false_negative != got->positive;
+    out->n_ranks += !same_bits(ap, got->average_precision) || !same_bits(auc, got->roc_auc);
+    out->n_losses += isnan(profile.log_loss) ? !isnan(loss) : !(fabs(profile.log_loss - loss) <= 1e-12);
+    out->n_undefined += isnan(auc);
+}
+
+static void test_replicates(void)
+{
+    static sample of;
+    static int64_t loss[MOST];
+    differences found = {0};
+    enum { N_CASES = 300 };
+    for (uint64_t index = 0; index < N_CASES; index++) {
+        ac_bootstrap_order *order = NULL;
+        ac_bootstrap_class got[LANES];
+        double mean_loss[LANES];
+        make_sample(index, &of);
+        ac_column column = {of.score, of.label, 1, of.label, of.n};
+        ac_bootstrap_weights weights = weights_of(index, index % 2 ? 0 : 40, of.n);
+        found.n_calls += ac_bootstrap_order_create(&column, of.threshold, &order) != AC_OK;
+        ac_bootstrap_walk(order, &weights, got);
+        memset(loss, 0, sizeof loss);
+        ac_bootstrap_add_loss(&column, loss);
+        ac_bootstrap_mean_loss(loss, 1, &weights, mean_loss);
+        for (int lane = 0; lane < (of.n == MOST ? 2 : LANES); lane++)
+            compare_lane(&of, &weights, lane, &got[lane], mean_loss[lane], &found);
+        ac_bootstrap_order_destroy(order);
+    }
+    TAP_OK(found.n_calls == 0, "%d random columns are measured (%zu calls failed)", N_CASES, found.n_calls);
+    TAP_OK(found.n_counts == 0, "counts are those of the repeated table (%zu are not)", found.n_counts);
+    TAP_OK(found.n_ranks == 0, "AP and AUC are its, bit for bit (%zu are not)", found.n_ranks);
+    TAP_OK(found.n_losses == 0, "the log loss is its to 1e-12 (%zu are not)", found.n_losses);
+    TAP_OK(found.n_undefined > 100 && found.n_undefined < 1200, "%zu replicates had no AUC", found.n_undefined);
+}
+
+static void test_extremes(void)
+{
+    const double score[] = {0, 1, 0, 1};
+    const uint8_t label[] = {1, 0, 0, 1};
+    const ac_column column = {score, label, 1, label, 4};
+    int64_t loss[4] = {0};
+    double mean[LANES];
+    ac_bootstrap_weights weights = weights_of(1, 0, 4);
+    ac_bootstrap_add_loss(&column, loss);
+    ac_bootstrap_add_loss(&column, loss);
+    ac_bootstrap_mean_loss(loss, 2, &weights, mean);
+    TAP_OK(fabs(mean[0] - 52 * log(2) / 2) < 1e-12, "certain and wrong costs 52 log 2; two columns have one mean (%.15g)", mean[0]);
+}
+
+static void test_percentiles(void)
+{
+    double value[] = {4, NAN, 1, 3, 2, NAN, 5};
+    ac_bootstrap_interval of = ac_bootstrap_percentiles(value, 7, .5);
+    TAP_OK(of.low == 2 && of.high == 4 && of.n_defined == 5, "quartiles of 1..5 are 2 and 4");
+    double pair[] = {1, 0};
+    of = ac_bootstrap_percentiles(pair, 2, .95);
+    TAP_OK(fabs(of.low - .025) < 1e-15 && fabs(of.high - .975) < 1e-15, "between neighbours it is linear");
+    double one[] = {7}, none[] = {NAN};
+    of = ac_bootstrap_percentiles(one, 1, .95);
+    TAP_OK(of.low == 7 && of.high == 7, "one value");
+    of = ac_bootstrap_percentiles(none, 1, .95);
+    TAP_OK(isnan(of.low) && isnan(of.high) && of.n_defined == 0, "no value");
+}
+
+static void test_errors(void)
+{
+    const double bad[] = {.5, NAN}, good[] = {.5, .25};
+    const uint8_t label[] = {1, 0};
+    ac_bootstrap_order *order = NULL;
+    ac_column column = {bad, label, 1, label, 2};
+    ac_status status = ac_bootstrap_order_create(&column, .5, &order);
+    TAP_OK(status == AC_ERR_NUMERIC && strstr(ac_error_text(), "row 1") && !order, "NaN is refused by name: %s", ac_error_text());
+    column.n = AC_BOOTSTRAP_MOST_IMAGES + (size_t)1;
+    status = ac_bootstrap_order_create(&column, .5, &order);
+    TAP_OK(status == AC_ERR_RANGE && !order, "too many images: %s", ac_error_text());
+    column.score = good;
+    column.n = 2;
+    size_t n = 0;
+    do {
+        ac_alloc_fail_at(++n);
+        status = ac_bootstrap_order_create(&column, .5, &order);
+        ac_alloc_fail_at(0);
+    } while (status == AC_ERR_MEMORY && ac_alloc_get_stats().n_live == 0 && n < 100);
+    TAP_OK(status == AC_OK && n > 4, "%zu allocations fail cleanly", n - 1);
+    ac_bootstrap_order_destroy(order);
+    ac_bootstrap_order_destroy(NULL);
+    TAP_OK(ac_alloc_get_stats().n_live == 0, "no memory is left");
+}
+
+int main(void)
+{
+    test_distribution();
+    test_keys();
+    test_replicates();
+    test_extremes();
+    test_percentiles();
+    test_errors();
+    return tap_done();
+}
