@@ -212,6 +212,7 @@ static ac_status evaluate_sets(MPI_Comm comm, const evaluate_config *config, con
     }
     warn_absent(labels, &result[0].metrics);
     AC_TRY(ac_comm_agree(comm, rank == 0 ? evaluate_print_table(stdout, sets, result) : AC_OK));
+    AC_TRY(ac_comm_agree(comm, rank == 0 && (config->report || config->plots) ? evaluate_write_report(config, sets, labels, result) : AC_OK));
 out:
     for (size_t i = 0; result && i < sets->n_sets; i++)
         evaluate_release_result(&result[i]);

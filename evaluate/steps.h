@@ -149,6 +149,11 @@ AC_NODISCARD ac_status evaluate_write_tables(const evaluate_config *config, cons
 AC_NODISCARD ac_status evaluate_write_report(const evaluate_config *config, const score_sets *sets, const label_table *labels,
                                              const set_result *result);
 
+/** Write the metrics over the threshold as set->output with .svg in the place of .json: what --multi_threshold plots. Not
+ * collective. AC_ERR_IO, AC_ERR_MEMORY. */
+AC_NODISCARD ac_status evaluate_write_threshold_plot(const evaluate_config *config, const score_set *set, const label_table *labels,
+                                                     const set_result *result);
+
 /** `anyclass-evaluate compare A B`: the program's other face. Collective; returns the exit code. */
 int evaluate_compare_run(MPI_Comm comm, int argc, char **argv);
 
