@@ -34,6 +34,7 @@ TEST_PARTS := tests/demo/scene.c
 FUZZ_SRC  := $(sort $(wildcard tests/fuzz/*.c))
 TEST_SRC  := $(filter-out $(TEST_PARTS) $(FUZZ_SRC),$(sort $(wildcard tests/*/*.c)))
 BENCH_SRC := $(sort $(wildcard bench/*.c))
+ASSETS    := lib/chart/colors.css lib/chart/style.css evaluate/report.css evaluate/report.js
 LIB       := $(BUILD)/libanyclass.a
 BINS      := $(PROGRAMS:%=$(BIN)/anyclass-%)
 TEST_BINS := $(TEST_SRC:%.c=$(BUILD)/%)
@@ -64,7 +65,16 @@ $(BUILD)/%.o: %.c Makefile $(wildcard config.mk)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -MMD -MP -c $< -o $@
 
-$(LIB): $(patsubst %.c,$(BUILD)/%.o,$(LIB_SRC) $(PROG_SRC))
+# style sheets and scripts as C strings: evaluate/report.css is evaluate_report_css, lib/chart/style.css is ac_chart_style_css
+$(BUILD)/%.asset.c: % Makefile
+	@mkdir -p $(@D)
+	@{ echo 'extern const char $(subst /,_,$(subst .,_,$(<:lib/%=ac_%)))[];'; \
+	   echo 'const char $(subst /,_,$(subst .,_,$(<:lib/%=ac_%)))[] ='; sed 's/[\\"]/\\&/g; s/.*/"&\\n"/' $<; echo ';'; } > $@
+
+$(BUILD)/%.asset.o: $(BUILD)/%.asset.c
+	$(CC) $(ALL_CFLAGS) -c $< -o $@
+
+$(LIB): $(patsubst %.c,$(BUILD)/%.o,$(LIB_SRC) $(PROG_SRC)) $(ASSETS:%=$(BUILD)/%.asset.o)
 	@rm -f $@
 	ar rcs $@ $^
 

@@ -153,29 +153,6 @@ static const ac_program program = {
     .config_bytes = sizeof(evaluate_config),
 };
 
-static ac_status check_config(const evaluate_config *config)
-{
-    bool elsewhere = config->max_fbeta && config->split != AC_SPLIT_VAL;
-    if (!config->results_output == !config->scores.n_items)
-        return ac_error(AC_ERR_USAGE, "give either --results_output DIR or --scores FILE...");
-    if (!config->ann_root != (config->dataset == 0))
-        return ac_error(AC_ERR_USAGE, "--dataset and --ann_root go together");
-    if (!!config->data_root + !!config->labels + !!config->ann_root != 1)
-        return ac_error(AC_ERR_USAGE, "give the labels either as --data_root DIR or as --labels FILE or as --dataset KIND "
-                                      "--ann_root PATH");
-    if (config->versions.n_items > 0 && !config->results_output)
-        return ac_error(AC_ERR_USAGE, "--versions goes with --results_output");
-    if (elsewhere && config->scores.n_items > 0 && config->val_scores.n_items == 0)
-        return ac_error(AC_ERR_USAGE, "--max_fbeta tunes on Val: give its scores too, as --val_scores FILE...");
-    if (elsewhere && config->labels && !config->val_labels)
-        return ac_error(AC_ERR_USAGE, "--max_fbeta tunes on Val: give its labels too, as --val_labels FILE");
-    if (config->val_scores.n_items > 0 && !(elsewhere && config->scores.n_items > 0))
-        return ac_error(AC_ERR_USAGE, "--val_scores goes with --max_fbeta, --scores and a --split that is not Val");
-    if (config->val_labels && !(elsewhere && config->labels))
-        return ac_error(AC_ERR_USAGE, "--val_labels goes with --max_fbeta, --labels and a --split that is not Val");
-    return evaluate_check_tables(config);
-}
-
 /* `tuned`: thresholds from Val, or empty when the set is of Val itself. */
 static ac_status measure_tuned(MPI_Comm comm, const evaluate_config *config, const label_table *labels,
                                const score_table *scores, tuning *tuned, set_result *out)
@@ -184,6 +161,17 @@ static ac_status measure_tuned(MPI_Comm comm, const evaluate_config *config, con
     if (!tuned->threshold)
         AC_TRY(ac_comm_agree(comm, evaluate_tune(config, labels, out, tuned)));
     AC_TRY(evaluate_measure_tuned(comm, config, labels, scores, tuned, out));
+out:
+    return status;
+}
+
+static ac_status write_set(const evaluate_config *config, const score_set *set, const label_table *labels,
+                           const set_result *result)
+{
+    ac_status status = AC_OK;
+    AC_TRY(evaluate_write_json(config, set, labels, result));
+    if (config->multi_threshold)
+        AC_TRY(evaluate_write_threshold_plot(config, set, labels, result));
 out:
     return status;
 }
@@ -203,7 +191,7 @@ static ac_status evaluate_set(MPI_Comm comm, const evaluate_config *config, cons
     if (config->max_fbeta)
         AC_TRY(measure_tuned(comm, config, labels, &scores, tuned, out));
     double measured_s = MPI_Wtime();
-    AC_TRY(ac_comm_agree(comm, rank == 0 ? evaluate_write_json(config, set, labels, out) : AC_OK));
+    AC_TRY(ac_comm_agree(comm, rank == 0 ? write_set(config, set, labels, out) : AC_OK));
     ac_log(AC_LOG_DEBUG, "measured %s in %.3f s, wrote it in %.3f s", set->stem, measured_s - start_s,
            MPI_Wtime() - measured_s);
     ac_log(AC_LOG_INFO, "wrote %s", set->output);
@@ -228,6 +216,8 @@ static ac_status write_overview(const evaluate_config *config, const score_sets 
     ac_status status = AC_OK;
     AC_TRY(evaluate_print_table(stdout, sets, result));
     AC_TRY(evaluate_write_tables(config, sets, labels, result));
+    if (config->report || config->plots)
+        AC_TRY(evaluate_write_report(config, sets, labels, result));
 out:
     return status;
 }
@@ -292,7 +282,7 @@ static ac_status evaluate(MPI_Comm comm, const evaluate_config *config)
     score_sets sets = {0};
     label_table labels = {0};
     MPI_Comm_rank(comm, &rank);
-    AC_TRY(check_config(config));
+    AC_TRY(ac_comm_agree(comm, evaluate_check_config(config)));
     AC_TRY(ac_comm_agree(comm, rank == 0 ? evaluate_check_table_folders(config) : AC_OK));
     AC_TRY(evaluate_find_sets(comm, config, &sets));
     AC_TRY(evaluate_read_labels(comm, config, (ac_split)config->split, &labels));

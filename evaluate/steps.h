@@ -44,6 +44,10 @@ typedef struct evaluate_config {
 typedef enum evaluate_compat { EVALUATE_COMPAT_NONE, EVALUATE_COMPAT_REFERENCE } evaluate_compat;
 typedef enum evaluate_tune_over { EVALUATE_TUNE_GRID, EVALUATE_TUNE_SCORES } evaluate_tune_over;
 
+/** Refuse options that do not go together and outputs that cannot be written. Not collective: the same answer on every rank but for
+ * what the file system says. AC_ERR_USAGE, AC_ERR_IO. */
+AC_NODISCARD ac_status evaluate_check_config(const evaluate_config *config);
+
 enum { SET_NAME_BYTES = 256 };
 
 typedef struct score_file {
@@ -175,6 +179,11 @@ AC_NODISCARD ac_status evaluate_write_tables(const evaluate_config *config, cons
  * metrics.csv that cannot be read, AC_ERR_MEMORY. */
 AC_NODISCARD ac_status evaluate_write_report(const evaluate_config *config, const score_sets *sets, const label_table *labels,
                                              const set_result *result);
+
+/** Write the metrics over the threshold as set->output with .svg in the place of .json: what --multi_threshold plots. Not
+ * collective. AC_ERR_IO, AC_ERR_MEMORY. */
+AC_NODISCARD ac_status evaluate_write_threshold_plot(const evaluate_config *config, const score_set *set, const label_table *labels,
+                                                     const set_result *result);
 
 /** `anyclass-evaluate compare A B`: the program's other face. Collective; returns the exit code. */
 int evaluate_compare_run(MPI_Comm comm, int argc, char **argv);

@@ -72,6 +72,12 @@ AC_NODISCARD ac_status ac_resizer_run(ac_resizer *resizer, const ac_image *image
 /** Write RGB [height, width, 3] (channels 3) or grey [height, width] (channels 1) as JPEG / PNG at `path`: for demo
  * data, tests and thumbnails. */
 AC_NODISCARD ac_status ac_image_write_jpeg(const char *path, const uint8_t *pixels, int width_px, int height_px, int channels, int quality);
+/** The same JPEG in memory, with tables made for this image: for thumbnails inside another file. Chroma at half the size.
+ * @param[in,out] out       grown as needed and used again; owned by the caller (ac_free). Start with NULL and capacity 0.
+ * @param[out]    n_bytes   of the JPEG
+ * @return AC_OK; AC_ERR_RANGE for a size or number of channels that there is not; AC_ERR_MEMORY; AC_ERR_IO from libjpeg. */
+AC_NODISCARD ac_status ac_image_encode_jpeg(const uint8_t *pixels, int width_px, int height_px, int channels, int quality, uint8_t **out,
+                                            size_t *capacity, size_t *n_bytes);
 AC_NODISCARD ac_status ac_image_write_png(const char *path, const uint8_t *pixels, int width_px, int height_px, int channels);
 
 #endif

@@ -1,5 +1,6 @@
 /* Writes small images for demo data, tests and thumbnails. A file that could not be written whole is removed.
  * setjmp / longjmp stay inside this file. */
+#include "anyclass/alloc.h"
 #include "anyclass/image.h"
 #include <errno.h>
 #include <png.h>
@@ -8,9 +9,16 @@
 #include <string.h>
 #include <jpeglib.h>
 
+typedef struct memory_file { /* where an encoder in memory writes to */
+    struct jpeg_destination_mgr manager;
+    uint8_t **bytes;
+    size_t *capacity, n_bytes;
+} memory_file;
+
 typedef struct writer {
     const char *path;
     FILE *stream;
+    memory_file *memory; /* instead of a stream */
     const uint8_t *pixels;
     int width_px, height_px, channels, quality;
     ac_status status; /* why `escape` or libpng's own jump was taken */
@@ -21,11 +29,19 @@ typedef struct writer {
     png_infop info;
 } writer;
 
-static ac_status writer_open(writer *w)
+static ac_status check_size(const writer *w)
 {
     if (w->width_px < 1 || w->height_px < 1 || (w->channels != 1 && w->channels != 3))
         return ac_error(AC_ERR_RANGE, "%s: no image of %d x %d pixels and %d channels", w->path, w->width_px,
                         w->height_px, w->channels);
+    return AC_OK;
+}
+
+static ac_status writer_open(writer *w)
+{
+    ac_status status = check_size(w);
+    if (status != AC_OK)
+        return status;
     w->stream = fopen(w->path, "wb");
     return w->stream ? AC_OK : ac_error_errno("%s", w->path);
 }
@@ -64,13 +80,17 @@ static ac_status compress_jpeg(writer *w)
     if (setjmp(w->escape))
         return w->status;
     jpeg_create_compress(info);
-    jpeg_stdio_dest(info, w->stream);
+    if (w->memory)
+        info->dest = &w->memory->manager;
+    else
+        jpeg_stdio_dest(info, w->stream);
     info->image_width = (JDIMENSION)w->width_px;
     info->image_height = (JDIMENSION)w->height_px;
     info->input_components = w->channels;
     info->in_color_space = w->channels == 3 ? JCS_RGB : JCS_GRAYSCALE;
     jpeg_set_defaults(info);
     jpeg_set_quality(info, w->quality, TRUE);
+    info->optimize_coding = w->memory != NULL;
     jpeg_start_compress(info, TRUE);
     const size_t row_bytes = (size_t)w->width_px * (size_t)w->channels;
     while (info->next_scanline < info->image_height) {
@@ -96,6 +116,56 @@ ac_status ac_image_write_jpeg(const char *path, const uint8_t *pixels, int width
     status = compress_jpeg(&w);
     jpeg_destroy_compress(&w.jpeg);
     return writer_close(&w, status);
+}
+
+/* Give libjpeg the room behind the first n bytes. */
+static boolean memory_room(writer *w, size_t n)
+{
+    memory_file *file = w->memory;
+    w->status = ac_reserve(file->bytes, file->capacity, n + 4096, 1);
+    if (w->status != AC_OK)
+        longjmp(w->escape, 1);
+    file->manager.next_output_byte = *file->bytes + n;
+    file->manager.free_in_buffer = *file->capacity - n;
+    return TRUE;
+}
+
+static void memory_begin(j_compress_ptr info)
+{
+    memory_room(info->client_data, 0);
+}
+
+/* Called with the buffer full, whatever free_in_buffer says. */
+static boolean memory_grow(j_compress_ptr info)
+{
+    writer *w = info->client_data;
+    return memory_room(w, *w->memory->capacity);
+}
+
+static void memory_end(j_compress_ptr info)
+{
+    writer *w = info->client_data;
+    w->memory->n_bytes = *w->memory->capacity - w->memory->manager.free_in_buffer;
+}
+
+ac_status ac_image_encode_jpeg(const uint8_t *pixels, int width_px, int height_px, int channels, int quality, uint8_t **out,
+                               size_t *capacity, size_t *n_bytes)
+{
+    memory_file file = {.manager = {.init_destination = memory_begin, .empty_output_buffer = memory_grow, .term_destination = memory_end},
+                        .bytes = out, .capacity = capacity};
+    writer w = {.path = "a JPEG in memory", .memory = &file, .pixels = pixels, .width_px = width_px, .height_px = height_px,
+                .channels = channels, .quality = quality};
+    ac_status status = check_size(&w);
+    if (status != AC_OK)
+        return status;
+    w.jpeg.err = jpeg_std_error(&w.errors);
+    w.jpeg.client_data = &w;
+    w.errors.error_exit = jpeg_failed;
+    w.errors.output_message = jpeg_silent;
+    status = compress_jpeg(&w);
+    jpeg_destroy_compress(&w.jpeg);
+    *n_bytes = file.n_bytes;
+    return status;
 }
 
 static void png_failed(png_structp png, png_const_charp text)
