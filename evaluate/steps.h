@@ -162,7 +162,10 @@ AC_NODISCARD ac_status evaluate_tune_on_val(MPI_Comm comm, const evaluate_config
 AC_NODISCARD ac_status evaluate_measure_tuned(MPI_Comm comm, const evaluate_config *config, const label_table *labels,
                                               const score_table *scores, const tuning *tuned, set_result *out);
 
-/** Write the JSON of one set. Not collective. */
+/** Path of the metrics at tuned thresholds, "{stem}_max_f{beta}_metrics.json" beside set->output, into out[AC_PATH_BYTES].
+ * AC_ERR_IO where it is too long. Not collective. */
+AC_NODISCARD ac_status evaluate_tuned_output(const score_set *set, double f_beta, char *out);
+/** Write the JSON of one set, and the one at tuned thresholds where result->tuned. Not collective. */
 AC_NODISCARD ac_status evaluate_write_json(const evaluate_config *config, const score_set *set, const label_table *labels,
                                            const set_result *result);
 /** Print the table of all sets; result is [n_sets]. Not collective. */
