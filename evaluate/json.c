@@ -30,10 +30,11 @@ static void write_highlights(const evaluate_config *config, const set_result *re
     ac_json_double(json, "MICRO_F1", metrics->micro_f1);
     if (metrics->has_label_weight)
         ac_json_double(json, "CIW_F2", metrics->ciw_f2);
-    if (tuned) {
-        snprintf(key, sizeof key, "VAL_MAX_F%g", config->f_beta);
+    if (tuned) { /* beta as Python writes it: "1.0" */
+        const char *fraction = config->f_beta == floor(config->f_beta) ? ".0" : "";
+        snprintf(key, sizeof key, "VAL_MAX_F%g%s", config->f_beta, fraction);
         ac_json_double(json, key, result->val_max_f);
-        snprintf(key, sizeof key, "VAL_MAX_F%g_THRESHOLDS", config->f_beta);
+        snprintf(key, sizeof key, "VAL_MAX_F%g%s_THRESHOLDS", config->f_beta, fraction);
         write_numbers(json, key, tuned, metrics->n_classes);
     }
     ac_json_end_object(json);
