@@ -146,7 +146,7 @@ static ac_status check_rejected(const split_job *job, size_t n_before, bool *sam
 {
     ac_status status = AC_OK;
     char reason[REASON_BYTES];
-    image_tools tools = {0};
+    ac_image_reader tools = {0};
     uint8_t *pixels = NULL;
     *same = true;
     if (job->n_rejected == n_before)
@@ -157,7 +157,7 @@ static ac_status check_rejected(const split_job *job, size_t n_before, bool *sam
         *same = strcmp(reason, job->rejected[i].reason) == 0;
     }
 out:
-    preprocess_release_tools(&tools);
+    ac_image_reader_release(&tools);
     ac_free(pixels);
     return status;
 }

@@ -1,68 +1,24 @@
-/* Images to pixels: threads decode and resize the images of one shard into memory. Which images are bad is decided here;
- * write.c makes a file of them. */
+/* Images to pixels: threads decode and resize the images of one shard into memory. Which images are bad is decided in
+ * lib/image; write.c makes a file of them. */
 #include "anyclass/alloc.h"
 #include "preprocess/steps.h"
-#include <errno.h>
 #include <omp.h>
 #include <string.h>
-#include <sys/stat.h>
 
-/* True when nothing is there under that name. */
-static bool is_absent(const char *path)
-{
-    struct stat info;
-    return stat(path, &info) != 0 && (errno == ENOENT || errno == ENOTDIR || errno == ENAMETOOLONG || errno == ELOOP);
-}
-
-/* The recorded error without the folder in front: the reason goes into the shard, whose bytes must not depend on where
- * the images lie. */
-static void copy_reason(const char *path, char reason[REASON_BYTES])
-{
-    const char *text = ac_error_text();
-    size_t n = strlen(path);
-    if (strncmp(text, path, n) == 0 && strncmp(text + n, ": ", 2) == 0)
-        text += n + 2;
-    snprintf(reason, REASON_BYTES, "%s", text[0] ? text : "cannot be decoded");
-}
-
-ac_status preprocess_read_image(const split_job *job, image_tools *tools, size_t sample, uint8_t *row,
+ac_status preprocess_read_image(const split_job *job, ac_image_reader *tools, size_t sample, uint8_t *row,
                                 char reason[REASON_BYTES])
 {
     const preprocess_config *config = job->config;
     ac_decode_options decode = {.allow_warnings = config->allow_warnings,
                                 .apply_orientation = config->apply_exif,
                                 .min_side_px = config->fast_decode ? (int)config->image_size : 0};
-    ac_status status = AC_OK;
     char path[AC_PATH_BYTES];
     reason[0] = 0;
     if (ac_path_join(path, job->image_root, ac_dataset_name(&job->dataset, sample)) != AC_OK) {
         snprintf(reason, REASON_BYTES, "the path is too long");
         return AC_OK;
     }
-    if (!tools->resizer)
-        AC_TRY(ac_resizer_create_with((int)config->image_size, (ac_simd)config->simd, &tools->resizer));
-    status = ac_image_load(path, &decode, &tools->image, &tools->scratch, &tools->scratch_bytes);
-    if (status == AC_ERR_DATA) {
-        copy_reason(path, reason);
-        return AC_OK;
-    }
-    if (status == AC_ERR_IO && is_absent(path)) {
-        snprintf(reason, REASON_BYTES, "no such file");
-        return AC_OK;
-    }
-    if (status != AC_OK)
-        return status;
-    AC_TRY(ac_resizer_run(tools->resizer, &tools->image, row));
-out:
-    return status;
-}
-
-void preprocess_release_tools(image_tools *tools)
-{
-    ac_resizer_destroy(tools->resizer);
-    ac_image_release(&tools->image);
-    ac_free(tools->scratch);
-    *tools = (image_tools){0};
+    return ac_image_reader_read(tools, path, &decode, (ac_simd)config->simd, (int)config->image_size, row, reason);
 }
 
 ac_status preprocess_reserve_pixels(split_job *job, size_t n)
@@ -104,7 +60,7 @@ void preprocess_batch_fail(image_batch *b, ac_status status, const char *text)
     snprintf(b->text, sizeof b->text, "%s", text);
 }
 
-static void read_one(image_batch *b, image_tools *tools, size_t i)
+static void read_one(image_batch *b, ac_image_reader *tools, size_t i)
 {
     ac_status status = preprocess_read_image(b->job, tools, b->first + i, b->pixels + i * preprocess_image_bytes(b->job),
                                              b->reason[i]);
@@ -118,7 +74,7 @@ size_t preprocess_batch_read(image_batch *b)
     size_t n_read = 0;
 #pragma omp parallel reduction(+ : n_read)
     {
-        image_tools tools = {0};
+        ac_image_reader tools = {0};
         while (!atomic_load(&b->failed)) {
             size_t i = atomic_fetch_add(&b->next, 1);
             if (i >= b->n)
@@ -128,7 +84,7 @@ size_t preprocess_batch_read(image_batch *b)
             if (omp_get_thread_num() == 0 && b->poll)
                 b->poll(b->context);
         }
-        preprocess_release_tools(&tools);
+        ac_image_reader_release(&tools);
     }
     return n_read;
 }

@@ -13,7 +13,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-enum { REASON_BYTES = 240 };
+enum { REASON_BYTES = AC_IMAGE_REASON_BYTES };
 
 typedef struct preprocess_config {
     ac_common_config common;
@@ -56,13 +56,6 @@ typedef struct split_job { /* one split on one rank */
     size_t n_to_make; /* images in the shards that are missing */
 } split_job;
 
-typedef struct image_tools { /* what one thread needs to decode; zeroed at first */
-    ac_image image;
-    ac_resizer *resizer;
-    uint8_t *scratch;
-    size_t scratch_bytes;
-} image_tools;
-
 /* Samples [*first, *first + n) of the annotation list belong to `shard`; returns n. */
 size_t preprocess_shard_range(const split_job *job, size_t shard, size_t *first);
 /* Bytes of one image, S * S * 3. */
@@ -93,9 +86,8 @@ ac_status preprocess_remove_manifest(const split_job *job);
 /* make.c. Not collective. */
 /* One image into row [S, S, 3]. A bad image is AC_OK with a reason; reason[0] == 0 means good. Anything else ends the
  * run: AC_ERR_IO for a file that is there and cannot be read, AC_ERR_MEMORY. */
-ac_status preprocess_read_image(const split_job *job, image_tools *tools, size_t sample, uint8_t *row,
+ac_status preprocess_read_image(const split_job *job, ac_image_reader *tools, size_t sample, uint8_t *row,
                                 char reason[REASON_BYTES]);
-void preprocess_release_tools(image_tools *tools);
 
 typedef struct image_batch { /* images of one shard while they are read, by threads here and perhaps by other ranks */
     split_job *job;

@@ -55,7 +55,10 @@ AC_NODISCARD ac_status ac_checkpoint_save(const char *path, const ac_checkpoint_
 /** What a checkpoint says of itself; its tensors are not looked at. Release after success; zeroed after a failure.
  * AC_ERR_IO; AC_ERR_DATA naming the file: no checkpoint, of another format, truncated, damaged. */
 AC_NODISCARD ac_status ac_checkpoint_read_info(const char *path, ac_checkpoint_info *info);
-/** The same after every byte of the file was compared with its hashes. AC_ERR_DATA names file and tensor. */
+/** The hash that stands for all of a checkpoint's bytes (the last line of its seal), which are not compared with it here: files
+ * of the same hash are the same checkpoint. AC_ERR_IO, AC_ERR_DATA naming the file. */
+AC_NODISCARD ac_status ac_checkpoint_read_hash(const char *path, ac_hash *hash);
+/** As ac_checkpoint_read_info(), after every byte of the file was compared with its hashes. AC_ERR_DATA names file and tensor. */
 AC_NODISCARD ac_status ac_checkpoint_check(const char *path, ac_checkpoint_info *info);
 /** Check every byte and every tensor's shape, then take the tensors over, and optimizer->step.
  * @param optimizer  NULL: not wanted.

@@ -27,6 +27,8 @@ AC_NODISCARD ac_status ac_file_create(ac_file *file, const char *path);
 AC_NODISCARD ac_status ac_file_write(ac_file *file, const void *bytes, size_t n);
 /** Append formatted text. */
 AC_NODISCARD ac_status ac_file_printf(ac_file *file, const char *format, ...) AC_PRINTF(2, 3);
+/** Hand what was appended so far to the system: a process that is killed later does not lose it. As a write otherwise. */
+AC_NODISCARD ac_status ac_file_flush(ac_file *file);
 /** Flush, fsync, close (each checked): all bytes are safe in the temporary file. Of a set of files, sync all before the
  * first is committed: a full disk then shows while nothing has changed. On failure the temporary file is removed. */
 AC_NODISCARD ac_status ac_file_sync(ac_file *file);
@@ -36,6 +38,8 @@ AC_NODISCARD ac_status ac_file_sync(ac_file *file);
 AC_NODISCARD ac_status ac_file_commit(ac_file *file);
 /** Close and remove the temporary file. Safe on a zeroed, committed or failed file. */
 void ac_file_discard(ac_file *file);
+/** Close and keep the temporary file, whose bytes may end anywhere: for who can use what is in it. Safe likewise. */
+void ac_file_leave(ac_file *file);
 
 /** Test aid: let the n-th file operation (write, also at a place, flush, sync, close, rename) from now fail as on a full disk, once.
  * 0 switches it off. */

@@ -69,6 +69,25 @@ void ac_resizer_destroy(ac_resizer *resizer);
  * @param[out] out  uint8 [S, S, 3], owned by the caller. */
 AC_NODISCARD ac_status ac_resizer_run(ac_resizer *resizer, const ac_image *image, uint8_t *out);
 
+enum { AC_IMAGE_REASON_BYTES = 240 };
+
+typedef struct ac_image_reader { /* files to rows of pixels; zeroed at first, used again from image to image; one per thread */
+    ac_image image;
+    ac_resizer *resizer;
+    uint8_t *scratch;
+    size_t scratch_bytes;
+} ac_image_reader;
+
+/** Read a file, decode and resize it.
+ * @param[out] out     uint8 [S, S, 3], S = size_px, the same in all calls; undefined for a bad image
+ * @param[out] reason  why the image is bad, without the path; "": it is good
+ * @return AC_OK for a bad image too (damaged, not an image, not there); AC_ERR_IO for a file that is there and cannot be read,
+ *         AC_ERR_MEMORY, AC_ERR_RANGE, AC_ERR_USAGE (ac_simd_check()). */
+AC_NODISCARD ac_status ac_image_reader_read(ac_image_reader *reader, const char *path, const ac_decode_options *options, ac_simd level,
+                                            int size_px, uint8_t *out, char reason[AC_IMAGE_REASON_BYTES]);
+/** Safe on a zeroed struct, which is what it leaves. */
+void ac_image_reader_release(ac_image_reader *reader);
+
 /** Write RGB [height, width, 3] (channels 3) or grey [height, width] (channels 1) as JPEG / PNG at `path`: for demo
  * data, tests and thumbnails. */
 AC_NODISCARD ac_status ac_image_write_jpeg(const char *path, const uint8_t *pixels, int width_px, int height_px, int channels, int quality);

@@ -149,3 +149,12 @@ ac_status ac_checkpoint_check(const char *path, ac_checkpoint_info *info)
 {
     return read_info(path, true, info);
 }
+
+ac_status ac_checkpoint_read_hash(const char *path, ac_hash *hash)
+{
+    ac_checkpoint_file file;
+    ac_status status = ac_checkpoint_file_open(path, false, &file);
+    *hash = file.seal.root;
+    ac_checkpoint_file_close(&file);
+    return status == AC_OK ? status : ac_error_in(status, "%s", path);
+}

@@ -126,6 +126,17 @@ ac_status ac_file_printf(ac_file *file, const char *format, ...)
     return AC_OK;
 }
 
+ac_status ac_file_flush(ac_file *file)
+{
+    if (!file->stream)
+        return ac_error(AC_ERR_IO, "%s is not open", file->path);
+    if (must_fail() || fflush(file->stream) != 0) {
+        file->failed = true;
+        return ac_error_errno("%s", file->part);
+    }
+    return AC_OK;
+}
+
 /* A rename is durable once its folder is. Some file systems refuse to sync a folder (EINVAL): that is no loss. */
 static ac_status sync_folder_of(const char *path)
 {
@@ -194,6 +205,14 @@ void ac_file_discard(ac_file *file)
         fclose(file->stream);
     if (file->part[0])
         unlink(file->part);
+    unlock(file);
+    memset(file, 0, sizeof *file);
+}
+
+void ac_file_leave(ac_file *file)
+{
+    if (file->stream)
+        fclose(file->stream);
     unlock(file);
     memset(file, 0, sizeof *file);
 }

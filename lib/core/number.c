@@ -137,10 +137,118 @@ ac_status ac_parse_int64(const char *text, int64_t min, int64_t max, int64_t *ou
     return AC_OK;
 }
 
+/* 128 bits: a GNU extension that every 64-bit compiler here has. */
+__extension__ typedef unsigned __int128 wide;
+
+enum { MOST_DIGITS = 9 /* always enough for a float */, MANTISSA_BITS = 24, LEAST_EXPONENT = -20 };
+
+static wide power_of_ten(int n)
+{
+    wide power = (uint64_t)exact_power[n > 19 ? 19 : n];
+    return n > 19 ? power * (uint64_t)exact_power[n - 19] : power;
+}
+
+typedef struct decimal { /* digits * 10^(exponent - n_digits + 1): the first digit stands for 10^exponent */
+    uint64_t digits;
+    int n_digits, exponent;
+} decimal;
+
+typedef struct binary { /* mantissa / 2^shift */
+    uint64_t mantissa;
+    int shift;
+    bool lower_is_near; /* a power of two: the float below is half as far away as the one above */
+} binary;
+
+/* The nearest decimal of n_digits to a value in 10^exponent .. 10^(exponent + 1), a tie to the even one; true when it reads back
+ * to the same float, that is when it lies between the middles to both neighbours. */
+static bool round_to(const binary *value, decimal *out)
+{
+    const int power = out->n_digits - 1 - out->exponent;
+    const wide scale = power_of_ten(power), scaled = value->mantissa * scale, unit = (wide)1 << value->shift;
+    const wide rest = scaled & (unit - 1), half = unit >> 1;
+    uint64_t digits = (uint64_t)(scaled >> value->shift);
+    const bool up = rest > half || (rest == half && (digits & 1));
+    const wide off = up ? unit - rest : rest, most = value->lower_is_near && !up ? scale >> 1 : scale;
+    const bool same = value->mantissa & 1 ? 2 * off < most : 2 * off <= most;
+    digits += up;
+    if (digits == (uint64_t)exact_power[out->n_digits]) { /* 9.99 became 10.0 */
+        digits /= 10;
+        out->exponent++;
+    }
+    out->digits = digits;
+    return same;
+}
+
+/* Floor of the decimal logarithm of a value below 10. */
+static int exponent_of(const binary *value)
+{
+    int exponent = 0;
+    while (exponent > LEAST_EXPONENT && value->mantissa * power_of_ten(-exponent) < (wide)1 << value->shift)
+        exponent--;
+    return exponent;
+}
+
+/* As printf's %.*g writes it. */
+static int print_decimal(decimal d, char *out)
+{
+    char digit[MOST_DIGITS + 1];
+    char *at = out;
+    int precision = d.n_digits;
+    while (d.n_digits > 1 && d.digits % 10 == 0) {
+        d.digits /= 10;
+        d.n_digits--;
+    }
+    for (int i = d.n_digits - 1; i >= 0; i--, d.digits /= 10)
+        digit[i] = (char)('0' + d.digits % 10);
+    if (d.exponent < -4 || d.exponent >= precision) {
+        *at++ = digit[0];
+        if (d.n_digits > 1) {
+            *at++ = '.';
+            memcpy(at, digit + 1, (size_t)d.n_digits - 1);
+            at += d.n_digits - 1;
+        }
+        return (int)(at - out) + snprintf(at, AC_NUMBER_BYTES - (size_t)(at - out), "e%c%02d", d.exponent < 0 ? '-' : '+', abs(d.exponent));
+    }
+    if (d.exponent < 0) {
+        memcpy(at, "0.000", 5);
+        at += 1 - d.exponent;
+    }
+    for (int i = 0; i < d.n_digits; i++) {
+        if (i == d.exponent + 1 && d.exponent >= 0)
+            *at++ = '.';
+        *at++ = digit[i];
+    }
+    *at = '\0';
+    return (int)(at - out);
+}
+
+/* What scores are, 1e-20 to 10, in whole numbers of 128 bits: mantissa * 10^power and digits * 2^shift fit. False: something else. */
+static bool format_score(float value, char *out, int *n)
+{
+    int exponent;
+    binary b;
+    if (!(value >= 1e-20f && value < 10))
+        return false;
+    b.mantissa = (uint64_t)ldexpf(frexpf(value, &exponent), MANTISSA_BITS);
+    b.shift = MANTISSA_BITS - exponent;
+    b.lower_is_near = b.mantissa == (uint64_t)1 << (MANTISSA_BITS - 1);
+    const int first = exponent_of(&b);
+    decimal d = {0};
+    for (int digits = 1; digits <= MOST_DIGITS; digits++) {
+        d = (decimal){.n_digits = digits, .exponent = first};
+        if (round_to(&b, &d))
+            break;
+    }
+    *n = print_decimal(d, out);
+    return true;
+}
+
 /* "1e-07" and "5.00000e-01" come out of %g in one form only: shortest precision that reads back. */
 int ac_format_float(float value, char out[AC_NUMBER_BYTES])
 {
     int n = 0;
+    if (format_score(value, out, &n))
+        return n;
     for (int precision = 1; precision <= 9; precision++) {
         n = snprintf(out, AC_NUMBER_BYTES, "%.*g", precision, (double)value);
         if (strtof(out, NULL) == value)

@@ -110,3 +110,26 @@ const char *ac_store_name(const ac_store *store, int64_t i)
     size_t k = shard_of(store, i);
     return ac_shard_name(&store->shard[k], (size_t)(i - store->first[k]));
 }
+
+static ac_status read_from_store(void *context, int thread, int64_t i, uint8_t *out, bool *usable)
+{
+    (void)thread;
+    *usable = true;
+    return ac_store_read_image(context, i, out);
+}
+
+static const char *name_in_store(const void *context, int64_t i)
+{
+    return ac_store_name(context, i);
+}
+
+ac_source ac_store_source(ac_store *store)
+{
+    return (ac_source){.context = store,
+                       .n_samples = store->n_samples,
+                       .image_bytes = store->image_bytes,
+                       .n_classes = store->n_classes,
+                       .label = store->label,
+                       .read = read_from_store,
+                       .name = name_in_store};
+}

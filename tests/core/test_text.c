@@ -74,6 +74,36 @@ static void test_csv(void)
     TAP_OK(ac_csv_quote("a,b", small, sizeof small) == 6, "the bytes needed are told when they do not fit");
 }
 
+/* The text that defines ac_format_float(): printf's, of the first precision that reads back. */
+static bool is_shortest(float value)
+{
+    char text[AC_NUMBER_BYTES], wanted[AC_NUMBER_BYTES];
+    for (int precision = 1; precision <= 9; precision++) {
+        snprintf(wanted, sizeof wanted, "%.*g", precision, (double)value);
+        if (strtof(wanted, NULL) == value)
+            break;
+    }
+    return ac_format_float(value, text) == (int)strlen(wanted) && strcmp(text, wanted) == 0;
+}
+
+/* Floats of all sizes, scores, short decimals, and around the powers of two, where neighbours are not equally far. */
+static void test_float_texts(void)
+{
+    int n_wrong = 0;
+    for (uint32_t k = 0; k < 40000; k++) {
+        uint32_t word = ac_random_block(2, AC_STREAM_TEST, k, 0).word[0];
+        union {
+            uint32_t bits;
+            float value;
+        } any = {word % 0x7F800000}, near_power = {(k % 254 + 1) << 23};
+        near_power.bits += k / 254 % 7 - 3;
+        float score = (float)(word >> 8) / 16777216.0f;
+        n_wrong += !is_shortest(any.value) + !is_shortest(near_power.value) + !is_shortest(score) + !is_shortest(score * score * score * score) +
+                   !is_shortest((float)k / 40000.0f);
+    }
+    TAP_OK(n_wrong == 0, "200000 floats are written as printf writes them: %d are not", n_wrong);
+}
+
 static void test_numbers(void)
 {
     char text[AC_NUMBER_BYTES];
@@ -107,6 +137,7 @@ static void test_numbers(void)
         ac_format_float(known[i].value, text);
         TAP_OK(strcmp(text, known[i].text) == 0, "%s is the shortest text", known[i].text);
     }
+    test_float_texts();
     double d;
     int64_t whole;
     static const char *const bad[] = {"", " ", "nan", "inf", "-inf", "1x", "0x10", "1,5", "1e", "--1", "1 ", " 1", "1e999"};

@@ -1,0 +1,155 @@
+/* A network that scores: made once for checkpoints of one shape, given one checkpoint's weights after the other. */
+#include "anyclass/alloc.h"
+#include "anyclass/log.h"
+#include "infer/steps.h"
+#include <math.h>
+#include <omp.h>
+#include <string.h>
+
+/* Rows of a step on each rank. At least one for each thread, and two: with fewer, oneDNN divides a sum between threads,
+ * and the bits of a score must not depend on how many ranks share a batch. */
+static int64_t count_rows(const infer *in)
+{
+    int64_t least = omp_get_max_threads() > 2 ? omp_get_max_threads() : 2, size = in->run->size, most = 0,
+            rows = (in->config->batch_size + size - 1) / size;
+    for (size_t i = 0; i < in->n_inputs; i++)
+        most = in->input[i].n > most ? in->input[i].n : most;
+    most = (most + size - 1) / size;
+    rows = rows < most ? rows : most;
+    return rows < least ? least : rows;
+}
+
+ac_status infer_session_open(infer *in)
+{
+    ac_status status = AC_OK;
+    infer_session *s = &in->session;
+    s->loaded = SIZE_MAX;
+    const ac_backend *backend = ac_backend_find(in->config->device);
+    if (!backend)
+        return ac_error(AC_ERR_USAGE, "--device: this build has %s, not '%s'", ac_backend_names(), in->config->device);
+    AC_TRY(backend->open((int)in->config->n_threads, &s->device));
+    s->rows = count_rows(in);
+    status = backend->check_precision(s->device, infer_precision_dtype(in->config));
+    if (status != AC_OK)
+        status = ac_error_in(status, "--precision %s", infer_precision_name(in->config));
+out:
+    return status;
+}
+
+static void release_network(infer_session *s)
+{
+    ac_plan_destroy(s->plan);
+    ac_params_destroy(s->params);
+    ac_network_release(&s->network);
+    ac_free(s->logits);
+    s->plan = NULL;
+    s->params = NULL;
+    s->logits = NULL;
+    s->shape.model[0] = 0;
+    s->loaded = SIZE_MAX;
+}
+
+void infer_session_close(infer_session *s)
+{
+    release_network(s);
+    if (s->device)
+        s->device->backend->close(s->device);
+    s->device = NULL;
+}
+
+static bool fits(const infer_session *s, const infer_weights *w)
+{
+    return strcmp(s->shape.model, w->model) == 0 && s->shape.n_classes == w->n_classes &&
+           s->shape.image_size_px == w->image_size_px && memcmp(s->shape.mean, w->mean, sizeof w->mean) == 0 &&
+           memcmp(s->shape.std, w->std, sizeof w->std) == 0;
+}
+
+static ac_status build(infer *in, const infer_weights *w)
+{
+    ac_status status = AC_OK;
+    infer_session *s = &in->session;
+    char text[256];
+    ac_network_options o = {.model = ac_model_find(w->model),
+                            .batch = s->rows,
+                            .image_size_px = w->image_size_px,
+                            .n_classes = (int64_t)w->n_classes,
+                            .activation_dtype = infer_precision_dtype(in->config)};
+    memcpy(o.mean, w->mean, sizeof o.mean);
+    memcpy(o.std, w->std, sizeof o.std);
+    release_network(s);
+    AC_TRY(ac_network_build(&o, &s->network));
+    AC_TRY(ac_params_create(s->device, s->network.graph, false, &s->params));
+    AC_TRY(ac_plan_create(s->network.graph, s->params, false, &s->plan));
+    AC_TRY(ac_plan_bind(s->plan, NULL));
+    AC_TRY(ac_malloc((size_t)s->rows * w->n_classes, sizeof *s->logits, &s->logits));
+    s->shape = *w;
+    s->device->backend->describe(s->device, text, sizeof text);
+    ac_log(AC_LOG_INFO, "device %s; %d rank%s, %lld images a step on each", text, in->run->size,
+           in->run->size == 1 ? "" : "s", (long long)s->rows);
+    ac_log(AC_LOG_INFO, "%s at %d pixels: %zu parameters, memory per rank: %.0f MiB activations, %.0f MiB parameters",
+           w->model, w->image_size_px, s->params->n_trainable,
+           (double)ac_plan_get_memory(s->plan).arena_bytes / 1048576,
+           (double)ac_plan_get_memory(s->plan).param_bytes / 1048576);
+out:
+    return status;
+}
+
+/* Rank 0's part. Trainings replace their checkpoints: what is loaded must be what the scores are said to come from. */
+static ac_status read_weights(const infer_weights *w, ac_params *params)
+{
+    ac_status status = AC_OK;
+    ac_hash hash;
+    AC_TRY(ac_checkpoint_load(w->path, params, NULL));
+    AC_TRY(ac_checkpoint_read_hash(w->path, &hash));
+    if (!ac_hash_equal(hash, w->hash))
+        status = ac_error(AC_ERR_IO, "%s was replaced since this run began: run it again", w->path);
+out:
+    return status;
+}
+
+ac_status infer_session_load(infer *in, const infer_weights *w)
+{
+    ac_status status = AC_OK;
+    infer_session *s = &in->session;
+    MPI_Comm comm = in->run->comm;
+    const size_t number = (size_t)(w - in->jobs.weights);
+    if (s->loaded == number)
+        return AC_OK;
+    ac_watchdog_at(in->run->watchdog, "loading a checkpoint", -1, false);
+    if (!fits(s, w))
+        status = build(in, w);
+    ac_watchdog_at(in->run->watchdog, "loading a checkpoint", -1, in->run->rank > 0);
+    AC_TRY(ac_comm_agree(comm, status));
+    s->loaded = SIZE_MAX;
+    status = in->run->rank == 0 ? read_weights(w, s->params) : AC_OK;
+    ac_watchdog_at(in->run->watchdog, "loading a checkpoint", -1, true);
+    AC_TRY(ac_comm_agree(comm, status));
+    AC_TRY(ac_comm_broadcast(comm, s->params->value, s->params->n_values * sizeof *s->params->value));
+    AC_TRY(ac_comm_broadcast(comm, s->params->buffer, s->params->n_buffers * sizeof *s->params->buffer));
+    ac_params_changed(s->params);
+    s->loaded = number;
+    ac_log(AC_LOG_INFO, "loaded %s", w->path);
+out:
+    return status;
+}
+
+ac_status infer_session_run(infer_session *s, const ac_batch *batch, const ac_source *source)
+{
+    ac_status status = AC_OK;
+    size_t rows = (size_t)s->rows, m = s->shape.n_classes;
+    AC_TRY(ac_plan_write(s->plan, s->network.images, batch->image, rows * source->image_bytes));
+    AC_TRY(ac_plan_write(s->plan, s->network.keys, batch->key, rows * sizeof *batch->key));
+    AC_TRY(ac_plan_forward(s->plan));
+    AC_TRY(ac_plan_read(s->plan, s->network.logits, s->logits, rows * m * sizeof *s->logits));
+    for (size_t i = 0; i < (size_t)batch->n; i++) {
+        for (size_t c = 0; c < m && batch->usable[i]; c++) {
+            float *score = &s->logits[i * m + c];
+            *score = 1.0f / (1.0f + expf(-*score));
+            if (!isfinite(*score))
+                return ac_error(AC_ERR_NUMERIC, "a score of %s is not a number",
+                                source->name(source->context, batch->sample[i]));
+        }
+    }
+out:
+    return status;
+}
