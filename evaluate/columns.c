@@ -5,13 +5,16 @@
 #include "evaluate/steps.h"
 #include <string.h>
 
-typedef struct exchange { /* buffers of one round: one class for each rank */
+enum { GROUP = 8 }; /* columns that are cut out of the rows in one pass: a cache line of each row */
+
+typedef struct exchange { /* in each round one column for each rank; several rounds' columns are packed together */
     int rank, size;
+    size_t n_packed;           /* columns in `send`: those of whole rounds */
     int *n_rows, *offset;      /* [size] rows of each rank, and their start in the received column */
     int *send_n, *send_offset; /* [size] */
     int *none;                 /* [size] zeros: a rank that has no class in this round */
     uint32_t *image;           /* [all rows] of the rows as they arrive */
-    double *send, *received;   /* [size, rows here]; [all rows] */
+    double *send, *received;   /* [n_packed, rows here]; [all rows] */
     double *column;            /* [n_images] */
 } exchange;
 
@@ -28,17 +31,20 @@ static void release_exchange(exchange *of)
     ac_free(of->column);
 }
 
-static ac_status allocate_exchange(exchange *of, size_t n_rows, size_t n_images)
+static ac_status allocate_exchange(exchange *of, size_t n_columns, size_t n_rows, size_t n_images)
 {
     ac_status status = AC_OK;
     size_t size = (size_t)of->size;
+    of->n_packed = size < GROUP ? GROUP / size * size : size;
+    while (of->n_packed > size && of->n_packed - size >= n_columns)
+        of->n_packed -= size;
     AC_TRY(ac_calloc(size, sizeof(int), &of->n_rows));
     AC_TRY(ac_calloc(size, sizeof(int), &of->offset));
     AC_TRY(ac_calloc(size, sizeof(int), &of->send_n));
     AC_TRY(ac_calloc(size, sizeof(int), &of->send_offset));
     AC_TRY(ac_calloc(size, sizeof(int), &of->none));
     AC_TRY(ac_malloc(n_images, sizeof *of->image, &of->image));
-    AC_TRY(ac_malloc(size * n_rows, sizeof *of->send, &of->send));
+    AC_TRY(ac_malloc(of->n_packed * n_rows, sizeof *of->send, &of->send));
     AC_TRY(ac_malloc(n_images, sizeof *of->received, &of->received));
     AC_TRY(ac_malloc(n_images, sizeof *of->column, &of->column));
 out:
@@ -58,7 +64,7 @@ static ac_status begin_exchange(MPI_Comm comm, const label_table *labels, const 
     AC_TRY(ac_comm_count(labels->n_images, &ignored));
     AC_TRY(ac_comm_count(n_most * (uint64_t)of->size, &ignored));
     AC_TRY(ac_comm_count(n_here, &mine));
-    AC_TRY(ac_comm_agree(comm, allocate_exchange(of, scores->n_rows, labels->n_images)));
+    AC_TRY(ac_comm_agree(comm, allocate_exchange(of, labels->n_classes + 1, scores->n_rows, labels->n_images)));
     AC_TRY(ac_comm_check(MPI_Allgather(&mine, 1, MPI_INT, of->n_rows, 1, MPI_INT, comm), "gathering rows"));
     for (int r = 1; r < of->size; r++)
         of->offset[r] = of->offset[r - 1] + of->n_rows[r - 1];
@@ -69,26 +75,41 @@ out:
     return status;
 }
 
-static void pack_column(const score_table *scores, size_t n_classes, size_t c, double *out)
+/* The highest score of each image. */
+static void pack_highest(const score_table *scores, size_t n_classes, double *out)
 {
     for (size_t i = 0; i < scores->n_rows; i++) {
         const double *row = scores->score + i * n_classes;
-        double value = c < n_classes ? row[c] : row[0];
-        for (size_t k = 1; c == n_classes && k < n_classes; k++)
+        double value = row[0];
+        for (size_t k = 1; k < n_classes; k++)
             value = row[k] > value ? row[k] : value;
         out[i] = value;
     }
 }
 
-/* Fill what goes to each rank in this round: the column `first` + its number. */
-static void pack_round(exchange *of, const label_table *labels, const score_table *scores, size_t first)
+/* Columns first, first + 1 .. of the rows here. */
+static void pack_columns(exchange *of, size_t n_classes, const score_table *scores, size_t first)
 {
+    size_t n_rows = scores->n_rows, n = first < n_classes ? n_classes - first : 0;
+    n = n < of->n_packed ? n : of->n_packed;
+    for (size_t i = 0; i < n_rows; i++) {
+        const double *row = scores->score + i * n_classes + first;
+        for (size_t k = 0; k < n; k++)
+            of->send[k * n_rows + i] = row[k];
+    }
+    if (n < of->n_packed && first + n == n_classes)
+        pack_highest(scores, n_classes, of->send + n * n_rows);
+}
+
+/* What goes to each rank in this round: the column `first` + its number. */
+static void prepare_round(exchange *of, size_t n_classes, const score_table *scores, size_t first)
+{
+    size_t packed = first % of->n_packed;
+    if (packed == 0)
+        pack_columns(of, n_classes, scores, first);
     for (int r = 0; r < of->size; r++) {
-        size_t c = first + (size_t)r, start = (size_t)r * scores->n_rows;
-        of->send_offset[r] = (int)start;
-        of->send_n[r] = c <= labels->n_classes ? (int)scores->n_rows : 0;
-        if (of->send_n[r] > 0)
-            pack_column(scores, labels->n_classes, c, of->send + start);
+        of->send_offset[r] = (int)((size_t)r * scores->n_rows);
+        of->send_n[r] = first + (size_t)r <= n_classes ? (int)scores->n_rows : 0;
     }
 }
 
@@ -98,8 +119,9 @@ static ac_status use_round(MPI_Comm comm, exchange *of, const label_table *label
     ac_status status = AC_OK;
     size_t mine = first + (size_t)of->rank;
     bool have = mine <= labels->n_classes;
-    pack_round(of, labels, scores, first);
-    AC_TRY(ac_comm_check(MPI_Alltoallv(of->send, of->send_n, of->send_offset, MPI_DOUBLE, of->received,
+    prepare_round(of, labels->n_classes, scores, first);
+    const double *send = of->send + first % of->n_packed * scores->n_rows;
+    AC_TRY(ac_comm_check(MPI_Alltoallv(send, of->send_n, of->send_offset, MPI_DOUBLE, of->received,
                                        have ? of->n_rows : of->none, have ? of->offset : of->none, MPI_DOUBLE, comm),
                          "exchanging scores"));
     if (have) {

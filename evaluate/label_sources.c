@@ -121,6 +121,7 @@ typedef struct label_rows { /* while a CSV is read */
     label_share *out;
     ac_dataset classes; /* of the header; no samples */
     bool first;         /* this rank hands the classes to all */
+    uint64_t share_bytes;
 } label_rows;
 
 /* Only that something is wrong: ac_dataset_read(), which reads the file again, says what. */
@@ -201,15 +202,31 @@ out:
     return status;
 }
 
+/* Room for the whole share, should its rows be as long as this one, and some. */
+static ac_status expect_rows(label_rows *in, const ac_rows *rows)
+{
+    ac_status status = AC_OK;
+    label_share *out = in->out;
+    size_t n_classes = in->classes.n_classes, n_bytes = rows->n_bytes + 1;
+    size_t n = (size_t)in->share_bytes / n_bytes, name_bytes = n_bytes > 2 * n_classes ? n_bytes - 2 * n_classes : 1;
+    n += n / 32 + 1;
+    AC_TRY(ac_reserve(&out->names.text, &out->names.capacity, n * name_bytes, 1));
+    AC_TRY(ac_reserve(&out->label, &out->label_capacity, n * n_classes, 1));
+out:
+    return status;
+}
+
 static ac_status visit_rows(void *context, size_t file, ac_rows *rows)
 {
     ac_status status = AC_OK;
     bool have_row;
     (void)file;
-    for (;;) {
+    for (bool first = true;; first = false) {
         AC_TRY(ac_rows_next(rows, &have_row));
         if (!have_row)
             break;
+        if (first)
+            AC_TRY(expect_rows(context, rows));
         AC_TRY(add_row(context, rows));
     }
 out:
@@ -233,6 +250,7 @@ ac_status evaluate_read_label_rows(MPI_Comm comm, const label_source *source, la
     row_share share;
     label_rows in = {.out = out};
     AC_TRY(row_share_divide(comm, path_of_source, source, 1, &share));
+    in.share_bytes = row_share_bytes(&share);
     in.first = share.begin == 0 && share.end > 0;
     AC_TRY(row_share_read(&share, &visitor, &in));
 out:

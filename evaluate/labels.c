@@ -146,26 +146,36 @@ out:
     return status;
 }
 
-/* All ranks' bytes into *pointer, whatever its type. */
-static ac_status gather(MPI_Comm comm, const void *bytes, size_t n_bytes, void *pointer, size_t *n_all)
+/* All ranks' bytes into *pointer, both pointers of whatever type. A rank that is alone hands its block over. */
+static ac_status gather(MPI_Comm comm, void *block, size_t n_bytes, void *pointer, size_t *n_all)
 {
     ac_status status = AC_OK;
-    void *all = NULL;
-    AC_TRY(ac_comm_gather_all(comm, bytes, n_bytes, &all, n_all, NULL));
+    void *mine, *all = NULL;
+    int size;
+    MPI_Comm_size(comm, &size);
+    memcpy(&mine, block, sizeof mine);
+    if (size == 1 && mine) {
+        all = mine;
+        mine = NULL;
+        *n_all = n_bytes;
+        memcpy(block, &mine, sizeof mine);
+    } else {
+        AC_TRY(ac_comm_gather_all(comm, mine, n_bytes, &all, n_all, NULL));
+    }
     memcpy(pointer, &all, sizeof all);
 out:
     return status;
 }
 
 /* From what each rank read to the table that all have. `mine` is how that went. */
-static ac_status join_shares(MPI_Comm comm, ac_status mine, const label_share *share, label_table *out)
+static ac_status join_shares(MPI_Comm comm, ac_status mine, label_share *share, label_table *out)
 {
     ac_status status = AC_OK;
     size_t n_class_bytes, n_name_bytes, n_label_bytes;
     AC_TRY(evaluate_agree(comm, mine));
-    AC_TRY(gather(comm, share->classes.text, share->classes.n_bytes, &out->class_pool, &n_class_bytes));
-    AC_TRY(gather(comm, share->names.text, share->names.n_bytes, &out->name_pool, &n_name_bytes));
-    AC_TRY(gather(comm, share->label, share->n_label_bytes, &out->label, &n_label_bytes));
+    AC_TRY(gather(comm, &share->classes.text, share->classes.n_bytes, &out->class_pool, &n_class_bytes));
+    AC_TRY(gather(comm, &share->names.text, share->names.n_bytes, &out->name_pool, &n_name_bytes));
+    AC_TRY(gather(comm, &share->label, share->n_label_bytes, &out->label, &n_label_bytes));
     AC_TRY(evaluate_agree(comm, build_table(out, n_class_bytes, n_name_bytes, n_label_bytes)));
 out:
     return status;
