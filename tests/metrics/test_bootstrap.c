@@ -189,6 +189,94 @@ static void test_extremes(void)
     TAP_OK(fabs(mean[0] - 52 * log(2) / 2) < 1e-12, "certain and wrong costs 52 log 2; two columns have one mean (%.15g)", mean[0]);
 }
 
+static double normal(uint64_t index, uint32_t k)
+{
+    ac_philox words = ac_random_block(29, AC_STREAM_TEST, index, k);
+    double radius = sqrt(-2 * log(1 - ac_uniform_double(words.word[0], words.word[1])));
+    return radius * cos(6.283185307179586 * ac_uniform_double(words.word[2], words.word[3]));
+}
+
+static double normal_below(double x)
+{
+    return 0.5 * erfc(-x / sqrt(2));
+}
+
+/* Positives, a known share, have scores `shift` higher: then precision and recall at the middle, F1 and AUC are known. */
+static const double part_positive = 0.3;
+
+static double true_f1(double shift)
+{
+    double found = part_positive * normal_below(shift / 2), wrong = (1 - part_positive) * normal_below(-shift / 2);
+    return 2 * found / (found + wrong + part_positive);
+}
+
+enum { N_IMAGES = 300, N_DRAWS = 400, N_WORLDS = 200 };
+
+typedef struct world { /* one data set, scored by two models */
+    double score[2][N_IMAGES], f1[2][N_DRAWS], auc[2][N_DRAWS];
+    uint8_t label[N_IMAGES];
+} world;
+
+static const double shift[2] = {1.5, 1.0};
+
+static size_t measure_world(uint64_t index, world *of)
+{
+    size_t n_failed = 0;
+    ac_bootstrap_order *order[2] = {NULL, NULL};
+    for (uint32_t i = 0; i < N_IMAGES; i++) {
+        of->label[i] = ac_uniform_double(draw(1000 + index, i), 0) < part_positive;
+        double shared = normal(1000 + index, 3 * i);
+        for (uint32_t m = 0; m < 2; m++)
+            of->score[m][i] = shift[m] * (of->label[i] - 0.5) + (shared + normal(1000 + index, 3 * i + 1 + m)) / sqrt(2);
+    }
+    for (int m = 0; m < 2; m++) {
+        ac_column column = {of->score[m], of->label, 1, of->label, N_IMAGES};
+        n_failed += ac_bootstrap_order_create(&column, 0, &order[m]) != AC_OK;
+    }
+    for (uint32_t first = 0; first < N_DRAWS; first += LANES) {
+        ac_bootstrap_weights weights = weights_of(index, 1 + first, N_IMAGES);
+        for (int m = 0; m < 2; m++) {
+            ac_bootstrap_class got[LANES];
+            ac_bootstrap_walk(order[m], &weights, got);
+            for (uint32_t lane = 0; lane < LANES; lane++) {
+                of->f1[m][first + lane] = ac_metrics_f_beta(got[lane].true_positive, got[lane].false_positive,
+                                                            got[lane].positive - got[lane].true_positive, 1);
+                of->auc[m][first + lane] = got[lane].roc_auc;
+            }
+        }
+    }
+    ac_bootstrap_order_destroy(order[0]);
+    ac_bootstrap_order_destroy(order[1]);
+    return n_failed;
+}
+
+static bool covers(const double *a, const double *b, double difference)
+{
+    double value[N_DRAWS];
+    for (int i = 0; i < N_DRAWS; i++)
+        value[i] = b[i] - a[i];
+    ac_bootstrap_interval of = ac_bootstrap_percentiles(value, N_DRAWS, .95);
+    return of.low <= difference && difference <= of.high;
+}
+
+/* Of 200 intervals of 95 % between 180 and 196 hold the truth: a binomial count is outside once in 500 times, and percentile intervals of
+ * small data are a little too narrow. */
+static void test_coverage(void)
+{
+    static world of;
+    size_t n_f1 = 0, n_auc = 0, n_failed = 0;
+    double f1 = true_f1(shift[1]) - true_f1(shift[0]);
+    double auc = normal_below(shift[1] / sqrt(2)) - normal_below(shift[0] / sqrt(2));
+    for (uint64_t index = 0; index < N_WORLDS; index++) {
+        n_failed += measure_world(index, &of);
+        n_f1 += covers(of.f1[0], of.f1[1], f1);
+        n_auc += covers(of.auc[0], of.auc[1], auc);
+    }
+    TAP_OK(n_failed == 0, "%d data sets of two models", N_WORLDS);
+    TAP_OK(n_f1 >= 180 && n_f1 <= 196, "the difference of F1 lies in %zu of 200 intervals", n_f1);
+    TAP_OK(n_auc >= 180 && n_auc <= 196, "the difference of AUC lies in %zu of 200 intervals", n_auc);
+}
+
 static void test_percentiles(void)
 {
     double value[] = {4, NAN, 1, 3, 2, NAN, 5};
@@ -235,6 +323,7 @@ int main(void)
     test_keys();
     test_replicates();
     test_extremes();
+    test_coverage();
     test_percentiles();
     test_errors();
     return tap_done();
