@@ -35,7 +35,8 @@ static void test_distribution(void)
 {
     static const double poisson[] = {0.36787944, 0.36787944, 0.18393972, 0.06131324, 0.01532831, 0.00306566};
     size_t seen[AC_BOOTSTRAP_MOST_WEIGHT + 1] = {0}, n_off = 0, n = 0;
-    double sum = 0, squares = 0, products = 0;
+    static uint64_t before[MOST];
+    double sum = 0, squares = 0, products = 0, distant = 0, earlier = 0;
     for (uint32_t block = 1; block <= 10; block++) {
         ac_bootstrap_weights of = weights_of(5, block * LANES, MOST);
         for (size_t i = 0; i < MOST; i++) {
@@ -45,9 +46,12 @@ static void test_distribution(void)
                 sum += weight;
                 squares += (double)weight * weight;
                 products += weight * (double)ac_bootstrap_weight(&of, i, (lane + 1) % LANES);
+                distant += weight * (double)ac_bootstrap_weight(&of, i, (lane + 4) % LANES);
+                earlier += weight * (double)ac_bootstrap_weight(&(ac_bootstrap_weights){.packed = before}, i, lane);
                 n++;
             }
         }
+        memcpy(before, packed, sizeof before);
     }
     /* 1.6 million draws: a share has a deviation of at most 0.0004 */
     for (size_t w = 0; w < sizeof poisson / sizeof *poisson; w++)
@@ -55,7 +59,10 @@ static void test_distribution(void)
     TAP_OK(n_off == 0, "weights are distributed as Poisson(1) says (%zu of 6 shares do not)", n_off);
     TAP_OK(fabs(sum / (double)n - 1) < 0.004, "their mean is 1 (%.5f)", sum / (double)n);
     TAP_OK(fabs(squares / (double)n - 2) < 0.015, "their variance is 1 (mean square %.5f)", squares / (double)n);
-    TAP_OK(fabs(products / (double)n - 1) < 0.01, "replicates are independent (mean product %.5f)", products / (double)n);
+    TAP_OK(fabs(products / (double)n - 1) < 0.01 && fabs(distant / (double)n - 1) < 0.01,
+           "replicates are independent (mean products %.5f, %.5f)", products / (double)n, distant / (double)n);
+    earlier /= (double)(n - MOST * LANES); /* the first block has none before it */
+    TAP_OK(fabs(earlier - 1) < 0.01, "also those of different eights (mean product %.5f)", earlier);
     TAP_OK(seen[7] > 0 && seen[11] == 0, "large weights are rare, and there");
 }
 
@@ -173,6 +180,35 @@ static void test_replicates(void)
     TAP_OK(found.n_ranks == 0, "AP and AUC are its, bit for bit (%zu are not)", found.n_ranks);
     TAP_OK(found.n_losses == 0, "the log loss is its to 1e-12 (%zu are not)", found.n_losses);
     TAP_OK(found.n_undefined > 100 && found.n_undefined < 1200, "%zu replicates had no AUC", found.n_undefined);
+}
+
+/* More negatives than 16 bits can count, between the highest score and the only positive. */
+static void test_long_run(void)
+{
+    enum { N = 150000 };
+    static double score[N];
+    static uint8_t label[N];
+    static uint64_t many_keys[N], many[N];
+    ac_bootstrap_order *order = NULL;
+    ac_bootstrap_class got[LANES];
+    ac_bootstrap_weights weights = {.packed = many, .n = N};
+    size_t n_bad = 0;
+    for (size_t i = 0; i < N; i++) {
+        score[i] = i % 2 ? 1 : .75;
+        many_keys[i] = i;
+    }
+    score[0] = 0.5;
+    label[0] = 1;
+    ac_column column = {score, label, 1, label, N};
+    TAP_CALL(ac_bootstrap_order_create(&column, .5, &order));
+    ac_bootstrap_draw(1, 0, many_keys, &weights);
+    ac_bootstrap_walk(order, &weights, got);
+    for (int lane = 0; lane < LANES; lane++) {
+        int64_t positive = ac_bootstrap_weight(&weights, 0, lane), negative = (int64_t)weights.total[lane] - positive;
+        n_bad += got[lane].positive != positive || got[lane].true_positive != positive || got[lane].false_positive != negative;
+    }
+    TAP_OK(n_bad == 0, "%d images in one run are counted (%zu of 8 replicates are not)", N, n_bad);
+    ac_bootstrap_order_destroy(order);
 }
 
 static void test_extremes(void)
@@ -323,6 +359,7 @@ int main(void)
     test_keys();
     test_replicates();
     test_extremes();
+    test_long_run();
     test_coverage();
     test_percentiles();
     test_errors();
