@@ -60,6 +60,9 @@ done
 tap_ok "one set" run 1 --versions '日本' --table "$TMP/one.md" "$TMP/one.txt"
 tap_ok "is not the best of anything" test "$(grep -c '\*\*' "$TMP/one.md"; wc -l <"$TMP/one.txt")" = "0
 2"
+tap_ok "tuned thresholds" run 2 --max_fbeta --table "$TMP/tuned.md" "$TMP/tuned.csv"
+tap_ok "have columns of their own" grep -qF '| ROC-AUC | tuned macro F1 | tuned macro F2 |' "$TMP/tuned.md"
+tap_ok "with better values" grep -qE '^any\|_b%,net,val_f1,val,3,0\.66.*,,0\.[89][0-9]*,0\.[89][0-9]*,0\.[0-9]+,0\.[0-9]+,0\.[0-9]+$' "$TMP/tuned.csv"
 # refused PATTERN OPTION...: nothing was written, no JSON either
 refused() {
     find "$results" -name '*.json' -delete

@@ -35,7 +35,8 @@ static void test_distribution(void)
 {
     static const double poisson[] = {0.36787944, 0.36787944, 0.18393972, 0.06131324, 0.01532831, 0.00306566};
     size_t seen[AC_BOOTSTRAP_MOST_WEIGHT + 1] = {0}, n_off = 0, n = 0;
-    double sum = 0, squares = 0, products = 0;
+    static uint64_t before[MOST];
+    double sum = 0, squares = 0, products = 0, distant = 0, earlier = 0;
     for (uint32_t block = 1; block <= 10; block++) {
         ac_bootstrap_weights of = weights_of(5, block * LANES, MOST);
         for (size_t i = 0; i < MOST; i++) {
@@ -45,9 +46,12 @@ static void test_distribution(void)
                 sum += weight;
                 squares += (double)weight * weight;
                 products += weight * (double)ac_bootstrap_weight(&of, i, (lane + 1) % LANES);
+                distant += weight * (double)ac_bootstrap_weight(&of, i, (lane + 4) % LANES);
+                earlier += weight * (double)ac_bootstrap_weight(&(ac_bootstrap_weights){.packed = before}, i, lane);
                 n++;
             }
         }
+        memcpy(before, packed, sizeof before);
     }
     /* 1.6 million draws: a share has a deviation of at most 0.0004 */
     for (size_t w = 0; w < sizeof poisson / sizeof *poisson; w++)
@@ -55,7 +59,10 @@ static void test_distribution(void)
     TAP_OK(n_off == 0, "weights are distributed as Poisson(1) says (%zu of 6 shares do not)", n_off);
     TAP_OK(fabs(sum / (double)n - 1) < 0.004, "their mean is 1 (%.5f)", sum / (double)n);
     TAP_OK(fabs(squares / (double)n - 2) < 0.015, "their variance is 1 (mean square %.5f)", squares / (double)n);
-    TAP_OK(fabs(products / (double)n - 1) < 0.01, "replicates are independent (mean product %.5f)", products / (double)n);
+    TAP_OK(fabs(products / (double)n - 1) < 0.01 && fabs(distant / (double)n - 1) < 0.01,
+           "replicates are independent (mean products %.5f, %.5f)", products / (double)n, distant / (double)n);
+    earlier /= (double)(n - MOST * LANES); /* the first block has none before it */
+    TAP_OK(fabs(earlier - 1) < 0.01, "also those of different eights (mean product %.5f)", earlier);
     TAP_OK(seen[7] > 0 && seen[11] == 0, "large weights are rare, and there");
 }
 
@@ -175,6 +182,35 @@ static void test_replicates(void)
     TAP_OK(found.n_undefined > 100 && found.n_undefined < 1200, "%zu replicates had no AUC", found.n_undefined);
 }
 
+/* More negatives than 16 bits can count, between the highest score and the only positive. */
+static void test_long_run(void)
+{
+    enum { N = 150000 };
+    static double score[N];
+    static uint8_t label[N];
+    static uint64_t many_keys[N], many[N];
+    ac_bootstrap_order *order = NULL;
+    ac_bootstrap_class got[LANES];
+    ac_bootstrap_weights weights = {.packed = many, .n = N};
+    size_t n_bad = 0;
+    for (size_t i = 0; i < N; i++) {
+        score[i] = i % 2 ? 1 : .75;
+        many_keys[i] = i;
+    }
+    score[0] = 0.5;
+    label[0] = 1;
+    ac_column column = {score, label, 1, label, N};
+    TAP_CALL(ac_bootstrap_order_create(&column, .5, &order));
+    ac_bootstrap_draw(1, 0, many_keys, &weights);
+    ac_bootstrap_walk(order, &weights, got);
+    for (int lane = 0; lane < LANES; lane++) {
+        int64_t positive = ac_bootstrap_weight(&weights, 0, lane), negative = (int64_t)weights.total[lane] - positive;
+        n_bad += got[lane].positive != positive || got[lane].true_positive != positive || got[lane].false_positive != negative;
+    }
+    TAP_OK(n_bad == 0, "%d images in one run are counted (%zu of 8 replicates are not)", N, n_bad);
+    ac_bootstrap_order_destroy(order);
+}
+
 static void test_extremes(void)
 {
     const double score[] = {0, 1, 0, 1};
@@ -187,6 +223,94 @@ static void test_extremes(void)
     ac_bootstrap_add_loss(&column, loss);
     ac_bootstrap_mean_loss(loss, 2, &weights, mean);
     TAP_OK(fabs(mean[0] - 52 * log(2) / 2) < 1e-12, "certain and wrong costs 52 log 2; two columns have one mean (%.15g)", mean[0]);
+}
+
+static double normal(uint64_t index, uint32_t k)
+{
+    ac_philox words = ac_random_block(29, AC_STREAM_TEST, index, k);
+    double radius = sqrt(-2 * log(1 - ac_uniform_double(words.word[0], words.word[1])));
+    return radius * cos(6.283185307179586 * ac_uniform_double(words.word[2], words.word[3]));
+}
+
+static double normal_below(double x)
+{
+    return 0.5 * erfc(-x / sqrt(2));
+}
+
+/* Positives, a known share, have scores `shift` higher: then precision and recall at the middle, F1 and AUC are known. */
+static const double part_positive = 0.3;
+
+static double true_f1(double shift)
+{
+    double found = part_positive * normal_below(shift / 2), wrong = (1 - part_positive) * normal_below(-shift / 2);
+    return 2 * found / (found + wrong + part_positive);
+}
+
+enum { N_IMAGES = 300, N_DRAWS = 400, N_WORLDS = 200 };
+
+typedef struct world { /* one data set, scored by two models */
+    double score[2][N_IMAGES], f1[2][N_DRAWS], auc[2][N_DRAWS];
+    uint8_t label[N_IMAGES];
+} world;
+
+static const double shift[2] = {1.5, 1.0};
+
+static size_t measure_world(uint64_t index, world *of)
+{
+    size_t n_failed = 0;
+    ac_bootstrap_order *order[2] = {NULL, NULL};
+    for (uint32_t i = 0; i < N_IMAGES; i++) {
+        of->label[i] = ac_uniform_double(draw(1000 + index, i), 0) < part_positive;
+        double shared = normal(1000 + index, 3 * i);
+        for (uint32_t m = 0; m < 2; m++)
+            of->score[m][i] = shift[m] * (of->label[i] - 0.5) + (shared + normal(1000 + index, 3 * i + 1 + m)) / sqrt(2);
+    }
+    for (int m = 0; m < 2; m++) {
+        ac_column column = {of->score[m], of->label, 1, of->label, N_IMAGES};
+        n_failed += ac_bootstrap_order_create(&column, 0, &order[m]) != AC_OK;
+    }
+    for (uint32_t first = 0; first < N_DRAWS; first += LANES) {
+        ac_bootstrap_weights weights = weights_of(index, 1 + first, N_IMAGES);
+        for (int m = 0; m < 2; m++) {
+            ac_bootstrap_class got[LANES];
+            ac_bootstrap_walk(order[m], &weights, got);
+            for (uint32_t lane = 0; lane < LANES; lane++) {
+                of->f1[m][first + lane] = ac_metrics_f_beta(got[lane].true_positive, got[lane].false_positive,
+                                                            got[lane].positive - got[lane].true_positive, 1);
+                of->auc[m][first + lane] = got[lane].roc_auc;
+            }
+        }
+    }
+    ac_bootstrap_order_destroy(order[0]);
+    ac_bootstrap_order_destroy(order[1]);
+    return n_failed;
+}
+
+static bool covers(const double *a, const double *b, double difference)
+{
+    double value[N_DRAWS];
+    for (int i = 0; i < N_DRAWS; i++)
+        value[i] = b[i] - a[i];
+    ac_bootstrap_interval of = ac_bootstrap_percentiles(value, N_DRAWS, .95);
+    return of.low <= difference && difference <= of.high;
+}
+
+/* Of 200 intervals of 95 % between 180 and 196 hold the truth: a binomial count is outside once in 500 times, and percentile intervals of
+ * small data are a little too narrow. */
+static void test_coverage(void)
+{
+    static world of;
+    size_t n_f1 = 0, n_auc = 0, n_failed = 0;
+    double f1 = true_f1(shift[1]) - true_f1(shift[0]);
+    double auc = normal_below(shift[1] / sqrt(2)) - normal_below(shift[0] / sqrt(2));
+    for (uint64_t index = 0; index < N_WORLDS; index++) {
+        n_failed += measure_world(index, &of);
+        n_f1 += covers(of.f1[0], of.f1[1], f1);
+        n_auc += covers(of.auc[0], of.auc[1], auc);
+    }
+    TAP_OK(n_failed == 0, "%d data sets of two models", N_WORLDS);
+    TAP_OK(n_f1 >= 180 && n_f1 <= 196, "the difference of F1 lies in %zu of 200 intervals", n_f1);
+    TAP_OK(n_auc >= 180 && n_auc <= 196, "the difference of AUC lies in %zu of 200 intervals", n_auc);
 }
 
 static void test_percentiles(void)
@@ -235,6 +359,8 @@ int main(void)
     test_keys();
     test_replicates();
     test_extremes();
+    test_long_run();
+    test_coverage();
     test_percentiles();
     test_errors();
     return tap_done();
