@@ -30,7 +30,7 @@ ALL_LIBS   = $(PKG_LIBS) -ldnnl -lm -lpthread
 PROGRAMS  := $(patsubst %/main.c,%,$(wildcard preprocess/main.c train/main.c infer/main.c evaluate/main.c))
 LIB_SRC   := $(sort $(wildcard lib/*/*.c lib/*/*/*.c))
 PROG_SRC  := $(filter-out %/main.c,$(sort $(wildcard $(PROGRAMS:%=%/*.c))))
-TEST_PARTS := tests/demo/scene.c
+TEST_PARTS := tests/demo/scene.c tests/evaluate/browser_link.c
 FUZZ_SRC  := $(sort $(wildcard tests/fuzz/*.c))
 TEST_SRC  := $(filter-out $(TEST_PARTS) $(FUZZ_SRC),$(sort $(wildcard tests/*/*.c)))
 BENCH_SRC := $(sort $(wildcard bench/*.c))
@@ -86,6 +86,7 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $(LIB)
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) $^ $(ALL_LIBS) -o $@
 
 $(BUILD)/tests/demo/make_demo_data: $(BUILD)/tests/demo/scene.o
+$(BUILD)/tests/evaluate/browser: $(BUILD)/tests/evaluate/browser_link.o
 
 $(BUILD)/bench/%: $(BUILD)/bench/%.o $(LIB)
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) $^ $(ALL_LIBS) -o $@

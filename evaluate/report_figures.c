@@ -53,7 +53,7 @@ static void class_end_labels(ac_markup *out, const ac_panel *panel, const report
     }
     for (size_t c = 0; c < labels->n_classes; c++)
         if (!d->standalone || d->report->highlighted[c])
-            label[n++] = (ac_end_label){.y = end[c], .style = class_style(d, c, style[c]), .text = labels->class_name[c]};
+            label[n++] = (ac_end_label){.y = end[c], .style = class_style(d, c, style[c]), .text = labels->class_name[c], .later = !d->report->highlighted[c]};
     label[n++] = (ac_end_label){.y = *whole, .style = "ink", .text = whole_name};
     ac_panel_end_labels(out, panel, label, n);
 out:
@@ -180,7 +180,7 @@ static void equal_f1(ac_markup *out, const ac_panel *panel)
         }
         ac_panel_line(out, panel, "quiet thin d2", NULL, x, y, N);
         snprintf(text, sizeof text, "F1 %.1f", f);
-        ac_panel_note(out, panel, 1, y[N - 1] + 0.035, text);
+        ac_panel_note(out, panel, f - 0.02, f - 0.02, text);
     }
 }
 
@@ -325,16 +325,16 @@ const report_figure report_set_figures[] = {
     {"class_f1", "F1 of each class over the threshold", "Thick: the macro mean.", report_draw_class_f1, NULL},
     {"class_f2", "F2 of each class over the threshold", "Thick: the macro mean.", report_draw_class_f2, NULL},
     {"precision_recall", "Precision and recall", "Thick: whether an image shows anything. Dots: at the threshold. Dotted: equal F1.", report_draw_precision_recall, NULL},
-    {"scores", "Highest score of each image", "Images per bin of 0.02, on a log scale.", report_draw_all_scores, NULL},
+    {"scores", "Highest score of each image", "Images per bin of 0.02 on a log scale, by what they show.", report_draw_all_scores, NULL},
     {"calibration", "Calibration, all classes together", "On the diagonal, scores are probabilities. Below: decisions per bin, on a log scale.", report_draw_all_calibration, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
 const report_figure report_class_figures[] = {
-    {"class_precision_recall", "Precision and recall", NULL, report_draw_class_precision_recall, report_has_positive},
-    {"class_threshold", "Over the threshold", NULL, report_draw_class_threshold, report_has_positive},
-    {"class_scores", "Scores (images per bin, log scale)", NULL, report_draw_scores, NULL},
-    {"class_calibration", "Calibration", NULL, report_draw_calibration, NULL},
+    {"class_precision_recall", "Precision and recall", "The dot is at the threshold.", report_draw_class_precision_recall, report_has_positive},
+    {"class_threshold", "Over the threshold", "Dashed: the threshold.", report_draw_class_threshold, report_has_positive},
+    {"class_scores", "Scores of images that show", "Images per bin of 0.02, on a log scale.", report_draw_scores, NULL},
+    {"class_calibration", "Calibration", "Below: images per bin, on a log scale.", report_draw_calibration, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

@@ -103,7 +103,7 @@ static void write_tile(ac_markup *out, const report *r, const char *title, size_
         }
     }
     const score_set *set = &r->sets->set[best];
-    ac_markup_format(out, "<div class=\"tile\"><dt>%s</dt><dd><b>", title);
+    ac_markup_format(out, "<div class=\"tile\"><dt>%s%s</dt><dd><b>", r->sets->n_sets > 1 ? "Highest " : "", title);
     report_value(out, most, 4);
     ac_markup_add(out, "</b><span>");
     ac_markup_escape(out, set->version[0] ? set->version : set->stem);
@@ -117,12 +117,12 @@ static void write_tile(ac_markup *out, const report *r, const char *title, size_
 static void write_summary(ac_markup *out, const report *r)
 {
     ac_markup_add(out, "<section id=\"summary\" aria-labelledby=\"h-summary\"><h2 id=\"h-summary\">At a glance</h2>\n<dl class=\"tiles\">\n");
-    write_tile(out, r, "Highest macro F1", offsetof(ac_metrics, macro_f1));
-    write_tile(out, r, "Highest macro F2", offsetof(ac_metrics, macro_f2));
-    write_tile(out, r, "Highest mAP", offsetof(ac_metrics, mean_average_precision));
+    write_tile(out, r, "macro F1", offsetof(ac_metrics, macro_f1));
+    write_tile(out, r, "macro F2", offsetof(ac_metrics, macro_f2));
+    write_tile(out, r, "mAP", offsetof(ac_metrics, mean_average_precision));
     if (r->result[0].metrics.has_label_weight)
-        write_tile(out, r, "Highest CIW-F2", offsetof(ac_metrics, ciw_f2));
-    write_tile(out, r, "Highest F1-Neg", offsetof(ac_metrics, f1_negative));
+        write_tile(out, r, "CIW-F2", offsetof(ac_metrics, ciw_f2));
+    write_tile(out, r, "F1-Neg", offsetof(ac_metrics, f1_negative));
     ac_markup_add(out, "</dl></section>\n");
 }
 
@@ -202,6 +202,28 @@ void report_write_classes(ac_markup *out, const report *r, const report_version 
     }
 }
 
+/* What the first figure draws, to read and to copy. */
+static void write_thresholds(ac_markup *out, const report *r, const report_version *v)
+{
+    const report_curves *of = &v->curves;
+    const double *threshold = r->result[v->set].threshold;
+    ac_markup_format(out, "<details class=\"numbers\"><summary>Numbers over the threshold</summary><div class=\"scroll\" tabindex=\"0\" role=\"region\" "
+                          "aria-label=\"Metrics over the threshold\"><table><thead><tr><th scope=\"col\">Threshold</th><th scope=\"col\">Macro F1</th>"
+                          "<th scope=\"col\">Macro F2</th><th scope=\"col\">F1-Neg</th><th scope=\"col\">F1-Pos</th>%s</tr></thead>\n<tbody>\n",
+                     of->has_label_weight ? "<th scope=\"col\">CIW-F2</th>" : "");
+    for (size_t t = 4; t < EVALUATE_GRID; t += 5) { /* the reference's nineteen */
+        const double value[5] = {of->macro_f1[t], of->macro_f2[t], of->f1_negative[t], of->f1_positive[t], of->ciw_f2[t]};
+        ac_markup_format(out, "<tr><th scope=\"row\">%.2f</th>", threshold[t]);
+        for (int k = 0; k < (of->has_label_weight ? 5 : 4); k++) {
+            ac_markup_add(out, "<td>");
+            report_value(out, value[k], 4);
+            ac_markup_add(out, "</td>");
+        }
+        ac_markup_add(out, "</tr>\n");
+    }
+    ac_markup_add(out, "</tbody></table></div></details>\n");
+}
+
 static void write_version(ac_markup *out, const report *r, const report_version *v)
 {
     const score_set *set = &r->sets->set[v->set];
@@ -217,6 +239,7 @@ static void write_version(ac_markup *out, const report *r, const report_version 
     report_write_class_table(out, r, v);
     ac_markup_add(out, "<h4>Over all classes</h4>\n");
     report_write_figures(out, report_set_figures, &d);
+    write_thresholds(out, r, v);
     if (report_has_log(&d)) {
         ac_markup_add(out, "<h4>Training</h4>\n");
         report_write_figures(out, report_training_figures, &d);

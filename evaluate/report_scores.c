@@ -27,7 +27,7 @@ static void draw_spread(ac_markup *out, const report_drawing *d, ac_panel *panel
     const ac_profile *profile = &d->report->result[d->version->set].profile[c];
     bool any = c == d->report->labels->n_classes;
     double threshold = d->report->config->threshold;
-    ac_legend_entry legend[3] = {{"fill k1", shows}, {"k0 d1", any ? "shows nothing" : "shows nothing"}, {"k6 thin", "shows another"}};
+    ac_legend_entry legend[3] = {{"fill k1", shows}, {"k0 d1", "nothing"}, {"k6 thin", "another class"}};
     spread of;
     fill_spread(profile, &of);
     panel->x = (ac_axis){.min = 0, .max = 1, .label = "score"};
@@ -35,8 +35,8 @@ static void draw_spread(ac_markup *out, const report_drawing *d, ac_panel *panel
     ac_panel_begin(out, panel);
     ac_panel_steps(out, panel, "fill k1", shows, of.positive, AC_PROFILE_BINS);
     if (!any)
-        ac_panel_steps(out, panel, "k6 thin", "shows another", of.in_positive, AC_PROFILE_BINS);
-    ac_panel_steps(out, panel, "k0 d1", "shows nothing", of.in_negative, AC_PROFILE_BINS);
+        ac_panel_steps(out, panel, "k6 thin", "another class", of.in_positive, AC_PROFILE_BINS);
+    ac_panel_steps(out, panel, "k0 d1", "nothing", of.in_negative, AC_PROFILE_BINS);
     ac_panel_segment(out, panel, "rule", threshold, panel->y.min, threshold, panel->y.max);
     ac_panel_end(out);
     ac_figure_legend(out, panel->left_px - 26, panel->top_px - 22, panel->width_px + 30, legend, any ? 2 : 3);
@@ -48,7 +48,7 @@ void report_draw_scores(ac_markup *out, const report_drawing *d)
     double top = report_begin_figure(out, d, "class_scores", "Spread of scores", "Images per bin of 0.02 on a log scale: those that show the class, those that show another one, and those that show nothing.", SMALL_WIDTH_PX, SMALL_HEIGHT_PX);
     ac_panel panel = {.left_px = LEFT_PX, .top_px = top, .width_px = SMALL_WIDTH_PX - LEFT_PX - 12, .height_px = SMALL_PLOT_PX, .most_x_ticks = 6,
                       .most_y_ticks = 5, .time_across = true};
-    draw_spread(out, d, &panel, d->class_index, any ? "shows something" : "shows it");
+    draw_spread(out, d, &panel, d->class_index, any ? "something" : "this class");
     ac_figure_end(out);
 }
 
@@ -57,7 +57,7 @@ void report_draw_all_scores(ac_markup *out, const report_drawing *d)
     double top = report_begin_figure(out, d, "scores", "Highest score of each image", "Images per bin of 0.02 on a log scale: those that show something and those that show nothing.", WIDTH_PX, HEIGHT_PX);
     ac_panel panel = {.left_px = LEFT_PX, .top_px = top, .width_px = WIDTH_PX - LEFT_PX - 14, .height_px = 204, .most_x_ticks = 6,
                       .most_y_ticks = 6, .time_across = true};
-    draw_spread(out, d, &panel, d->report->labels->n_classes, "shows something");
+    draw_spread(out, d, &panel, d->report->labels->n_classes, "something");
     ac_figure_end(out);
 }
 

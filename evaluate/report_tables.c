@@ -71,14 +71,26 @@ static void head_cell(ac_markup *out, const char *title, const char *meaning)
     ac_markup_format(out, "<th scope=\"col\" title=\"%s\">%s</th>", meaning, title);
 }
 
+static bool one_model(const report *r)
+{
+    for (size_t i = 1; i < r->sets->n_sets; i++)
+        if (strcmp(r->sets->set[i].model, r->sets->set[0].model) != 0)
+            return false;
+    return true;
+}
+
 static void write_set_row(ac_markup *out, const report *r, size_t i, const double *best)
 {
     const score_set *set = &r->sets->set[i];
     ac_markup_add(out, "<tr><th scope=\"row\" class=\"text\">");
     ac_markup_escape(out, set->version[0] ? set->version : set->stem);
-    ac_markup_add(out, "</th><td class=\"text\">");
-    ac_markup_escape(out, set->model);
-    ac_markup_add(out, "</td><td class=\"text\">");
+    ac_markup_add(out, "</th>");
+    if (!one_model(r)) {
+        ac_markup_add(out, "<td class=\"text\">");
+        ac_markup_escape(out, set->model);
+        ac_markup_add(out, "</td>");
+    }
+    ac_markup_add(out, "<td class=\"text\">");
     ac_markup_escape(out, set->checkpoint[0] ? set->checkpoint : set->stem);
     ac_markup_add(out, "</td>");
     for (size_t k = 0; k < N_COLUMNS; k++)
@@ -97,8 +109,10 @@ void report_write_table(ac_markup *out, const report *r)
     ac_markup_add(out, r->sets->n_sets == 1 ? " score set" : " score sets, the best of each column <b class=\"mark\">marked</b>");
     ac_markup_format(out, "; a class is predicted where its score is at least %g.</p>\n", r->config->threshold);
     ac_markup_add(out, "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Results of all versions and checkpoints\"><table class=\"sortable\">"
-                       "<thead><tr><th scope=\"col\" class=\"text\">Version</th><th scope=\"col\" class=\"text\">Model</th>"
-                       "<th scope=\"col\" class=\"text\">Checkpoint</th>");
+                       "<thead><tr><th scope=\"col\" class=\"text\">Version</th>");
+    if (!one_model(r))
+        ac_markup_add(out, "<th scope=\"col\" class=\"text\">Model</th>");
+    ac_markup_add(out, "<th scope=\"col\" class=\"text\">Checkpoint</th>");
     for (size_t k = 0; k < N_COLUMNS; k++) {
         best[k] = highest(r, &columns[k]);
         if (!isnan(best[k]))
@@ -197,7 +211,7 @@ static void class_head(ac_markup *out, const report *r, const set_result *result
     head_cell(out, "AUC", "area under the ROC curve");
     head_cell(out, "Log loss", "mean of -log of the probability given to what is so");
     head_cell(out, "ECE", "expected calibration error, ten bins");
-    ac_markup_format(out, "<th scope=\"col\" title=\"threshold with the highest F%g on these very scores\">Best at</th>", r->config->f_beta);
+    ac_markup_format(out, "<th scope=\"col\" title=\"threshold with the highest F%g on these very scores\">Best F%g at</th>", r->config->f_beta, r->config->f_beta);
     if (result->tuned) {
         head_cell(out, "Tuned at", "threshold chosen on Val");
         head_cell(out, "F1 tuned", "F1 at that threshold");

@@ -5,7 +5,7 @@
 #include "evaluate/report.h"
 #include <string.h>
 
-enum { SIDE_PX = 96, QUALITY = 72 };
+enum { SIDE_PX = 96, QUALITY = 72, SHOWN_IF_RIGHT = 4 };
 
 static void write_labels(ac_markup *out, const label_table *labels, uint64_t image)
 {
@@ -20,14 +20,21 @@ static void write_labels(ac_markup *out, const label_table *labels, uint64_t ima
         }
 }
 
-static void write_image(ac_markup *out, const report *r, const ac_wrong_image *wrong)
+/* Of the images whose decision is right only the first few are shown, where there are no others. */
+static bool is_shown(const report *r, const ac_wrong_image *wrong, uint32_t i, bool missed)
+{
+    return i < r->n_wrong && (i < SHOWN_IF_RIGHT || (wrong->score < r->config->threshold) == missed);
+}
+
+static void write_image(ac_markup *out, const report *r, const ac_wrong_image *wrong, bool missed)
 {
     const char *name = r->labels->name[wrong->image];
-    ac_markup_add(out, "<li>");
+    bool right = (wrong->score < r->config->threshold) != missed;
+    ac_markup_add(out, right ? "<li class=\"right\">" : "<li>");
     if (r->has_pixels)
         ac_markup_format(out, "<svg viewBox=\"0 0 %d %d\" aria-hidden=\"true\"><use href=\"#i%llu\"/></svg>", SIDE_PX, SIDE_PX,
                          (unsigned long long)wrong->image);
-    ac_markup_format(out, "<span class=\"score\">%.3f</span><span class=\"file\" title=\"", wrong->score);
+    ac_markup_format(out, "<span class=\"score\">%.3f</span>%s<span class=\"file\" title=\"", wrong->score, right ? "<i>right</i>" : "");
     ac_markup_escape(out, name);
     ac_markup_add(out, "\">");
     ac_markup_escape(out, name);
@@ -36,27 +43,29 @@ static void write_image(ac_markup *out, const report *r, const ac_wrong_image *w
     ac_markup_add(out, "</span></li>\n");
 }
 
-static void write_list(ac_markup *out, const report *r, const char *style, const char *title, const ac_wrong_image *wrong, uint32_t n)
+static void write_list(ac_markup *out, const report *r, bool missed, const char *title, const ac_wrong_image *wrong, uint32_t n)
 {
     if (n == 0)
         return;
-    ac_markup_format(out, "<h5>%s</h5><ul class=\"wrong %s\">\n", title, style);
-    for (uint32_t i = 0; i < n && i < r->n_wrong; i++)
-        write_image(out, r, &wrong[i]);
+    ac_markup_format(out, "<h5>%s</h5><ul class=\"wrong %s%s\">\n", title, missed ? "miss" : "alarm", r->has_pixels ? "" : " bare");
+    for (uint32_t i = 0; i < n; i++)
+        if (is_shown(r, &wrong[i], i, missed))
+            write_image(out, r, &wrong[i], missed);
     ac_markup_add(out, "</ul>\n");
 }
 
 void report_write_wrong(ac_markup *out, const report *r, const report_version *v, size_t c)
 {
     const ac_profile *profile = &r->result[v->set].profile[c];
-    write_list(out, r, "miss", "Most missed: it is there, the score is lowest", profile->missed, profile->n_missed);
-    write_list(out, r, "alarm", "Falsest alarms: it is not there, the score is highest", profile->false_alarm, profile->n_false_alarms);
+    write_list(out, r, true, "Missed: it is there, lowest scores first", profile->missed, profile->n_missed);
+    write_list(out, r, false, "False alarms: it is not there, highest scores first", profile->false_alarm, profile->n_false_alarms);
 }
 
-static void mark(const report *r, const ac_wrong_image *wrong, uint32_t n, uint8_t *wanted)
+static void mark(const report *r, bool missed, const ac_wrong_image *wrong, uint32_t n, uint8_t *wanted)
 {
-    for (uint32_t i = 0; i < n && i < r->n_wrong; i++)
-        wanted[wrong[i].image] = 1;
+    for (uint32_t i = 0; i < n; i++)
+        if (is_shown(r, &wrong[i], i, missed))
+            wanted[wrong[i].image] = 1;
 }
 
 static void write_placeholder(ac_markup *out, uint64_t image)
@@ -122,8 +131,8 @@ ac_status report_write_pixels(ac_markup *out, report *r)
     for (size_t i = 0; i < r->n_versions; i++)
         for (size_t c = 0; c <= r->labels->n_classes; c++) {
             const ac_profile *profile = &r->result[r->version[i].set].profile[c];
-            mark(r, profile->missed, profile->n_missed, wanted);
-            mark(r, profile->false_alarm, profile->n_false_alarms, wanted);
+            mark(r, true, profile->missed, profile->n_missed, wanted);
+            mark(r, false, profile->false_alarm, profile->n_false_alarms, wanted);
         }
     ac_markup_add(out, "<svg class=\"pixels\" aria-hidden=\"true\"><defs>\n");
     for (size_t i = 0; i < r->labels->n_images; i++)

@@ -117,8 +117,10 @@ void ac_panel_note(ac_markup *out, const ac_panel *panel, double x, double y, co
 typedef struct ac_end_label {
     double y; /* where its curve ends; NaN: no label */
     const char *style, *text; /* class names; escaped and cut at 12 characters */
+    bool later;               /* takes a place that the others leave, or none: a name that is not shown from the start */
 } ac_end_label;
-/** Names right of the panel beside the ends of curves, moved apart where they would overlap. Reorders `label`. */
+/** Names right of the panel beside the ends of curves, moved apart where they would overlap. Reorders `label`. AC_ERR_MEMORY is
+ * kept in `out`. */
 void ac_panel_end_labels(ac_markup *out, const ac_panel *panel, ac_end_label *label, size_t n);
 
 typedef struct ac_heat_map {

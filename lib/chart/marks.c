@@ -1,4 +1,5 @@
 /* What is drawn in a panel: lines, columns, dots, rules, notes, names of curves; and the heat map. */
+#include "anyclass/alloc.h"
 #include "anyclass/chart.h"
 #include "lib/chart/chart_internal.h"
 #include <math.h>
@@ -57,25 +58,20 @@ void ac_panel_steps(ac_markup *out, const ac_panel *panel, const char *style, co
 {
     double bottom = panel->top_px + panel->height_px, last = bottom;
     begin_path(out, style, name);
-    ac_markup_add(out, "M");
-    chart_point(out, panel->left_px, bottom);
-    for (size_t i = 0; i < n; i++) {
-        double at = chart_y(panel, y[i]);
-        if (fabs(at - last) >= tolerance_px) {
-            if (i > 0) {
-                ac_markup_add(out, "H");
-                ac_markup_number(out, panel->left_px + panel->width_px * (double)i / (double)n, 1);
-            }
-            ac_markup_add(out, "V");
-            ac_markup_number(out, at, 1);
-            last = at;
+    for (size_t i = 0; i <= n; i++) { /* nothing is drawn along the bottom: it would cover the axis */
+        double at = i < n ? chart_y(panel, y[i]) : bottom, x = panel->left_px + panel->width_px * (double)i / (double)n;
+        if (fabs(at - last) < tolerance_px)
+            continue;
+        if (bottom - last < tolerance_px) {
+            ac_markup_add(out, "M");
+            chart_point(out, x, bottom);
+        } else {
+            ac_markup_add(out, "H");
+            ac_markup_number(out, x, 1);
         }
-    }
-    ac_markup_add(out, "H");
-    ac_markup_number(out, panel->left_px + panel->width_px, 1);
-    if (fabs(bottom - last) >= tolerance_px) {
         ac_markup_add(out, "V");
-        ac_markup_number(out, bottom, 1);
+        ac_markup_number(out, at, 1);
+        last = at;
     }
     ac_markup_add(out, "\"/>\n");
 }
@@ -126,32 +122,76 @@ static int by_height(const void *a, const void *b)
     return strcmp(one->text, other->text);
 }
 
+static void end_label(ac_markup *out, const ac_panel *panel, const ac_end_label *label, double at)
+{
+    double right = panel->left_px + panel->width_px;
+    ac_markup_format(out, "<g class=\"name %s\"><path d=\"M", label->style);
+    chart_point(out, right + 1, chart_y(panel, label->y));
+    ac_markup_add(out, "L");
+    chart_point(out, right + 7, at);
+    ac_markup_add(out, "\"/>");
+    chart_text_at(out, NULL, right + 9, at + 3.5);
+    ac_markup_shorten(out, label->text, END_LABEL_CHARACTERS);
+    ac_markup_add(out, "</text></g>\n");
+}
+
+/* As high as their curves, below the last, with room for those below. */
+static size_t place_first(const ac_panel *panel, const ac_end_label *label, size_t n, double *at)
+{
+    double lowest = panel->top_px + panel->height_px + 4, last = panel->top_px - 2 * END_LABEL_PX;
+    size_t left = 0, placed = 0;
+    for (size_t i = 0; i < n; i++)
+        left += !label[i].later;
+    double gap = (panel->height_px + END_LABEL_PX) / (double)left;
+    gap = gap < END_LABEL_PX ? gap : END_LABEL_PX;
+    for (size_t i = 0; i < n; i++) {
+        if (label[i].later)
+            continue;
+        double wanted = chart_y(panel, label[i].y), most = lowest - gap * (double)--left;
+        wanted = wanted < last + gap ? last + gap : wanted;
+        last = at[placed++] = wanted > most ? most : wanted;
+    }
+    return placed;
+}
+
+/* The free place nearest to `wanted`; NaN where all are taken. */
+static double free_place(const ac_panel *panel, double wanted, const double *at, size_t n)
+{
+    double best = NAN;
+    for (double y = panel->top_px - 4; y <= panel->top_px + panel->height_px + 4; y += 1) {
+        bool taken = false;
+        for (size_t i = 0; i < n; i++)
+            taken |= fabs(at[i] - y) < END_LABEL_PX - 1;
+        if (!taken && !(fabs(y - wanted) >= fabs(best - wanted)))
+            best = y;
+    }
+    return best;
+}
+
 void ac_panel_end_labels(ac_markup *out, const ac_panel *panel, ac_end_label *label, size_t n)
 {
-    size_t kept = 0;
+    size_t kept = 0, placed, next = 0;
+    double *at = NULL;
     for (size_t i = 0; i < n; i++)
         if (!isnan(label[i].y))
             label[kept++] = label[i];
-    if (kept == 0)
+    if (ac_malloc(kept, sizeof *at, &at) != AC_OK) {
+        out->status = AC_ERR_MEMORY;
         return;
-    qsort(label, kept, sizeof *label, by_height);
-    double right = panel->left_px + panel->width_px, bottom = panel->top_px + panel->height_px;
-    double gap = (panel->height_px + END_LABEL_PX) / (double)kept;
-    gap = gap < END_LABEL_PX ? gap : END_LABEL_PX;
-    double lowest = bottom + 4 - gap * (double)(kept - 1), last = panel->top_px - 2 * END_LABEL_PX;
-    for (size_t i = 0; i < kept; i++, lowest += gap) { /* as high as its curve, below the last, with room for those below */
-        double end = chart_y(panel, label[i].y), at = end < last + gap ? last + gap : end;
-        at = at > lowest ? lowest : at;
-        last = at;
-        ac_markup_format(out, "<g class=\"name %s\"><path d=\"M", label[i].style);
-        chart_point(out, right + 1, end);
-        ac_markup_add(out, "L");
-        chart_point(out, right + 7, at);
-        ac_markup_add(out, "\"/>");
-        chart_text_at(out, NULL, right + 9, at + 3.5);
-        ac_markup_shorten(out, label[i].text, END_LABEL_CHARACTERS);
-        ac_markup_add(out, "</text></g>\n");
     }
+    qsort(label, kept, sizeof *label, by_height);
+    placed = place_first(panel, label, kept, at);
+    for (size_t i = 0; i < kept; i++)
+        if (!label[i].later)
+            end_label(out, panel, &label[i], at[next++]);
+    for (size_t i = 0; i < kept; i++) {
+        double place = label[i].later ? free_place(panel, chart_y(panel, label[i].y), at, placed) : NAN;
+        if (isnan(place))
+            continue;
+        at[placed++] = place;
+        end_label(out, panel, &label[i], place);
+    }
+    ac_free(at);
 }
 
 static void heat_names(ac_markup *out, const ac_heat_map *map)

@@ -150,7 +150,7 @@ static void draw_labels(ac_markup *out, const ac_panel *panel)
 {
     double bottom = panel->top_px + panel->height_px;
     if (panel->x.label) {
-        chart_text_at(out, "lx", panel->left_px + panel->width_px / 2, bottom + 30);
+        chart_text_at(out, "lx", panel->left_px + panel->width_px / 2, bottom + (panel->most_x_ticks > 0 ? 30 : 15));
         ac_markup_escape(out, panel->x.label);
         ac_markup_add(out, "</text>");
     }

@@ -1,0 +1,290 @@
+/* Opens a report in headless Chromium and looks at it as a person would: with pointer, keyboard, phone, paper, without script.
+ * usage: browser PROGRAM PAGE ID...     the figures that must be there; SCREENSHOTS=DIR also takes pictures
+ * Prints TAP. */
+#include "tests/evaluate/browser.h"
+#include "anyclass/alloc.h"
+#include "anyclass/file.h"
+#include "tests/tap.h"
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { TEXT_BYTES = 4096, MOST_TABS = 2000, WAIT_TENTHS = 50 };
+
+static char *checks_js; /* tests/evaluate/browser_checks.js */
+
+/* A question whose answer must be "". */
+static void expect_nothing(browser *b, const char *question, const char *what)
+{
+    char text[TEXT_BYTES] = "";
+    bool good = browser_ask(b, question, text, sizeof text) == AC_OK && text[0] == '\0';
+    TAP_OK(good, "%s", what);
+    if (!good)
+        printf("# %s\n", text[0] ? text : ac_error_text());
+}
+
+/* A question whose answer must become `wanted`: events of the page take a moment. It may toggle nothing: it is asked again. */
+static void expect_text(browser *b, const char *question, const char *wanted, const char *what)
+{
+    char text[TEXT_BYTES] = "";
+    bool good = false;
+    for (int i = 0; i < WAIT_TENTHS && !good; i++) {
+        if (i > 0)
+            nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
+        good = browser_ask(b, question, text, sizeof text) == AC_OK && strcmp(text, wanted) == 0;
+    }
+    TAP_OK(good, "%s", what);
+    if (!good)
+        printf("# '%s', wanted '%s'\n", text[0] ? text : ac_error_text(), wanted);
+}
+
+static void load(browser *b)
+{
+    char text[TEXT_BYTES];
+    if (browser_load(b) != AC_OK || browser_ask(b, checks_js, text, sizeof text) != AC_OK)
+        TAP_OK(false, "the page is loaded");
+}
+
+static void expect_quiet(browser *b, const char *what)
+{
+    TAP_OK(b->complaints[0] == '\0', "no complaint and no request %s", what);
+    if (b->complaints[0])
+        printf("# %s\n", b->complaints);
+    b->complaints[0] = '\0';
+}
+
+static bool set_size(browser *b, int width, int height, bool phone)
+{
+    ac_json *call = browser_call(b, "Emulation.setDeviceMetricsOverride");
+    ac_json_int(call, "width", width);
+    ac_json_int(call, "height", height);
+    ac_json_double(call, "deviceScaleFactor", phone ? 2 : 1);
+    ac_json_bool(call, "mobile", phone);
+    return browser_send(b, call, NULL) == AC_OK;
+}
+
+static bool set_media(browser *b, const char *media, const char *scheme)
+{
+    ac_json *call = browser_call(b, "Emulation.setEmulatedMedia");
+    ac_json_string(call, "media", media);
+    ac_json_begin_array(call, "features");
+    ac_json_begin_object(call, NULL);
+    ac_json_string(call, "name", "prefers-color-scheme");
+    ac_json_string(call, "value", scheme);
+    ac_json_end_object(call);
+    ac_json_end_array(call);
+    return browser_send(b, call, NULL) == AC_OK;
+}
+
+static void press(browser *b, const char *key, int code, const char *text)
+{
+    for (int up = 0; up < 2; up++) {
+        ac_json *call = browser_call(b, "Input.dispatchKeyEvent");
+        ac_json_string(call, "type", up ? "keyUp" : text ? "keyDown" : "rawKeyDown");
+        ac_json_string(call, "key", key);
+        ac_json_string(call, "code", strcmp(key, " ") == 0 ? "Space" : key);
+        ac_json_int(call, "windowsVirtualKeyCode", code);
+        if (!up && text)
+            ac_json_string(call, "text", text);
+        if (browser_send(b, call, NULL) != AC_OK)
+            TAP_OK(false, "the key %s is pressed", key);
+    }
+}
+
+/* Move to, or click, the middle of what `selector` finds. */
+static void point_at(browser *b, const char *selector, bool click)
+{
+    static const char *const type[3] = {"mouseMoved", "mousePressed", "mouseReleased"};
+    char question[512], text[TEXT_BYTES] = "";
+    double x = 0, y = 0;
+    snprintf(question, sizeof question,
+             "(()=>{const e=document.querySelector('%s');e.scrollIntoView({block:'center',behavior:'instant'});const r=e.getBoundingClientRect();"
+             "return (r.left+r.width*.45)+' '+(r.top+r.height*.45)})()",
+             selector);
+    if (browser_ask(b, question, text, sizeof text) != AC_OK || sscanf(text, "%lf %lf", &x, &y) != 2)
+        TAP_OK(false, "%s is there to point at", selector);
+    for (int k = 0; k < (click ? 3 : 1); k++) {
+        ac_json *call = browser_call(b, "Input.dispatchMouseEvent");
+        ac_json_string(call, "type", type[k]);
+        ac_json_double(call, "x", x);
+        ac_json_double(call, "y", y);
+        if (k > 0) {
+            ac_json_string(call, "button", "left");
+            ac_json_int(call, "clickCount", 1);
+        }
+        if (browser_send(b, call, NULL) != AC_OK)
+            TAP_OK(false, "the pointer is at %s", selector);
+    }
+}
+
+static void test_figures(browser *b, char **id, int n)
+{
+    char question[65536];
+    size_t at = (size_t)snprintf(question, sizeof question, "checks.figures([");
+    for (int i = 0; i < n && at < sizeof question - 256; i++)
+        at += (size_t)snprintf(question + at, sizeof question - at, "%s'%s'", i > 0 ? "," : "", id[i]);
+    snprintf(question + at, sizeof question - at, "])");
+    expect_nothing(b, question, "every figure is there, none is empty, each has its text");
+}
+
+static void test_keyboard(browser *b)
+{
+    char text[TEXT_BYTES] = "";
+    int n_again = 0;
+    load(b);
+    TAP_CALL(browser_ask(b, "checks.startTabbing()", text, sizeof text));
+    TAP_OK(atoi(text) > 20, "%s controls", text);
+    for (int i = 0; i < MOST_TABS && n_again < 3; i++) {
+        press(b, "Tab", 9, NULL);
+        if (browser_ask(b, "checks.noteFocus()", text, sizeof text) != AC_OK)
+            break;
+        n_again += strcmp(text, "again") == 0;
+    }
+    expect_nothing(b, "checks.endTabbing()", "Tab reaches every control, and one sees where one is");
+    expect_text(b, "document.querySelectorAll('table.sortable thead tr:last-child th button')[2].focus(),''", "", "a column's head has the focus");
+    press(b, "Enter", 13, "\r");
+    expect_nothing(b, "checks.sorted(2,-1)", "Enter sorts its column, highest first");
+    press(b, "Enter", 13, "\r");
+    expect_nothing(b, "checks.sorted(2,1)", "Enter again: lowest first");
+    expect_text(b, "document.getElementById('v0').focus(),''", "", "the choice of versions has the focus");
+    press(b, "ArrowRight", 39, NULL);
+    expect_text(b, "[0,1].map(i=>checks.visible(document.getElementById('p'+i))).join()", "false,true", "an arrow key shows the next version");
+    expect_text(b, "document.getElementById('h0').focus(),String(getComputedStyle(document.querySelector('#p1 .ln.c0')).strokeOpacity<1!=document.getElementById('h0').checked)",
+                "true", "a class is in colour where it is chosen");
+    press(b, " ", 32, " ");
+    expect_text(b, "String(getComputedStyle(document.querySelector('#p1 .ln.c0')).strokeOpacity<1!=document.getElementById('h0').checked)", "true",
+                "the space bar changes the choice, and the lines with it");
+    expect_text(b, "document.querySelector('#p1 details.class:not([open]) summary').focus(),document.activeElement.parentNode.id", "c1-1", "a closed class has the focus");
+    press(b, "Enter", 13, "\r");
+    expect_text(b, "String(document.getElementById('c1-1').open)", "true", "Enter opens it");
+}
+
+static void test_pointer(browser *b)
+{
+    load(b);
+    point_at(b, "#f-metrics-0-0", false);
+    expect_text(b, "String(/^threshold 0\\.\\d+.*Macro F1/.test(document.querySelector('#p0 .plot:has(#f-metrics-0-0) .tip:not([hidden])').textContent.replace(/\\n/g,'')))", "true",
+                "the pointer reads out a chart");
+    point_at(b, "#p0 table a[href=\"#c0-2\"]", true);
+    expect_text(b, "String(document.getElementById('c0-2').open)", "true", "a link opens the class that it leads to");
+}
+
+static void test_schemes(browser *b)
+{
+    static const char *const scheme[2] = {"light", "dark"};
+    char question[128], what[128];
+    load(b);
+    expect_nothing(b, "checks.openAll()", "all classes are open");
+    for (int wanted = 0; wanted < 2; wanted++)
+        for (int choice = 0; choice < 3; choice++) {
+            const char *shown = choice == 0 ? scheme[wanted] : scheme[choice - 1];
+            TAP_OK(set_media(b, "screen", scheme[wanted]), "the system wants %s", scheme[wanted]);
+            snprintf(question, sizeof question, "document.getElementById('theme-%s').checked=true,checks.scheme()", choice == 0 ? "auto" : scheme[choice - 1]);
+            snprintf(what, sizeof what, "the page is %s", shown);
+            expect_text(b, question, shown, what);
+            snprintf(what, sizeof what, "and its text can be read: contrast of 4.5 and more");
+            expect_nothing(b, "checks.eachVersion(checks.contrast)", what);
+        }
+    TAP_OK(set_media(b, "screen", "light"), "light again");
+}
+
+static void test_sizes(browser *b)
+{
+    static const int width[4] = {360, 412, 768, 1280};
+    char what[64];
+    for (int i = 0; i < 4; i++) {
+        TAP_OK(set_size(b, width[i], 800, width[i] < 600), "%d pixels wide", width[i]);
+        load(b);
+        snprintf(what, sizeof what, "nothing is wider than a page of %d pixels", width[i]);
+        expect_nothing(b, "checks.overflow()", what);
+    }
+}
+
+static void test_print(browser *b)
+{
+    ac_json_value *answer = NULL;
+    size_t n_bytes = 0;
+    const char *folder = getenv("SCREENSHOTS");
+    char path[AC_PATH_BYTES];
+    load(b);
+    TAP_OK(set_media(b, "print", "dark"), "on paper, from a dark screen");
+    expect_nothing(b, "checks.printed()", "what is printed is white, without controls, with all classes of the version");
+    ac_json *call = browser_call(b, "Page.printToPDF");
+    ac_json_bool(call, "printBackground", true);
+    bool done = browser_send(b, call, &answer) == AC_OK;
+    snprintf(path, sizeof path, "%s/report.pdf", folder ? folder : "");
+    done = done && browser_save(answer, folder ? path : NULL, &n_bytes) == AC_OK;
+    TAP_OK(done && n_bytes > 20000, "a PDF of %zu bytes", n_bytes);
+    ac_json_release(answer);
+    TAP_OK(set_media(b, "screen", "light"), "on the screen again");
+}
+
+static void test_without_script(browser *b, char **id, int n)
+{
+    ac_json *call = browser_call(b, "Emulation.setScriptExecutionDisabled");
+    ac_json_bool(call, "value", true);
+    TAP_CALL(browser_send(b, call, NULL));
+    load(b);
+    expect_text(b, "String(document.querySelectorAll('th button').length)", "0", "without script there are no buttons to sort");
+    expect_text(b, "String(document.querySelectorAll('table.sortable tbody tr').length>5)", "true", "the tables are there");
+    point_at(b, "label:has(#v1)", true);
+    expect_text(b, "[0,1].map(i=>checks.visible(document.getElementById('p'+i))).join()", "false,true", "versions can be chosen");
+    point_at(b, "#p1 details.class:not([open]) summary", true);
+    expect_text(b, "String(document.querySelectorAll('#p1 details.class[open]').length)", "2", "classes can be opened");
+    point_at(b, "label:has(#theme-dark)", true);
+    expect_text(b, "checks.scheme()", "dark", "dark can be chosen");
+    test_figures(b, id, n);
+    call = browser_call(b, "Emulation.setScriptExecutionDisabled");
+    ac_json_bool(call, "value", false);
+    TAP_CALL(browser_send(b, call, NULL));
+}
+
+static void take_picture(browser *b, const char *folder, int width, const char *scheme)
+{
+    ac_json_value *answer = NULL;
+    char path[AC_PATH_BYTES];
+    size_t n_bytes = 0;
+    bool done = set_size(b, width, 900, width < 600) && set_media(b, "screen", scheme);
+    load(b);
+    ac_json *call = browser_call(b, "Page.captureScreenshot");
+    ac_json_bool(call, "captureBeyondViewport", true);
+    done = done && browser_send(b, call, &answer) == AC_OK;
+    snprintf(path, sizeof path, "%s/report-%d-%s.png", folder, width, scheme);
+    done = done && browser_save(answer, path, &n_bytes) == AC_OK;
+    TAP_OK(done && n_bytes > 10000, "picture %s", path);
+    ac_json_release(answer);
+}
+
+int main(int argc, char **argv)
+{
+    browser b = {0};
+    size_t n;
+    char page[AC_PATH_BYTES + 8];
+    const char *folder = getenv("SCREENSHOTS");
+    if (argc < 4) {
+        fprintf(stderr, "usage: browser PROGRAM PAGE ID...\n");
+        return 2;
+    }
+    snprintf(page, sizeof page, "file://%s", argv[2]);
+    b.page = page;
+    bool ready = TAP_CALL(ac_file_read_all("tests/evaluate/browser_checks.js", 0, (uint8_t **)&checks_js, &n)) && TAP_CALL(browser_start(&b, argv[1]));
+    if (ready) {
+        TAP_OK(set_size(&b, 1280, 900, false), "a desktop");
+        load(&b);
+        TAP_OK(b.n_requests == 1, "the page is asked for once, %zu", b.n_requests);
+        expect_quiet(&b, "while it is loaded");
+        test_figures(&b, argv + 3, argc - 3);
+        test_pointer(&b);
+        test_keyboard(&b);
+        test_schemes(&b);
+        test_print(&b);
+        test_without_script(&b, argv + 3, argc - 3);
+        test_sizes(&b);
+        expect_quiet(&b, "in all of this");
+        for (int k = 0; folder && k < 4; k++)
+            take_picture(&b, folder, k < 2 ? 1280 : 360, k % 2 ? "dark" : "light");
+    }
+    browser_stop(&b);
+    ac_free(checks_js);
+    return tap_done();
+}
