@@ -35,9 +35,12 @@ say "4/5 infer: scores of every image, one CSV per rank"
 mpirun -n "$ranks" "$BIN/anyclass-infer" --log_dir "$out/logs" --versions bce any_bce --data_root "$out/shards" --split Val Test \
     --results_output "$out/results" --batch_size 64
 
-say "5/5 evaluate"
+say "5/5 evaluate: metrics, thresholds tuned on Val, and a report for each split"
 for split in Val Test; do
     mpirun -n "$ranks" "$BIN/anyclass-evaluate" --results_output "$out/results" --versions bce any_bce --split "$split" \
-        --data_root "$out/shards" | tee "$out/table-$split.txt"
+        --data_root "$out/shards" --log_dir "$out/logs" --max_fbeta --multi_threshold --report "$out/report-$split.html" \
+        --table "$out/table-$split.csv" "$out/table-$split.md" "$out/table-$split.tex" | tee "$out/table-$split.txt"
 done
-say "done: tables in $out/table-Val.txt and $out/table-Test.txt, metrics as JSON in $out/results"
+mpirun -n "$ranks" "$BIN/anyclass-evaluate" compare bce any_bce --results_output "$out/results" --checkpoint val_f1 --split Test \
+    --data_root "$out/shards" --n_bootstrap 1000 | tee "$out/compare.txt"
+say "done: open $out/report-Test.html; tables in $out/table-Test.txt, bce beside any_bce in $out/compare.txt, metrics as JSON in $out/results"
