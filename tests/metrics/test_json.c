@@ -8,7 +8,7 @@ typedef struct files { /* what evaluate_write_json takes */
     score_set set;
     label_table labels;
     set_result result;
-    char names[CASE_CLASSES][4], *name[CASE_CLASSES];
+    char names[CASE_CLASSES][24], *name[CASE_CLASSES];
     ac_json_value *plain, *tuned; /* read back */
 } files;
 
