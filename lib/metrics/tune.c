@@ -10,7 +10,7 @@ static double f_at(const ac_split_count *total, const ac_split_count *reached, d
     ac_ratios ratios;
     if (!reference)
         return total->positive > 0 ? ac_metrics_f_beta(found, wrong, total->positive - found, beta) : NAN;
-    ac_reference_ratios(found, found + wrong > 0 ? found + wrong : 1, total->positive, &ratios);
+    ac_reference_ratios(found, found + wrong, total->positive, &ratios);
     return ac_reference_f_beta(ratios.precision, ratios.recall, beta);
 }
 

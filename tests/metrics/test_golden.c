@@ -35,7 +35,7 @@ static void check_dictionary(const char *name, const char *what, const ac_json_v
 static void check_reference(const char *name, const metrics_case *of)
 {
     static const char *const part[] = {"Main", "Meta", "Class"};
-    static char letters[CASE_CLASSES][4];
+    static char letters[CASE_CLASSES][24];
     char *names[CASE_CLASSES];
     const ac_json_value *expected = ac_json_get(of->expected, "reference");
     ac_json *json = NULL;

@@ -8,7 +8,7 @@ typedef struct files { /* what evaluate_write_json takes */
     score_set set;
     label_table labels;
     set_result result;
-    char names[CASE_CLASSES][4], *name[CASE_CLASSES];
+    char names[CASE_CLASSES][24], *name[CASE_CLASSES];
     ac_json_value *plain, *tuned; /* read back */
 } files;
 
@@ -63,6 +63,7 @@ static ac_status write_and_read(metrics_case *of, const char *folder, bool weigh
     }
     out->result.metrics = out->result.tuned_metrics = of->metrics;
     out->result.metrics.has_label_weight = out->result.tuned_metrics.has_label_weight = weights;
+    out->result.tuned_metrics.macro_f1 = 0.125;
     out->result.tuned = tuned;
     out->result.tuned_threshold = of->threshold;
     out->result.val_max_f = 0.625;
@@ -125,6 +126,10 @@ static void check_ours(metrics_case *of, const char *folder)
         TAP_OK(ac_json_count(wanted) == of->n_classes && case_number(ac_json_at(wanted, 1)) == of->threshold[1] &&
                    case_number(ac_json_get(tuned, "VAL_MAX_F0.5")) == 0.625,
                "the tuned thresholds and their F");
+        TAP_OK(case_number(ac_json_get(tuned, "MACRO_F1")) == 0.125 &&
+                   case_number(ac_json_get(ac_json_get(out.tuned, "Main"), "MACRO_F1")) == 0.125 &&
+                   case_number(ac_json_get(ac_json_get(out.plain, "Main"), "MACRO_F1")) == of->metrics.macro_f1,
+               "each file has its own metrics");
         TAP_OK(isnan(case_number(ac_json_get(ac_json_get(out.plain, "Meta"), "THRESHOLD"))),
                "thresholds that differ are no threshold");
         TAP_OK(case_number(ac_json_at(ac_json_get(out.plain, "LabelWeights"), 1)) == of->label_weight[1], "weights");

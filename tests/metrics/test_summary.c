@@ -10,6 +10,11 @@ static bool close_to(double a, double b)
     return fabs(a - b) <= 1e-15;
 }
 
+static bool same_count(ac_class_count a, int64_t tp, int64_t fp, int64_t fn, int64_t tn)
+{
+    return a.true_positive == tp && a.false_positive == fp && a.false_negative == fn && a.true_negative == tn;
+}
+
 /* class 0: P 3/4, R 3/5; class 1: never predicted; class 2: absent but predicted twice */
 static const ac_class_count counts[3] = {{3, 1, 2, 4}, {0, 0, 4, 6}, {0, 2, 0, 8}};
 static const ac_image_count images = {.true_negative = 2, .false_positive = 1, .false_negative = 3, .true_positive = 4};
@@ -57,6 +62,59 @@ static void test_nothing_positive(void)
            "without positives everything about them is undefined");
     TAP_OK(of.n_absent == 2 && close_to(of.f1_negative, 8. / 9), "the negatives are still measured");
     ac_metrics_release(&of);
+}
+
+/* class 0: 4 positives, 3 found; of 6 negatives in positive images 2 predicted, of 5 in negative ones 1; class 1:
+ * present, nothing predicted; class 2: absent, every image predicted; class 3: in all images that show something, no
+ * negative elsewhere */
+static const ac_split_count total[4] = {{4, 6, 5}, {2, 8, 5}, {0, 10, 5}, {15, 0, 0}};
+static const ac_split_count reached[4] = {{3, 2, 1}, {0, 0, 0}, {0, 10, 5}, {12, 0, 0}};
+
+static void test_compute(void)
+{
+    const double threshold[] = {.5, .5, .5, .25}, log_loss[] = {1, 2, 3, NAN}, weight[] = {1, .5, 8, .25};
+    ac_metrics_input input = {.n_classes = 4,
+                              .total = total,
+                              .reached = reached,
+                              .image = images,
+                              .threshold = threshold,
+                              .log_loss = log_loss,
+                              .label_weight = weight};
+    ac_metrics of;
+    TAP_CALL(ac_metrics_compute(&input, &of));
+    const ac_class_metrics *c = of.class_metrics;
+    TAP_OK(same_count(c[0].count, 3, 3, 1, 8) && same_count(c[2].count, 0, 15, 0, 0) && of.n_absent == 1, "counts");
+    TAP_OK(c[0].fnr == .25 && c[1].fnr == 1 && isnan(c[2].fnr) && close_to(of.fnr, (.25 + 1 + .2) / 3),
+           "FNR over classes with positives");
+    TAP_OK(close_to(c[0].fpr, 3. / 11) && c[2].fpr == 1 && isnan(c[3].fpr) && close_to(of.fpr, (3. / 11 + 0 + 1) / 3),
+           "FPR over classes with negatives");
+    TAP_OK(close_to(of.fpr_in_positive, (2. / 6 + 0 + 1) / 3) && close_to(of.fpr_in_negative, (1. / 5 + 0 + 1) / 3),
+           "FPR among images that show something, and nothing");
+    TAP_OK(close_to(of.ciw_f2, (c[0].f2 + 0 + .25 * c[3].f2) / 1.75), "CIW-F2 leaves the absent class's weight out");
+    TAP_OK(of.mean_log_loss == 2 && isnan(of.mean_average_precision), "log loss of absent classes counts");
+    TAP_OK(isnan(of.threshold) && c[3].threshold == .25, "thresholds that differ");
+    ac_metrics_release(&of);
+    input.label_weight = NULL;
+    TAP_CALL(ac_metrics_compute(&input, &of));
+    TAP_OK(isnan(of.ciw_f2) && !of.has_label_weight, "no CIW-F2 without weights");
+    ac_metrics_release(&of);
+}
+
+static void test_tune(void)
+{
+    const ac_split_count all[2] = {{4, 6, 0}, {0, 10, 0}};
+    const ac_split_count at[2 * 3] = {{4, 4, 0}, {4, 2, 0}, {2, 0, 0}, {0, 3, 0}, {0, 1, 0}, {0, 0, 0}};
+    const ac_split_count tie[3] = {{2, 2, 0}, {4, 4, 0}, {2, 0, 0}};
+    const double threshold[] = {.25, .5, .75};
+    size_t best[2];
+    double mean_f;
+    ac_metrics_tune(all, at, 2, threshold, 3, 1, false, best, &mean_f);
+    TAP_OK(best[0] == 1 && best[1] == 0 && close_to(mean_f, 8. / 10),
+           "the best threshold; an absent class is left out");
+    ac_metrics_tune(all, at, 2, threshold, 3, 1, true, best, &mean_f);
+    TAP_OK(best[0] == 1 && best[1] == 0 && isnan(mean_f), "in the reference's arithmetic it spreads");
+    ac_metrics_tune(all, tie, 1, threshold, 3, 1, false, best, NULL);
+    TAP_OK(best[0] == 1, "of equal ones the first");
 }
 
 static void test_json(void)
@@ -111,6 +169,8 @@ int main(void)
     test_f_beta();
     test_summary();
     test_nothing_positive();
+    test_compute();
+    test_tune();
     test_json();
     TAP_OK(ac_alloc_get_stats().n_live == 0, "no memory is left");
     return tap_done();
