@@ -21,7 +21,7 @@ PKG_LIBS   = $(eval PKG_LIBS := $(shell $(PKG_CONFIG) --libs $(LIBRARIES)))$(PKG
 SANITIZE_asan := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -O1 -DAC_NO_TARGET_CLONES
 SANITIZE_tsan := -fsanitize=thread -O1 -DAC_NO_TARGET_CLONES
 SANITIZE_fuzz := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -O1 -DAC_NO_TARGET_CLONES \
-                 -DAC_COCO_PIECE_BYTES=64
+                 -DAC_COCO_PIECE_BYTES=64 -DAC_ROWS_BLOCK_BYTES=64
 OPENMP    := $(if $(filter fuzz,$(VARIANT)),,-fopenmp)
 ALL_CFLAGS = -std=c11 -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE -DAC_VERSION='"$(VERSION)"' -Iinclude -Ilib -I. \
              $(WARNINGS) -fno-math-errno -fno-trapping-math -ffp-contract=off $(OPENMP) $(PKG_CFLAGS) $(CFLAGS) $(SANITIZE_$(VARIANT))

@@ -6,6 +6,7 @@
 #include "anyclass/program.h"
 #include "evaluate/steps.h"
 #include <string.h>
+#include <sys/resource.h>
 
 #define FIELD(name) offsetof(evaluate_config, name)
 
@@ -176,6 +177,12 @@ out:
     return status;
 }
 
+static double peak_rss_mb(void)
+{
+    struct rusage usage;
+    return getrusage(RUSAGE_SELF, &usage) == 0 ? (double)usage.ru_maxrss * 1024e-6 : 0;
+}
+
 static ac_status evaluate_set(MPI_Comm comm, const evaluate_config *config, const score_sets *sets,
                               const score_set *set, const label_table *labels, tuning *tuned, set_result *out)
 {
@@ -192,8 +199,8 @@ static ac_status evaluate_set(MPI_Comm comm, const evaluate_config *config, cons
         AC_TRY(measure_tuned(comm, config, labels, &scores, tuned, out));
     double measured_s = MPI_Wtime();
     AC_TRY(ac_comm_agree(comm, rank == 0 ? write_set(config, set, labels, out) : AC_OK));
-    ac_log(AC_LOG_DEBUG, "measured %s in %.3f s, wrote it in %.3f s", set->stem, measured_s - start_s,
-           MPI_Wtime() - measured_s);
+    ac_log(AC_LOG_DEBUG, "measured %s in %.3f s, wrote it in %.3f s; peak RSS %.0f MB", set->stem, measured_s - start_s,
+           MPI_Wtime() - measured_s, peak_rss_mb());
     ac_log(AC_LOG_INFO, "wrote %s", set->output);
 out:
     evaluate_release_scores(&scores);

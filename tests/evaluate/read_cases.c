@@ -79,6 +79,8 @@ static const read_case wrong[] = {
      {T(H A B), T(H A C D), T(H A E)}, {0}},
     {"two images twice, one missing", "the image a.png has scores twice, in s.rank0000.csv line 2 and in s.rank0001.csv line 4 (2 such images)",
      {T(H A B), T(H D B A C)}, {0}},
+    {"as many rows as images, one twice", "the image b.png has scores twice, in s.rank0000.csv line 3 and in s.rank0000.csv line 6 (1 such images)",
+     {T(H A B C D B)}, {0}},
     {"an unknown image", "s.rank0000.csv line 5: the image x.png has no labels in labels.csv", {T(H A B C "x.png,0,0\n" D E)}, {0}},
     {"an unknown image in the last row", "s.rank0001.csv line 4: the image e.pn has no labels", {T(H A B C), T(H D "\n" "e.pn,0,0")}, {0}},
     {"a name that begins like another", "line 6: the image e.png2 has no labels", {T(H A B C D "e.png2,0,0\n")}, {0}},
