@@ -84,52 +84,48 @@ typedef enum class_value {
     CALIBRATION_ERROR
 } class_value;
 
+static double number_of(const ac_class_metrics *of, class_value value)
+{
+    switch (value) {
+    case PRECISION:
+        return of->precision;
+    case RECALL:
+        return of->recall;
+    case F1:
+        return of->f1;
+    case F2:
+        return of->f2;
+    case AVERAGE_PRECISION:
+        return of->average_precision;
+    case ROC_AUC:
+        return of->roc_auc;
+    case THRESHOLD:
+        return of->threshold;
+    case LOG_LOSS:
+        return of->log_loss;
+    case BRIER:
+        return of->brier;
+    case CALIBRATION_ERROR:
+        return of->calibration_error;
+    default:
+        return NAN;
+    }
+}
+
 static void write_value(const ac_metrics *metrics, size_t c, class_value value, ac_json *json)
 {
     const ac_class_metrics *of = &metrics->class_metrics[c];
     const ac_class_count *count = &of->count;
-    switch (value) {
-    case PRECISION:
-        ac_json_double(json, NULL, of->precision);
-        break;
-    case RECALL:
-        ac_json_double(json, NULL, of->recall);
-        break;
-    case F1:
-        ac_json_double(json, NULL, of->f1);
-        break;
-    case F2:
-        ac_json_double(json, NULL, of->f2);
-        break;
-    case AVERAGE_PRECISION:
-        ac_json_double(json, NULL, of->average_precision);
-        break;
-    case ROC_AUC:
-        ac_json_double(json, NULL, of->roc_auc);
-        break;
-    case N_PREDICTED:
-        ac_json_int(json, NULL,
-                    metrics->reference ? ac_reference_predicted(count) : count->true_positive + count->false_positive);
-        break;
-    case N_FOUND:
+    if (value == N_PREDICTED && metrics->reference)
+        ac_json_int(json, NULL, ac_reference_predicted(count));
+    else if (value == N_PREDICTED)
+        ac_json_int(json, NULL, count->true_positive + count->false_positive);
+    else if (value == N_FOUND)
         ac_json_int(json, NULL, count->true_positive);
-        break;
-    case N_PRESENT:
+    else if (value == N_PRESENT)
         ac_json_int(json, NULL, count->true_positive + count->false_negative);
-        break;
-    case THRESHOLD:
-        ac_json_double(json, NULL, of->threshold);
-        break;
-    case LOG_LOSS:
-        ac_json_double(json, NULL, of->log_loss);
-        break;
-    case BRIER:
-        ac_json_double(json, NULL, of->brier);
-        break;
-    case CALIBRATION_ERROR:
-        ac_json_double(json, NULL, of->calibration_error);
-        break;
-    }
+    else
+        ac_json_double(json, NULL, number_of(of, value));
 }
 
 typedef struct class_row {
