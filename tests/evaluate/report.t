@@ -71,7 +71,7 @@ uses() { grep -o 'href="#i[0-9]*"' "$1" | sort -u | sed 's/href="#//'; }
 made() { grep -o '<\(image\|g\) id="i[0-9]*"' "$1" | sort | sed 's/.* id="//'; }
 tap_ok "each image that is shown is there once" diff <(uses "$TMP/pixels.html") <(made "$TMP/pixels.html")
 tap_ok "and there are some" test "$(uses "$TMP/pixels.html" | wc -l)" -gt 10
-perl -e 'open F, "+<:raw", shift; seek F, -s F, 2; read F, $all, -s F; $at = index $all, "\0" x 5700; die if $at < 0; seek F, $at + 900, 0; print F "\1" x 4000;' \
+tap_ok "rot" perl -e 'open F, "+<:raw", shift; read F, $all, -s F; $at = index $all, "\0" x 5700; die if $at < 0; seek F, $at + 900, 0; print F "\1" x 4000;' \
     "$TMP/shards/val-00000-of-00002.h5"
 tap_ok "a shard with rotten pixels" with_pixels "$TMP/rotten.html"
 tap_says 'warning: .*val-00000-of-00002.h5.*placeholder' "is warned about, by name"
