@@ -48,10 +48,11 @@ OBJS      := $(patsubst %.c,$(BUILD)/%.o,$(LIB_SRC) $(PROG_SRC) $(PROGRAMS:%=%/m
 DEBIAN_PACKAGES := gcc make pkg-config perl openmpi-bin libopenmpi-dev libhdf5-dev libjpeg62-turbo-dev libpng-dev \
                    libdnnl-dev libyajl-dev libxxhash-dev libzip-dev
 FUZZ_PACKAGES   := clang libclang-rt-dev
+BROWSER_PACKAGES := chromium fonts-dejavu-core
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all programs tests benches help info need-deps deps demo check check-run check-neon check-valgrind asan tsan lint format \
+.PHONY: all programs tests benches help info need-deps deps browser demo check check-run check-neon check-valgrind asan tsan lint format \
         install headers-alone bench bench-image fuzz fuzz-run clean
 
 all: need-deps
@@ -102,6 +103,9 @@ deps: ## install the Debian packages (root or sudo)
 	@command -v apt-get >/dev/null || { echo "make deps knows Debian's apt-get only; needed: $(DEBIAN_PACKAGES)" >&2; exit 1; }
 	@as=""; if [ "$$(id -u)" != 0 ]; then command -v sudo >/dev/null || { echo "make deps: run as root or install sudo" >&2; exit 1; }; as=sudo; fi; \
 	  $$as apt-get update -qq && $$as env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(DEBIAN_PACKAGES)
+
+browser: ## install the browser that the report is tested in
+	@command -v chromium >/dev/null || $(MAKE) --no-print-directory deps DEBIAN_PACKAGES='$(BROWSER_PACKAGES)'
 
 demo: need-deps ## demo data through all four programs on 2 ranks, under build/demo
 	@$(MAKE) --no-print-directory tests

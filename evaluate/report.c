@@ -10,6 +10,9 @@ enum { FEW_CLASSES = AC_CHART_HUES, N_HIGHLIGHTED = 3, MOST_PICTURES = 640, LEAS
 const char *report_version_name(const report *r, const report_version *v)
 {
     const score_set *set = &r->sets->set[v->set];
+    for (size_t i = 0; i < r->n_versions; i++) /* files of one folder */
+        if (i != v->number && strcmp(r->sets->set[r->version[i].set].version, set->version) == 0)
+            return set->stem;
     return set->version[0] ? set->version : set->stem;
 }
 
@@ -26,8 +29,8 @@ void report_value(ac_markup *out, double value, int decimals)
         ac_markup_add(out, "\xE2\x80\x93");
 }
 
-/* Sets of one version follow each other; its details are those of config->checkpoint, else of its first set. Sets given as
- * files have no version: each is its own. */
+/* Sets of one version follow each other; its details are those of config->checkpoint, else of its first set. Of sets given as
+ * files each is its own. */
 static ac_status choose_versions(report *r)
 {
     ac_status status = AC_OK;
@@ -35,7 +38,7 @@ static ac_status choose_versions(report *r)
     for (size_t i = 0; i < r->sets->n_sets; i++) {
         const score_set *set = &r->sets->set[i];
         report_version *last = r->n_versions > 0 ? &r->version[r->n_versions - 1] : NULL;
-        bool same = last && set->version[0] && strcmp(set->version, r->sets->set[last->set].version) == 0;
+        bool same = last && r->config->scores.n_items == 0 && strcmp(set->version, r->sets->set[last->set].version) == 0;
         if (!same) {
             r->version[r->n_versions] = (report_version){.number = r->n_versions, .set = i};
             r->n_versions++;

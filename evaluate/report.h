@@ -44,7 +44,7 @@ typedef struct report {
     ac_store store;        /* when has_pixels */
 } report;
 
-enum { CALIBRATION_BINS = 10 };
+enum { CALIBRATION_BINS = 10, MANY_CLASSES = 24 };
 
 typedef struct calibration { /* of one class, or all decisions together */
     int64_t n[CALIBRATION_BINS];

@@ -150,7 +150,7 @@
   });
   let closed = [];
   addEventListener('beforeprint', () => {
-    closed = all('details.class:not([open])');
+    closed = all('details:not([open])');
     closed.forEach(one => { one.open = true; });
   });
   addEventListener('afterprint', () => closed.forEach(one => { one.open = false; }));

@@ -32,12 +32,13 @@ double report_begin_figure(ac_markup *out, const report_drawing *d, const char *
 static const char *class_style(const report_drawing *d, size_t c, char style[STYLE_BYTES])
 {
     unsigned number = (unsigned)c;
+    const char *faint = d->report->labels->n_classes > MANY_CLASSES ? " faint" : "";
     if (!d->standalone)
-        snprintf(style, STYLE_BYTES, "quiet thin c%u", number);
+        snprintf(style, STYLE_BYTES, "quiet thin%s c%u", faint, number);
     else if (d->report->highlighted[c])
         snprintf(style, STYLE_BYTES, "k%u d%u", number % AC_CHART_HUES, number / AC_CHART_HUES % AC_CHART_DASHES);
     else
-        snprintf(style, STYLE_BYTES, "quiet thin");
+        snprintf(style, STYLE_BYTES, "quiet thin%s", faint);
     return style;
 }
 

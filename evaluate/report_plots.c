@@ -84,12 +84,25 @@ out:
     return status;
 }
 
+/* Files of different folders may have the same names. */
+static ac_status check_names(const report *r)
+{
+    for (size_t i = 0; i < r->n_versions; i++)
+        for (size_t k = 0; k < i; k++) {
+            const score_set *one = &r->sets->set[r->version[i].set], *other = &r->sets->set[r->version[k].set];
+            if (strcmp(one->version, other->version) == 0 && strcmp(one->stem, other->stem) == 0)
+                return ac_error(AC_ERR_USAGE, "%s/%s and %s/%s: their plots would have the same names", other->folder, other->stem, one->folder, one->stem);
+        }
+    return AC_OK;
+}
+
 ac_status report_write_plots(const report *r)
 {
     ac_status status = AC_OK;
     size_t n = 0;
     report_drawing d = {.report = r, .standalone = true};
     AC_TRY(ac_path_make_folders(r->config->plots));
+    AC_TRY(check_names(r));
     AC_TRY(draw_figures(r->config->plots, "", report_data_figures, &d, &n));
     for (size_t i = 0; i < r->n_versions; i++)
         AC_TRY(draw_version(r, &r->version[i], &n));

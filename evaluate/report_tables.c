@@ -53,6 +53,13 @@ static bool is_best(double value, double best)
     return !isnan(value) && floor(value * 1e4 + 0.5) == floor(best * 1e4 + 0.5);
 }
 
+/* A box that scrolls, by keyboard too: across on a narrow screen, and down when the table is long. */
+static void begin_table(ac_markup *out, const char *label, size_t n_rows)
+{
+    ac_markup_format(out, "<div class=\"scroll%s\" tabindex=\"0\" role=\"region\" aria-label=\"%s\"><table class=\"sortable\">",
+                     n_rows > MANY_CLASSES ? " tall" : "", label);
+}
+
 static void value_cell(ac_markup *out, double value, int decimals, bool best, bool bar)
 {
     ac_markup_add(out, best ? "<td class=\"best" : "<td class=\"");
@@ -108,8 +115,8 @@ void report_write_table(ac_markup *out, const report *r)
     ac_markup_count(out, (int64_t)r->sets->n_sets);
     ac_markup_add(out, r->sets->n_sets == 1 ? " score set" : " score sets, the best of each column <b class=\"mark\">marked</b>");
     ac_markup_format(out, "; a class is predicted where its score is at least %g.</p>\n", r->config->threshold);
-    ac_markup_add(out, "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Results of all versions and checkpoints\"><table class=\"sortable\">"
-                       "<thead><tr><th scope=\"col\" class=\"text\">Version</th>");
+    begin_table(out, "Results of all versions and checkpoints", r->sets->n_sets);
+    ac_markup_add(out, "<thead><tr><th scope=\"col\" class=\"text\">Version</th>");
     if (!one_model(r))
         ac_markup_add(out, "<th scope=\"col\" class=\"text\">Model</th>");
     ac_markup_add(out, "<th scope=\"col\" class=\"text\">Checkpoint</th>");
@@ -155,8 +162,9 @@ void report_write_comparison(ac_markup *out, const report *r)
         return;
     ac_markup_add(out, "<section id=\"classes\" aria-labelledby=\"h-classes\"><h2 id=\"h-classes\">Classes across versions</h2>\n"
                        "<p>Where one run gains or loses: each version's detailed checkpoint, the best of each row "
-                       "<b class=\"mark\">marked</b>.</p>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" "
-                       "aria-label=\"F1 and average precision of each class in each version\"><table class=\"sortable\"><thead><tr><td></td><td></td>");
+                       "<b class=\"mark\">marked</b>.</p>\n");
+    begin_table(out, "F1 and average precision of each class in each version", r->labels->n_classes);
+    ac_markup_add(out, "<thead><tr><td></td><td></td>");
     ac_markup_format(out, "<th scope=\"colgroup\" colspan=\"%zu\">F1 at %g</th><th scope=\"colgroup\" colspan=\"%zu\">Average precision</th></tr>\n"
                           "<tr><th scope=\"col\" class=\"text\">Class</th><th scope=\"col\">Images</th>",
                      r->n_versions, r->config->threshold, r->n_versions);
@@ -223,7 +231,8 @@ void report_write_class_table(ac_markup *out, const report *r, const report_vers
     const set_result *result = &r->result[v->set];
     size_t n = r->labels->n_classes;
     ac_ratios at;
-    ac_markup_add(out, "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Metrics of each class\"><table class=\"sortable\"><thead><tr>"
+    begin_table(out, "Metrics of each class", n);
+    ac_markup_add(out, "<thead><tr>"
                        "<th scope=\"col\" class=\"text\">Class</th>");
     class_head(out, r, result);
     ac_markup_add(out, "</tr></thead>\n<tbody>\n");

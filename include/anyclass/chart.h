@@ -47,8 +47,8 @@ typedef struct ac_ticks {
     double step; /* between two; log: factor */
 } ac_ticks;
 
-/** Widen an axis to round numbers that hold min .. max. Not finite or reversed limits give 0..1 (log: 1..10); equal ones a range
- * around them. Limits beyond 1e300 are cut there, log limits below 1e-300. */
+/** Widen a linear axis to round numbers that hold min .. max, for at most so many ticks. Not finite or reversed limits give 0..1;
+ * equal ones, or as good as equal, a range around them. Limits beyond 1e300 are cut there. */
 void ac_axis_fit(ac_axis *axis, int most_ticks);
 /** Round numbers (1, 2 or 5 times a power of ten; log: powers of ten) within the axis, at most `most` (1..16) of them where
  * most >= 2; the axis need not be fitted. None for an axis that is not finite or empty. */
@@ -80,7 +80,7 @@ extern const char ac_chart_style_css[];
 extern const char ac_chart_colors_css[];
 
 enum { AC_CHART_HUES = 7, AC_CHART_DASHES = 3 };
-/* Class names that the style sheet knows, to combine: "k0".."k6" hue, "d1" "d2" dashed and dotted, "thin", "bold", "quiet" (grey),
+/* Class names that the style sheet knows, to combine: "k0".."k6" hue, "d1" "d2" dashed and dotted, "thin", "bold", "quiet" (grey), "faint",
  * "fill" (area under it). Hues differ in lightness, so that with the dashes 21 series can be told apart without seeing colour. */
 
 /** Begin and end <svg>. */

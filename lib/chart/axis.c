@@ -25,25 +25,8 @@ static double limited(double value, double least, double most)
     return value < least ? least : value > most ? most : value;
 }
 
-static void fit_log(ac_axis *axis)
-{
-    if (!isfinite(axis->min) || !isfinite(axis->max) || axis->min > axis->max || axis->max <= 0) {
-        axis->min = 1;
-        axis->max = 10;
-        return;
-    }
-    double low = floor(log10(limited(axis->min, 1 / largest, largest)) + 1e-9);
-    double high = ceil(log10(limited(axis->max, 1 / largest, largest)) - 1e-9);
-    axis->min = pow(10, low);
-    axis->max = pow(10, high > low ? high : low + 1);
-}
-
 void ac_axis_fit(ac_axis *axis, int most_ticks)
 {
-    if (axis->log) {
-        fit_log(axis);
-        return;
-    }
     if (!isfinite(axis->min) || !isfinite(axis->max) || axis->min > axis->max) {
         axis->min = 0;
         axis->max = 1;
@@ -55,9 +38,13 @@ void ac_axis_fit(ac_axis *axis, int most_ticks)
         low -= size > 0 ? size / 10 : 0;
         high += size > 0 ? size / 10 : 1;
     }
-    double step = linear_step(high - low, most_ticks);
-    axis->min = floor(low / step + 1e-9) * step;
-    axis->max = ceil(high / step - 1e-9) * step;
+    for (double step = 0, wanted; (wanted = linear_step(high - low, most_ticks)) > step * (1 + 1e-9);) { /* wider may need a larger step */
+        step = wanted;
+        low = floor(low / step + 1e-9) * step;
+        high = ceil(high / step - 1e-9) * step;
+    }
+    axis->min = low;
+    axis->max = high;
 }
 
 static void log_ticks(const ac_axis *axis, int most, ac_ticks *out)

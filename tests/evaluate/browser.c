@@ -1,8 +1,10 @@
 /* Opens a report in headless Chromium and looks at it as a person would: with pointer, keyboard, phone, paper, without script.
- * usage: browser PROGRAM PAGE ID...     the figures that must be there; SCREENSHOTS=DIR also takes pictures
+ * usage: browser PROGRAM PAGE ID... [-- SVG...]    the figures that must be there, and files that must be whole XML;
+ * SCREENSHOTS=DIR also takes pictures
  * Prints TAP. */
 #include "tests/evaluate/browser.h"
 #include "anyclass/alloc.h"
+#include "anyclass/chart.h"
 #include "anyclass/file.h"
 #include "tests/tap.h"
 #include <stdlib.h>
@@ -239,6 +241,40 @@ static void test_without_script(browser *b, char **id, int n)
     TAP_CALL(browser_send(b, call, NULL));
 }
 
+/* Files are no part of the page: their text goes into the question. */
+static void test_files(browser *b, char **path, int n)
+{
+    char answer[TEXT_BYTES] = "";
+    int n_whole = 0;
+    for (int i = 0; i < n; i++) {
+        ac_json *list = NULL;
+        uint8_t *text = NULL;
+        const char *literal;
+        size_t n_bytes;
+        ac_markup question = {0};
+        bool good = ac_file_read_all(path[i], 0, &text, &n_bytes) == AC_OK && ac_json_create(&list) == AC_OK;
+        if (good) {
+            ac_json_begin_array(list, NULL);
+            ac_json_string(list, NULL, (const char *)text);
+            ac_json_end_array(list);
+            good = ac_json_text(list, &literal, &n_bytes) == AC_OK;
+        }
+        if (good) {
+            ac_markup_add(&question, "checks.wellFormed(");
+            ac_markup_add(&question, literal);
+            ac_markup_add(&question, "[0])");
+            good = question.status == AC_OK && browser_ask(b, question.text, answer, sizeof answer) == AC_OK && answer[0] == '\0';
+        }
+        n_whole += good;
+        if (!good)
+            printf("# %s: %s\n", path[i], answer[0] ? answer : ac_error_text());
+        ac_markup_release(&question);
+        ac_json_destroy(list);
+        ac_free(text);
+    }
+    TAP_OK(n_whole == n, "%d of %d plots are well-formed", n_whole, n);
+}
+
 static void take_picture(browser *b, const char *folder, int width, const char *scheme)
 {
     ac_json_value *answer = NULL;
@@ -259,27 +295,32 @@ int main(int argc, char **argv)
 {
     browser b = {0};
     size_t n;
+    int n_ids = 0;
     char page[AC_PATH_BYTES + 8];
     const char *folder = getenv("SCREENSHOTS");
     if (argc < 4) {
-        fprintf(stderr, "usage: browser PROGRAM PAGE ID...\n");
+        fprintf(stderr, "usage: browser PROGRAM PAGE ID... [-- SVG...]\n");
         return 2;
     }
     snprintf(page, sizeof page, "file://%s", argv[2]);
     b.page = page;
+    while (3 + n_ids < argc && strcmp(argv[3 + n_ids], "--") != 0)
+        n_ids++;
     bool ready = TAP_CALL(ac_file_read_all("tests/evaluate/browser_checks.js", 0, (uint8_t **)&checks_js, &n)) && TAP_CALL(browser_start(&b, argv[1]));
     if (ready) {
         TAP_OK(set_size(&b, 1280, 900, false), "a desktop");
         load(&b);
         TAP_OK(b.n_requests == 1, "the page is asked for once, %zu", b.n_requests);
         expect_quiet(&b, "while it is loaded");
-        test_figures(&b, argv + 3, argc - 3);
+        test_figures(&b, argv + 3, n_ids);
         test_pointer(&b);
         test_keyboard(&b);
         test_schemes(&b);
         test_print(&b);
-        test_without_script(&b, argv + 3, argc - 3);
+        test_without_script(&b, argv + 3, n_ids);
         test_sizes(&b);
+        if (n_ids + 4 < argc)
+            test_files(&b, argv + n_ids + 4, argc - n_ids - 4);
         expect_quiet(&b, "in all of this");
         for (int k = 0; folder && k < 4; k++)
             take_picture(&b, folder, k < 2 ? 1280 : 360, k % 2 ? "dark" : "light");

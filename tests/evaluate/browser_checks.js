@@ -108,6 +108,10 @@ var checks = {
     }
     return [...wrong].slice(0, 6).join('; ');
   },
+  wellFormed(text) {
+    const wrong = new DOMParser().parseFromString(text, 'image/svg+xml').querySelector('parsererror');
+    return wrong ? wrong.textContent.slice(0, 200) : '';
+  },
   scheme() {
     const back = getComputedStyle(document.body).backgroundColor.match(/\d+/g).map(Number);
     return back[0] > 128 ? 'light' : 'dark';
