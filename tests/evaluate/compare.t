@@ -26,6 +26,15 @@ for key in MACRO_F1 MACRO_F2 MACRO_P MACRO_R MICRO_F1 mAP ROC_AUC NEGATIVE_F1 PO
     tap_ok "$key is what anyclass-evaluate says" both "$key"
 done
 
+tap_ok "so is the log loss, to 1e-12" awk -v ours="$(json LOG_LOSS "$TMP/out/ab.json" | sed -n 's/.*"A": \([^,]*\),/\1/p')" \
+    '/"LOG_LOSS":/ { n++; split($2, v, ","); if ((v[1] - ours) ^ 2 > 1e-24) bad = 1 } END { exit bad || !n }' "$TMP/val_metrics.json"
+printf 'class,weight\ncrack,1\nroot,0.5\njoint,0.25\nnone,0.1\n' >"$TMP/weights.csv"
+tap_ok "class weights" run 2 "$TMP/val_sigmoid.csv" "$TMP/other_sigmoid.csv" --label_weights "$TMP/weights.csv" --output "$TMP/weighted.json" --table "$TMP/weighted.csv"
+ranks 1 "$evaluate" --scores "$TMP/val_sigmoid.csv" --labels "$TMP/labels.csv" --label_weights "$TMP/weights.csv" --output "$TMP/weighted" >"$TMP/table" 2>/dev/null
+tap_ok "give CIW-F2, as anyclass-evaluate says" grep -qE "\"CIW_F2\": $(json CIW_F2 "$TMP/weighted.json" | sed -n 's/.*"A": \([^,]*\),/\1/p'),?\$" "$TMP/weighted/val_metrics.json"
+tap_ok "with an interval around it" awk -F, '$1 == "CIW_F2" { ok = $10 < $4 && $4 < $11 && $11 - $10 < .6 } END { exit !ok }' "$TMP/weighted.csv"
+tap_ok "and change nothing else" cmp <(grep -v CIW_F2 "$TMP/weighted.csv") "$TMP/out/ab.csv"
+
 # by hand: one class, and images so many that every replicate has some of each kind. A finds none of the positives, B all and no other.
 awk -v dir="$TMP" 'BEGIN {
     print "name,a" > (dir "/hand.csv"); print "Filename,a" > (dir "/hand_a.csv"); print "Filename,a" > (dir "/hand_b.csv")
