@@ -1,5 +1,5 @@
-/* Replicates of two score sets over all ranks: each rank sorts the columns that it owns, then goes through all replicates, eight at a
- * time, with weights that it draws itself. Leaves the arithmetic to lib/metrics. */
+/* Replicates of two score sets over all ranks: each rank sorts the columns that it owns, then goes through all
+ * replicates, eight at a time, with weights that it draws itself. Leaves the arithmetic to lib/metrics. */
 #include "anyclass/alloc.h"
 #include "anyclass/comm.h"
 #include "anyclass/hash.h"
@@ -74,7 +74,8 @@ static ac_status add_losses(MPI_Comm comm, int64_t *loss, size_t n)
     enum { BLOCK = 1 << 24 };
     for (size_t first = 0; first < n; first += BLOCK) {
         int part = (int)(n - first < BLOCK ? n - first : BLOCK);
-        AC_TRY(ac_comm_check(MPI_Allreduce(MPI_IN_PLACE, loss + first, part, MPI_INT64_T, MPI_SUM, comm), "adding losses"));
+        AC_TRY(ac_comm_check(MPI_Allreduce(MPI_IN_PLACE, loss + first, part, MPI_INT64_T, MPI_SUM, comm),
+                             "adding losses"));
     }
 out:
     return status;
@@ -153,20 +154,22 @@ static ac_status send_column(MPI_Comm comm, const own_columns *of, size_t c, int
     } else if (of->rank == owner)
         status = ac_comm_check(MPI_Send(mine, n_bytes, MPI_BYTE, 0, s, comm), "sending replicates");
     else if (of->rank == 0)
-        status = ac_comm_check(MPI_Recv(out->column[s] + c * n, n_bytes, MPI_BYTE, (int)owner, s, comm, MPI_STATUS_IGNORE),
-                               "receiving replicates");
+        status =
+            ac_comm_check(MPI_Recv(out->column[s] + c * n, n_bytes, MPI_BYTE, (int)owner, s, comm, MPI_STATUS_IGNORE),
+                          "receiving replicates");
 out:
     return status;
 }
 
-ac_status compare_measure(MPI_Comm comm, const compare_config *config, const compare_sets *sets, const label_table *labels,
-                          compare_replicates *out)
+ac_status compare_measure(MPI_Comm comm, const compare_config *config, const compare_sets *sets,
+                          const label_table *labels, compare_replicates *out)
 {
     ac_status status = AC_OK;
     int rank, size;
     MPI_Comm_rank(comm, &rank);
     MPI_Comm_size(comm, &size);
-    *out = (compare_replicates){.n_draws = (size_t)config->n_bootstrap + 1, .n_classes = labels->n_classes, .n_images = labels->n_images};
+    *out = (compare_replicates){
+        .n_draws = (size_t)config->n_bootstrap + 1, .n_classes = labels->n_classes, .n_images = labels->n_images};
     own_columns of = {.labels = labels,
                       .threshold = config->evaluate.threshold,
                       .rank = (size_t)rank,

@@ -105,9 +105,10 @@ static const ac_program program = {
     .name = "anyclass-evaluate",
     .summary = "Put two score sets side by side, with bootstrap confidence intervals over images.",
     .usage = "compare A B [--results_output DIR] --data_root DIR [--split Val]",
-    .notes = "A and B are score files (one rank's stands for all ranks') or versions in --results_output.\n"
-             "Prints the table on stdout: B - A with its interval (low, high), and the share of replicates in which B > A.\n"
-             "Exit codes: 0 done; 2 usage; 3 bad scores or labels; 4 input/output; 6 ranks out of step.",
+    .notes =
+        "A and B are score files (one rank's stands for all ranks') or versions in --results_output.\n"
+        "Prints the table on stdout: B - A with its interval (low, high), and the share of replicates in which B > A.\n"
+        "Exit codes: 0 done; 2 usage; 3 bad scores or labels; 4 input/output; 6 ranks out of step.",
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .config_bytes = sizeof(compare_config),
@@ -120,8 +121,9 @@ static ac_status check_config(const evaluate_config *config, const ac_string_lis
     if (!config->ann_root != (config->dataset == 0))
         return ac_error(AC_ERR_USAGE, "--dataset and --ann_root go together");
     if (!!config->data_root + !!config->labels + !!config->ann_root != 1)
-        return ac_error(AC_ERR_USAGE, "give the labels either as --data_root DIR or as --labels FILE or as --dataset KIND "
-                                      "--ann_root PATH");
+        return ac_error(AC_ERR_USAGE,
+                        "give the labels either as --data_root DIR or as --labels FILE or as --dataset KIND "
+                        "--ann_root PATH");
     return grid_check_files("table", &config->table);
 }
 
@@ -156,8 +158,8 @@ static ac_status compare(const ac_run *run, const compare_config *config, const 
         AC_TRY(compare_find_set(run->comm, config, words->item[s], &sets.found[s], &sets.set[s]));
     AC_TRY(evaluate_read_labels(run->comm, &config->evaluate, (ac_split)config->evaluate.split, &labels));
     ac_log(AC_LOG_INFO, "A: %s, %zu files; B: %s, %zu files; %zu images, %zu classes", sets.set[COMPARE_A]->stem,
-           (size_t)sets.set[COMPARE_A]->n_files, sets.set[COMPARE_B]->stem, (size_t)sets.set[COMPARE_B]->n_files, labels.n_images,
-           labels.n_classes);
+           (size_t)sets.set[COMPARE_A]->n_files, sets.set[COMPARE_B]->stem, (size_t)sets.set[COMPARE_B]->n_files,
+           labels.n_images, labels.n_classes);
     AC_TRY(compare_measure(run->comm, config, &sets, &labels, &replicates));
     if (config->evaluate.common.dry_run) {
         ac_log(AC_LOG_INFO, "dry run: both score sets are complete, nothing was written");

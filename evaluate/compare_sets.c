@@ -78,7 +78,8 @@ static ac_status choose(const evaluate_config *config, const char *word, const s
         const score_set *set = &sets->set[i];
         bool fits = is_csv(word) || strcmp(set->checkpoint, config->checkpoint) == 0;
         if (fits && n++ > 0)
-            return ac_error(AC_ERR_USAGE, "%s has several score sets for %s, of the models %s and %s: name the file instead", word,
+            return ac_error(AC_ERR_USAGE,
+                            "%s has several score sets for %s, of the models %s and %s: name the file instead", word,
                             config->checkpoint, (*out)->model, set->model);
         if (fits)
             *out = set;
@@ -86,7 +87,8 @@ static ac_status choose(const evaluate_config *config, const char *word, const s
             n_there += (size_t)snprintf(there + n_there, sizeof there - n_there, " %s", set->stem);
     }
     if (n == 0)
-        return ac_error(AC_ERR_DATA, "%s has no scores of the checkpoint %s; there are%s", word, config->checkpoint, there);
+        return ac_error(AC_ERR_DATA, "%s has no scores of the checkpoint %s; there are%s", word, config->checkpoint,
+                        there);
     return AC_OK;
 }
 
@@ -109,7 +111,8 @@ out:
     return status;
 }
 
-ac_status compare_find_set(MPI_Comm comm, const compare_config *config, const char *word, score_sets *out, const score_set **set)
+ac_status compare_find_set(MPI_Comm comm, const compare_config *config, const char *word, score_sets *out,
+                           const score_set **set)
 {
     ac_status status = AC_OK;
     int rank;

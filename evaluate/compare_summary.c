@@ -1,11 +1,11 @@
-/* From replicates to metrics, intervals and shares. Each replicate's metrics come from ac_metrics_compute(), so that they are what
- * anyclass-evaluate says of any table. */
+/* From replicates to metrics, intervals and shares. Each replicate's metrics come from ac_metrics_compute(), so that
+ * they are what anyclass-evaluate says of any table. */
 #include "anyclass/alloc.h"
 #include "evaluate/compare.h"
 #include <math.h>
 #include <string.h>
 
-typedef struct values { /* of all replicates */
+typedef struct values {                   /* of all replicates */
     double *metric[COMPARE_N_SETS];       /* [COMPARE_N_METRICS, n_draws] */
     double *class_metric[COMPARE_N_SETS]; /* [COMPARE_N_CLASS_METRICS, n_classes, n_draws] */
     double *scratch;                      /* [n_draws] */
@@ -55,7 +55,8 @@ static ac_status allocate_values(const compare_replicates *from, values *of)
     ac_status status = AC_OK;
     for (int s = 0; s < COMPARE_N_SETS; s++) {
         AC_TRY(ac_malloc(COMPARE_N_METRICS * from->n_draws, sizeof(double), &of->metric[s]));
-        AC_TRY(ac_malloc(COMPARE_N_CLASS_METRICS * from->n_classes * from->n_draws, sizeof(double), &of->class_metric[s]));
+        AC_TRY(
+            ac_malloc(COMPARE_N_CLASS_METRICS * from->n_classes * from->n_draws, sizeof(double), &of->class_metric[s]));
     }
     AC_TRY(ac_malloc(from->n_draws, sizeof(double), &of->scratch));
 out:
@@ -63,7 +64,8 @@ out:
 }
 
 /* The mean log loss of a replicate is known for all classes together: given to each class it is their mean again. */
-static ac_metrics_input fill_inputs(const compare_replicates *from, const label_table *labels, int s, size_t draw, inputs *of)
+static ac_metrics_input fill_inputs(const compare_replicates *from, const label_table *labels, int s, size_t draw,
+                                    inputs *of)
 {
     int64_t total = (int64_t)from->total[draw];
     const ac_bootstrap_class *any = &from->column[s][from->n_classes * from->n_draws + draw];
@@ -160,8 +162,8 @@ static compare_line make_line(const double *a, const double *b, size_t n_draws, 
     return out;
 }
 
-ac_status compare_summarise(const compare_config *config, const label_table *labels, const compare_replicates *replicates,
-                            compare_result *out)
+ac_status compare_summarise(const compare_config *config, const label_table *labels,
+                            const compare_replicates *replicates, compare_result *out)
 {
     ac_status status = AC_OK;
     values all = {0};
@@ -177,8 +179,9 @@ ac_status compare_summarise(const compare_config *config, const label_table *lab
         out->metric[m] = make_line(all.metric[COMPARE_A] + m * n_draws, all.metric[COMPARE_B] + m * n_draws, n_draws,
                                    config->confidence, all.scratch);
     for (size_t i = 0; i < COMPARE_N_CLASS_METRICS * n_classes; i++)
-        out->class_metric[i] = make_line(all.class_metric[COMPARE_A] + i * n_draws, all.class_metric[COMPARE_B] + i * n_draws, n_draws,
-                                         config->confidence, all.scratch);
+        out->class_metric[i] =
+            make_line(all.class_metric[COMPARE_A] + i * n_draws, all.class_metric[COMPARE_B] + i * n_draws, n_draws,
+                      config->confidence, all.scratch);
     for (size_t c = 0; c < n_classes; c++)
         out->n_positive[c] = replicates->column[COMPARE_A][c * n_draws].positive;
 out:

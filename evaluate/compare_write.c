@@ -11,15 +11,16 @@ typedef struct metric_name {
 } metric_name;
 
 static const metric_name metric_names[COMPARE_N_METRICS] = {
-    [COMPARE_MACRO_F1] = {"macro F1", "MACRO_F1"},       [COMPARE_MACRO_F2] = {"macro F2", "MACRO_F2"},
-    [COMPARE_MACRO_P] = {"macro P", "MACRO_P"},          [COMPARE_MACRO_R] = {"macro R", "MACRO_R"},
-    [COMPARE_MICRO_F1] = {"micro F1", "MICRO_F1"},       [COMPARE_MAP] = {"mAP", "mAP"},
-    [COMPARE_ROC_AUC] = {"ROC-AUC", "ROC_AUC"},          [COMPARE_F1_NEGATIVE] = {"F1-Neg", "NEGATIVE_F1"},
-    [COMPARE_F1_POSITIVE] = {"F1-Pos", "POSITIVE_F1"},   [COMPARE_CIW_F2] = {"CIW-F2", "CIW_F2"},
+    [COMPARE_MACRO_F1] = {"macro F1", "MACRO_F1"},     [COMPARE_MACRO_F2] = {"macro F2", "MACRO_F2"},
+    [COMPARE_MACRO_P] = {"macro P", "MACRO_P"},        [COMPARE_MACRO_R] = {"macro R", "MACRO_R"},
+    [COMPARE_MICRO_F1] = {"micro F1", "MICRO_F1"},     [COMPARE_MAP] = {"mAP", "mAP"},
+    [COMPARE_ROC_AUC] = {"ROC-AUC", "ROC_AUC"},        [COMPARE_F1_NEGATIVE] = {"F1-Neg", "NEGATIVE_F1"},
+    [COMPARE_F1_POSITIVE] = {"F1-Pos", "POSITIVE_F1"}, [COMPARE_CIW_F2] = {"CIW-F2", "CIW_F2"},
     [COMPARE_LOG_LOSS] = {"log loss", "LOG_LOSS"},
 };
-static const metric_name class_names[COMPARE_N_CLASS_METRICS] = {
-    [COMPARE_CLASS_F1] = {"F1", "F1_CLS"}, [COMPARE_CLASS_F2] = {"F2", "F2_CLS"}, [COMPARE_CLASS_AP] = {"AP", "AP_CLS"}};
+static const metric_name class_names[COMPARE_N_CLASS_METRICS] = {[COMPARE_CLASS_F1] = {"F1", "F1_CLS"},
+                                                                 [COMPARE_CLASS_F2] = {"F2", "F2_CLS"},
+                                                                 [COMPARE_CLASS_AP] = {"AP", "AP_CLS"}};
 
 static const char *const set_name[COMPARE_N_SETS] = {"A", "B"};
 
@@ -46,9 +47,10 @@ static void add_line(const compare_line *line, grid *out)
 
 static void add_heading(grid *out)
 {
-    static const char *const csv[] = {"metric", "class",      "n_positive", "A",     "B",      "difference", "difference_low",
-                                      "difference_high", "share_B_above_A", "A_low", "A_high", "B_low",      "B_high"};
-    static const char *const other[] = {"metric", "class",  "positives", "A",     "B",      "B - A", "low",
+    static const char *const csv[] = {
+        "metric",          "class",           "n_positive", "A",      "B",     "difference", "difference_low",
+        "difference_high", "share_B_above_A", "A_low",      "A_high", "B_low", "B_high"};
+    static const char *const other[] = {"metric", "class", "positives", "A",      "B",     "B - A", "low",
                                         "high",   "B > A", "A low",     "A high", "B low", "B high"};
     for (size_t i = 0; i < sizeof csv / sizeof *csv; i++)
         grid_add(out, out->format == GRID_CSV ? csv[i] : other[i]);
@@ -100,7 +102,8 @@ static ac_status put_sets(const compare_report *report, grid_format format, grid
     }
     ac_status status = grid_render(&cells, out);
     grid_release(&cells);
-    snprintf(text, sizeof text, "\n%zu images (%s), threshold %g; %g %% intervals from %lld bootstrap replicates, seed %lld\n\n",
+    snprintf(text, sizeof text,
+             "\n%zu images (%s), threshold %g; %g %% intervals from %lld bootstrap replicates, seed %lld\n\n",
              report->labels->n_images, ac_split_name((ac_split)config->evaluate.split), config->evaluate.threshold,
              100 * config->confidence, (long long)config->n_bootstrap, (long long)config->seed);
     grid_put(out, text);

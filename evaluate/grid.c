@@ -49,10 +49,11 @@ static int character_width(uint32_t character)
     static const struct {
         uint32_t first, last;
         int width;
-    } ranges[] = {{0x300, 0x36F, 0},     {0x1100, 0x115F, 2},   {0x1AB0, 0x1AFF, 0},   {0x1DC0, 0x1DFF, 0},  {0x200B, 0x200F, 0},
-                  {0x20D0, 0x20FF, 0},   {0x2E80, 0x303E, 2},   {0x3041, 0xA4CF, 2},   {0xAC00, 0xD7A3, 2},  {0xF900, 0xFAFF, 2},
-                  {0xFE00, 0xFE0F, 0},   {0xFE20, 0xFE2F, 0},   {0xFE30, 0xFE6F, 2},   {0xFF00, 0xFF60, 2},  {0xFFE0, 0xFFE6, 2},
-                  {0x1F300, 0x1F64F, 2}, {0x1F900, 0x1F9FF, 2}, {0x20000, 0x3FFFD, 2}};
+    } ranges[] = {{0x300, 0x36F, 0},     {0x1100, 0x115F, 2},  {0x1AB0, 0x1AFF, 0}, {0x1DC0, 0x1DFF, 0},
+                  {0x200B, 0x200F, 0},   {0x20D0, 0x20FF, 0},  {0x2E80, 0x303E, 2}, {0x3041, 0xA4CF, 2},
+                  {0xAC00, 0xD7A3, 2},   {0xF900, 0xFAFF, 2},  {0xFE00, 0xFE0F, 0}, {0xFE20, 0xFE2F, 0},
+                  {0xFE30, 0xFE6F, 2},   {0xFF00, 0xFF60, 2},  {0xFFE0, 0xFFE6, 2}, {0x1F300, 0x1F64F, 2},
+                  {0x1F900, 0x1F9FF, 2}, {0x20000, 0x3FFFD, 2}};
     for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
         if (character >= ranges[i].first && character <= ranges[i].last)
             return ranges[i].width;
@@ -227,11 +228,20 @@ static void put_latex(grid_text *out, const char *text)
     static const struct {
         char mark;
         const char *written;
-    } marks[] = {{'\\', "\\textbackslash{}"}, {'~', "\\textasciitilde{}"}, {'^', "\\textasciicircum{}"},
-                 {'|', "\\textbar{}"},        {'<', "\\textless{}"},       {'>', "\\textgreater{}"},
-                 {'"', "\\textquotedbl{}"},   {'&', "\\&"},                {'%', "\\%"},
-                 {'$', "\\$"},                {'#', "\\#"},                {'_', "\\_"},
-                 {'{', "\\{"},                {'}', "\\}"}};
+    } marks[] = {{'\\', "\\textbackslash{}"},
+                 {'~', "\\textasciitilde{}"},
+                 {'^', "\\textasciicircum{}"},
+                 {'|', "\\textbar{}"},
+                 {'<', "\\textless{}"},
+                 {'>', "\\textgreater{}"},
+                 {'"', "\\textquotedbl{}"},
+                 {'&', "\\&"},
+                 {'%', "\\%"},
+                 {'$', "\\$"},
+                 {'#', "\\#"},
+                 {'_', "\\_"},
+                 {'{', "\\{"},
+                 {'}', "\\}"}};
     for (const char *at = text; *at; at++) {
         char plain[] = {*at, '\0'};
         const char *written = plain;

@@ -7,7 +7,8 @@
 
 bool grid_find_format(const char *path, grid_format *out)
 {
-    static const char *const ending[] = {[GRID_TEXT] = ".txt", [GRID_CSV] = ".csv", [GRID_MARKDOWN] = ".md", [GRID_LATEX] = ".tex"};
+    static const char *const ending[] = {
+        [GRID_TEXT] = ".txt", [GRID_CSV] = ".csv", [GRID_MARKDOWN] = ".md", [GRID_LATEX] = ".tex"};
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path, *dot = strrchr(name, '.');
     for (size_t i = 0; dot && dot > name && i < sizeof ending / sizeof *ending; i++)
         if (strcasecmp(dot, ending[i]) == 0) {
@@ -22,8 +23,8 @@ ac_status grid_check_files(const char *option, const ac_string_list *files)
     grid_format ignored;
     for (size_t i = 0; i < files->n_items; i++) {
         if (!grid_find_format(files->item[i], &ignored))
-            return ac_error(AC_ERR_USAGE, "--%s %s: a file name that ends with .txt, .csv, .md or .tex is wanted", option,
-                            files->item[i]);
+            return ac_error(AC_ERR_USAGE, "--%s %s: a file name that ends with .txt, .csv, .md or .tex is wanted",
+                            option, files->item[i]);
         for (size_t k = 0; k < i; k++)
             if (strcmp(files->item[k], files->item[i]) == 0)
                 return ac_error(AC_ERR_USAGE, "--%s names %s twice", option, files->item[i]);

@@ -1,4 +1,5 @@
-/* Weights of the bootstrap, the loss of a replicate, and intervals. Leaves what needs sorted scores to bootstrap_order.c. */
+/* Weights of the bootstrap, the loss of a replicate, and intervals. Leaves what needs sorted scores to
+ * bootstrap_order.c. */
 #include "anyclass/bootstrap.h"
 #include "anyclass/random.h"
 #include "lib/metrics/bootstrap_lanes.h"
@@ -7,8 +8,9 @@
 #include <string.h>
 
 /* 2^32 times the probability that a draw from Poisson(1) is at most 0, 1, ... */
-static const uint32_t at_most[AC_BOOTSTRAP_MOST_WEIGHT] = {1580030169, 3160060337, 3950075422, 4213413783, 4279248374, 4292415292,
-                                                          4294609778, 4294923276, 4294962463, 4294966817, 4294967253, 4294967292};
+static const uint32_t at_most[AC_BOOTSTRAP_MOST_WEIGHT] = {1580030169, 3160060337, 3950075422, 4213413783,
+                                                           4279248374, 4292415292, 4294609778, 4294923276,
+                                                           4294962463, 4294966817, 4294967253, 4294967292};
 
 static unsigned poisson(uint32_t word)
 {
@@ -37,7 +39,8 @@ void ac_bootstrap_draw(uint64_t seed, uint32_t first, const uint64_t *key, ac_bo
     for (size_t i = 0; i < weights->n; i++)
         weights->packed[i] = draw_image(seed, first, key[i]);
     for (size_t i = 0; first == 0 && i < weights->n; i++)
-        weights->packed[i] = (weights->packed[i] & ~((uint64_t)0xFF << ac_lane_shift(0))) | (uint64_t)1 << ac_lane_shift(0);
+        weights->packed[i] = (weights->packed[i] & ~((uint64_t)0xFF << ac_lane_shift(0))) | (uint64_t)1
+                                                                                                << ac_lane_shift(0);
     memset(weights->total, 0, sizeof weights->total);
     for (size_t i = 0; i < weights->n; i++)
         for (int lane = 0; lane < AC_BOOTSTRAP_LANES; lane++)

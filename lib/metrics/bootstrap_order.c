@@ -1,6 +1,6 @@
-/* One column sorted for all replicates, and the walk down its scores that measures eight of them at once. What costs is fetching
- * weights in the order of scores; so images that change nothing are not in it: the negatives below the last positive and
- * below the threshold. */
+/* One column sorted for all replicates, and the walk down its scores that measures eight of them at once. What costs is
+ * fetching weights in the order of scores; so images that change nothing are not in it: the negatives below the last
+ * positive and below the threshold. */
 #include "anyclass/alloc.h"
 #include "anyclass/bootstrap.h"
 #include "lib/metrics/bootstrap_lanes.h"
@@ -10,14 +10,16 @@
 
 enum { LANES = AC_BOOTSTRAP_LANES, DIGIT_BITS = 11, N_DIGITS = 1 << DIGIT_BITS, MOST_PACKED = 4096 };
 
-typedef struct step { /* images one after the other: negatives above a group of equal scores, then the group's positives and negatives */
+typedef struct step { /* images one after the other: negatives above a group of equal scores, then the group's positives
+                         and negatives */
     uint32_t n_above, n_positive, n_negative;
 } step;
 
 struct ac_bootstrap_order {
     uint32_t *image;
     step *step;
-    size_t n_steps, n_threshold_steps; /* the first so many steps hold the images that reach the threshold, and no others */
+    size_t n_steps,
+        n_threshold_steps; /* the first so many steps hold the images that reach the threshold, and no others */
 };
 
 typedef struct item {
@@ -126,7 +128,8 @@ ac_status ac_bootstrap_order_create(const ac_column *column, double threshold, a
     size_t n_used = 0;
     *out = NULL;
     if (column->n > AC_BOOTSTRAP_MOST_IMAGES)
-        return ac_error(AC_ERR_RANGE, "the bootstrap takes at most %d images, not %zu", AC_BOOTSTRAP_MOST_IMAGES, column->n);
+        return ac_error(AC_ERR_RANGE, "the bootstrap takes at most %d images, not %zu", AC_BOOTSTRAP_MOST_IMAGES,
+                        column->n);
     AC_TRY(ac_calloc(1, sizeof *order, &order));
     AC_TRY(ac_malloc(column->n, sizeof *items, &items));
     AC_TRY(ac_malloc(column->n, sizeof *scratch, &scratch));
@@ -183,11 +186,12 @@ static inline void add_run(const uint64_t *packed, const uint32_t *image, size_t
 
 typedef struct walk { /* where eight replicates stand */
     lanes found, wrong;
-    double sum[LANES], lost[LANES];  /* of AP, by Neumaier, as ranking.c has it */
-    uint64_t lost_pairs[LANES];      /* twice the pairs that are not won, a tie counting one */
+    double sum[LANES], lost[LANES]; /* of AP, by Neumaier, as ranking.c has it */
+    uint64_t lost_pairs[LANES];     /* twice the pairs that are not won, a tie counting one */
 } walk;
 
-/* A sum of weights is the number of images give or take some roots of it: below 2^31. As int32 it becomes double in vectors. */
+/* A sum of weights is the number of images give or take some roots of it: below 2^31. As int32 it becomes double in
+ * vectors. */
 static inline void add_positives(walk *at, const lanes *positive, const lanes *negative)
 {
     for (int lane = 0; lane < LANES; lane++) {
@@ -237,6 +241,7 @@ void ac_bootstrap_walk(const ac_bootstrap_order *order, const ac_bootstrap_weigh
         uint64_t won = 2 * n_positive * n_negative - at.lost_pairs[lane];
         out[lane].positive = (int64_t)n_positive;
         out[lane].average_precision = n_positive > 0 ? (at.sum[lane] + at.lost[lane]) / (double)n_positive : NAN;
-        out[lane].roc_auc = n_positive > 0 && n_negative > 0 ? (double)won / (2.0 * (double)n_positive * (double)n_negative) : NAN;
+        out[lane].roc_auc =
+            n_positive > 0 && n_negative > 0 ? (double)won / (2.0 * (double)n_positive * (double)n_negative) : NAN;
     }
 }

@@ -60,6 +60,12 @@ done
 tap_ok "one set" run 1 --versions '日本' --table "$TMP/one.md" "$TMP/one.txt"
 tap_ok "is not the best of anything" test "$(grep -c '\*\*' "$TMP/one.md"; wc -l <"$TMP/one.txt")" = "0
 2"
+printf 'class,weight\na,1\nb,0.5\n' >"$TMP/weights.csv"
+tap_ok "class weights" run 2 --label_weights "$TMP/weights.csv" --table "$TMP/weighted.md" "$TMP/weighted.csv"
+tap_ok "have a column" grep -qF '| ROC-AUC | CIW-F2 |' "$TMP/weighted.md"
+# F2 of a: 5 / (5 + 4), of b: 5 / (5 + 1)
+tap_ok "with their mean of F2" awk -F, -v want="$(awk 'BEGIN { print (5 / 9 + .5 * 5 / 6) / 1.5 }')" \
+    '$1 == "any|_b%" && $3 == "val_f1" { ok = ($15 - want) ^ 2 < 1e-10 } END { exit !ok }' "$TMP/weighted.csv"
 tap_ok "tuned thresholds" run 2 --max_fbeta --table "$TMP/tuned.md" "$TMP/tuned.csv"
 tap_ok "have columns of their own" grep -qF '| ROC-AUC | tuned macro F1 | tuned macro F2 |' "$TMP/tuned.md"
 tap_ok "with better values" grep -qE '^any\|_b%,net,val_f1,val,3,0\.66.*,,0\.[89][0-9]*,0\.[89][0-9]*,0\.[0-9]+,0\.[0-9]+,0\.[0-9]+$' "$TMP/tuned.csv"

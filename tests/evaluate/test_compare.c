@@ -1,4 +1,5 @@
-/* `compare A B` as a function: every allocation and every write may fail, and whatever happens no memory is left and no file is half there. */
+/* `compare A B` as a function: every allocation and every write may fail, and whatever happens no memory is left and no
+ * file is half there. */
 #include "anyclass/alloc.h"
 #include "anyclass/file.h"
 #include "evaluate/evaluate.h"
@@ -20,9 +21,24 @@ static bool write_text(const char *path, const char *text)
 
 static int run(void)
 {
-    static char words[][24] = {"anyclass-evaluate", "compare",     "a.rank0.csv", "b.csv",   "--labels", "labels.csv",
-                               "--n_bootstrap",     "20",          "--output",    "ab.json", "--table",  "ab.csv",
-                               "ab.md",             "--log_level", "error"};
+    static char words[][24] = {"anyclass-evaluate",
+                               "compare",
+                               "a.rank0.csv",
+                               "b.csv",
+                               "--labels",
+                               "labels.csv",
+                               "--n_bootstrap",
+                               "20",
+                               "--output",
+                               "ab.json",
+                               "--table",
+                               "ab.csv",
+                               "ab.md",
+                               "--log_level",
+                               "error",
+                               "--watchdog_s",
+                               "0"};
+    /* without the watchdog, whose thread would take some of the failures */
     enum { N = sizeof words / sizeof *words };
     char *argv[N + 1] = {NULL};
     for (int i = 0; i < N; i++)
@@ -69,12 +85,13 @@ int main(int argc, char **argv)
 {
     char folder[AC_PATH_BYTES];
     MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &(int){0});
-    bool ready = tap_folder(folder) && chdir(folder) == 0 && write_text("a.rank0.csv", a_text) && write_text("b.csv", b_text) &&
-                 write_text("labels.csv", labels_text);
+    bool ready = tap_folder(folder) && chdir(folder) == 0 && write_text("a.rank0.csv", a_text) &&
+                 write_text("b.csv", b_text) && write_text("labels.csv", labels_text);
     TAP_OK(ready, "inputs in %s", folder);
     TAP_OK(freopen("/dev/null", "w", stderr) != NULL, "errors are wanted and not shown");
     int code = run();
-    TAP_OK(code == 0 && ac_path_exists("ab.json") && ac_path_exists("ab.csv") && ac_path_exists("ab.md"), "all outputs are there");
+    TAP_OK(code == 0 && ac_path_exists("ab.json") && ac_path_exists("ab.csv") && ac_path_exists("ab.md"),
+           "all outputs are there");
     test_failures("allocations", ac_alloc_fail_at);
     test_failures("operations on files", ac_file_fail_at);
     MPI_Finalize();

@@ -1,5 +1,5 @@
-/* Bootstrap: the weights are Poisson's and belong to images, a replicate is what lib/metrics says of the repeated table, intervals are
- * quantiles. */
+/* Bootstrap: the weights are Poisson's and belong to images, a replicate is what lib/metrics says of the repeated
+ * table, intervals are quantiles. */
 #include "anyclass/alloc.h"
 #include "anyclass/bootstrap.h"
 #include "anyclass/metrics.h"
@@ -133,8 +133,8 @@ typedef struct differences {
     size_t n_calls, n_counts, n_ranks, n_losses, n_undefined;
 } differences;
 
-static void compare_lane(sample *of, const ac_bootstrap_weights *weights, int lane, const ac_bootstrap_class *got, double loss,
-                         differences *out)
+static void compare_lane(sample *of, const ac_bootstrap_weights *weights, int lane, const ac_bootstrap_class *got,
+                         double loss, differences *out)
 {
     size_t n = repeat(of, weights, lane);
     ac_class_count count = {0};
@@ -144,7 +144,8 @@ static void compare_lane(sample *of, const ac_bootstrap_weights *weights, int la
     ac_column column = {of->repeated_score, of->repeated_label, 1, of->repeated_label, n};
     double ap, auc;
     out->n_calls += ac_metrics_rank_double(of->repeated_score, of->repeated_label, n, 1, &ap, &auc) != AC_OK;
-    out->n_calls += ac_metrics_count_double(of->repeated_score, of->repeated_label, n, 1, of->threshold, &count, &image) != AC_OK;
+    out->n_calls +=
+        ac_metrics_count_double(of->repeated_score, of->repeated_label, n, 1, of->threshold, &count, &image) != AC_OK;
     out->n_calls += ac_profile_measure(&column, &(ac_profile_options){.beta = 1}, &profile, &none) != AC_OK;
     out->n_counts += count.true_positive != got->true_positive || count.false_positive != got->false_positive ||
                      count.true_positive + count.false_negative != got->positive;
@@ -205,7 +206,8 @@ static void test_long_run(void)
     ac_bootstrap_walk(order, &weights, got);
     for (int lane = 0; lane < LANES; lane++) {
         int64_t positive = ac_bootstrap_weight(&weights, 0, lane), negative = (int64_t)weights.total[lane] - positive;
-        n_bad += got[lane].positive != positive || got[lane].true_positive != positive || got[lane].false_positive != negative;
+        n_bad += got[lane].positive != positive || got[lane].true_positive != positive ||
+                 got[lane].false_positive != negative;
     }
     TAP_OK(n_bad == 0, "%d images in one run are counted (%zu of 8 replicates are not)", N, n_bad);
     ac_bootstrap_order_destroy(order);
@@ -222,7 +224,8 @@ static void test_extremes(void)
     ac_bootstrap_add_loss(&column, loss);
     ac_bootstrap_add_loss(&column, loss);
     ac_bootstrap_mean_loss(loss, 2, &weights, mean);
-    TAP_OK(fabs(mean[0] - 52 * log(2) / 2) < 1e-12, "certain and wrong costs 52 log 2; two columns have one mean (%.15g)", mean[0]);
+    TAP_OK(fabs(mean[0] - 52 * log(2) / 2) < 1e-12,
+           "certain and wrong costs 52 log 2; two columns have one mean (%.15g)", mean[0]);
 }
 
 static double normal(uint64_t index, uint32_t k)
@@ -237,7 +240,8 @@ static double normal_below(double x)
     return 0.5 * erfc(-x / sqrt(2));
 }
 
-/* Positives, a known share, have scores `shift` higher: then precision and recall at the middle, F1 and AUC are known. */
+/* Positives, a known share, have scores `shift` higher: then precision and recall at the middle, F1 and AUC are known.
+ */
 static const double part_positive = 0.3;
 
 static double true_f1(double shift)
@@ -263,7 +267,8 @@ static size_t measure_world(uint64_t index, world *of)
         of->label[i] = ac_uniform_double(draw(1000 + index, i), 0) < part_positive;
         double shared = normal(1000 + index, 3 * i);
         for (uint32_t m = 0; m < 2; m++)
-            of->score[m][i] = shift[m] * (of->label[i] - 0.5) + (shared + normal(1000 + index, 3 * i + 1 + m)) / sqrt(2);
+            of->score[m][i] =
+                shift[m] * (of->label[i] - 0.5) + (shared + normal(1000 + index, 3 * i + 1 + m)) / sqrt(2);
     }
     for (int m = 0; m < 2; m++) {
         ac_column column = {of->score[m], of->label, 1, of->label, N_IMAGES};
@@ -295,8 +300,8 @@ static bool covers(const double *a, const double *b, double difference)
     return of.low <= difference && difference <= of.high;
 }
 
-/* Of 200 intervals of 95 % between 180 and 196 hold the truth: a binomial count is outside once in 500 times, and percentile intervals of
- * small data are a little too narrow. */
+/* Of 200 intervals of 95 % between 180 and 196 hold the truth: a binomial count is outside once in 500 times, and
+ * percentile intervals of small data are a little too narrow. */
 static void test_coverage(void)
 {
     static world of;
@@ -335,7 +340,8 @@ static void test_errors(void)
     ac_bootstrap_order *order = NULL;
     ac_column column = {bad, label, 1, label, 2};
     ac_status status = ac_bootstrap_order_create(&column, .5, &order);
-    TAP_OK(status == AC_ERR_NUMERIC && strstr(ac_error_text(), "row 1") && !order, "NaN is refused by name: %s", ac_error_text());
+    TAP_OK(status == AC_ERR_NUMERIC && strstr(ac_error_text(), "row 1") && !order, "NaN is refused by name: %s",
+           ac_error_text());
     column.n = AC_BOOTSTRAP_MOST_IMAGES + (size_t)1;
     status = ac_bootstrap_order_create(&column, .5, &order);
     TAP_OK(status == AC_ERR_RANGE && !order, "too many images: %s", ac_error_text());
