@@ -1,4 +1,5 @@
-/* The report: choose what is shown, gather it, write the page and the plots. Leaves drawing to the other report files. */
+/* The report: choose what is shown, gather it, write the page and the plots. Leaves drawing to the other report files.
+ */
 #include "evaluate/report.h"
 #include "anyclass/alloc.h"
 #include "anyclass/log.h"
@@ -29,8 +30,8 @@ void report_value(ac_markup *out, double value, int decimals)
         ac_markup_add(out, "\xE2\x80\x93");
 }
 
-/* Sets of one version follow each other; its details are those of config->checkpoint, else of its first set. Of sets given as
- * files each is its own. */
+/* Sets of one version follow each other; its details are those of config->checkpoint, else of its first set. Of sets
+ * given as files each is its own. */
 static ac_status choose_versions(report *r)
 {
     ac_status status = AC_OK;
@@ -38,7 +39,8 @@ static ac_status choose_versions(report *r)
     for (size_t i = 0; i < r->sets->n_sets; i++) {
         const score_set *set = &r->sets->set[i];
         report_version *last = r->n_versions > 0 ? &r->version[r->n_versions - 1] : NULL;
-        bool same = last && r->config->scores.n_items == 0 && strcmp(set->version, r->sets->set[last->set].version) == 0;
+        bool same =
+            last && r->config->scores.n_items == 0 && strcmp(set->version, r->sets->set[last->set].version) == 0;
         if (!same) {
             r->version[r->n_versions] = (report_version){.number = r->n_versions, .set = i};
             r->n_versions++;
@@ -92,11 +94,12 @@ static ac_status read_logs(report *r)
         AC_TRY(report_read_log(r->config->log_dir, name, &r->version[i].log));
         n_found += !r->version[i].log.missing;
         if (r->version[i].log.missing)
-            ac_log(AC_LOG_WARN, "%s/version_%s/metrics.csv is not there: the report has no training curves of %s", r->config->log_dir,
-                   name, report_version_name(r, &r->version[i]));
+            ac_log(AC_LOG_WARN, "%s/version_%s/metrics.csv is not there: the report has no training curves of %s",
+                   r->config->log_dir, name, report_version_name(r, &r->version[i]));
     }
     if (n_found == 0)
-        status = ac_error(AC_ERR_IO, "%s: no metrics.csv of any version (--log_dir is the trainer's --log_save_dir)", r->config->log_dir);
+        status = ac_error(AC_ERR_IO, "%s: no metrics.csv of any version (--log_dir is the trainer's --log_save_dir)",
+                          r->config->log_dir);
 out:
     return status;
 }
@@ -107,7 +110,8 @@ static ac_status open_pixels(report *r)
     ac_status status = AC_OK;
     AC_TRY(ac_store_open(r->config->data_root, ac_split_name((ac_split)r->config->split), &r->store));
     r->has_pixels = true;
-    if ((size_t)r->store.n_samples != r->labels->n_images || strcmp(ac_store_name(&r->store, 0), r->labels->name[0]) != 0)
+    if ((size_t)r->store.n_samples != r->labels->n_images ||
+        strcmp(ac_store_name(&r->store, 0), r->labels->name[0]) != 0)
         status = ac_error(AC_ERR_DATA, "%s: the shards changed while they were evaluated", r->config->data_root);
 out:
     return status;
@@ -169,7 +173,8 @@ out:
     return status;
 }
 
-ac_status evaluate_write_report(const evaluate_config *config, const score_sets *sets, const label_table *labels, const set_result *result)
+ac_status evaluate_write_report(const evaluate_config *config, const score_sets *sets, const label_table *labels,
+                                const set_result *result)
 {
     ac_status status = AC_OK;
     report r = {.config = config, .sets = sets, .labels = labels, .result = result};

@@ -1,4 +1,5 @@
-/* Parts of the report: what is drawn from, one function per figure, and the pieces of the page. Private to evaluate/report*.c. */
+/* Parts of the report: what is drawn from, one function per figure, and the pieces of the page. Private to
+ * evaluate/report*.c. */
 #ifndef ANYCLASS_EVALUATE_REPORT_H
 #define ANYCLASS_EVALUATE_REPORT_H
 
@@ -8,19 +9,28 @@
 
 extern const char evaluate_report_css[], evaluate_report_js[];
 
-typedef struct report_curves { /* metrics at each threshold of the grid */
+typedef struct report_curves {   /* metrics at each threshold of the grid */
     double *class_f1, *class_f2; /* [n_classes, EVALUATE_GRID] */
-    double macro_f1[EVALUATE_GRID], macro_f2[EVALUATE_GRID], f1_negative[EVALUATE_GRID], f1_positive[EVALUATE_GRID], ciw_f2[EVALUATE_GRID];
+    double macro_f1[EVALUATE_GRID], macro_f2[EVALUATE_GRID], f1_negative[EVALUATE_GRID], f1_positive[EVALUATE_GRID],
+        ciw_f2[EVALUATE_GRID];
     bool has_label_weight;
 } report_curves;
 
-typedef enum report_log_column { LOG_TRAIN_LOSS, LOG_VAL_LOSS, LOG_VAL_BCE, LOG_VAL_AP, LOG_VAL_F1, LOG_VAL_F2, N_LOG_COLUMNS } report_log_column;
+typedef enum report_log_column {
+    LOG_TRAIN_LOSS,
+    LOG_VAL_LOSS,
+    LOG_VAL_BCE,
+    LOG_VAL_AP,
+    LOG_VAL_F1,
+    LOG_VAL_F2,
+    N_LOG_COLUMNS
+} report_log_column;
 
 typedef struct report_log { /* a training's metrics.csv */
     size_t n_rows, capacity;
-    double *epoch;                  /* [n_rows] epochs done; the first ends at 1 */
+    double *epoch;                /* [n_rows] epochs done; the first ends at 1 */
     double *value[N_LOG_COLUMNS]; /* [n_rows] NaN: an empty cell */
-    bool missing;                   /* there is no such file */
+    bool missing;                 /* there is no such file */
 } report_log;
 
 typedef struct report_version { /* the detailed set of a version */
@@ -37,11 +47,11 @@ typedef struct report {
     const set_result *result; /* [n_sets] */
     report_version *version;  /* [n_versions] */
     size_t n_versions;
-    bool *highlighted;     /* [n_classes] drawn in colour from the start */
-    int64_t *together;     /* [n_classes, n_classes] images that show both */
-    uint32_t n_wrong;      /* most wrong images shown of each kind, class and version */
+    bool *highlighted; /* [n_classes] drawn in colour from the start */
+    int64_t *together; /* [n_classes, n_classes] images that show both */
+    uint32_t n_wrong;  /* most wrong images shown of each kind, class and version */
     bool has_pixels;
-    ac_store store;        /* when has_pixels */
+    ac_store store; /* when has_pixels */
 } report;
 
 enum { CALIBRATION_BINS = 10, MANY_CLASSES = 24 };
@@ -53,11 +63,14 @@ typedef struct calibration { /* of one class, or all decisions together */
 } calibration;
 
 /** Metrics of a set at each threshold; release also after a failure. AC_ERR_MEMORY. */
-AC_NODISCARD ac_status report_compute_curves(const label_table *labels, const set_result *result, bool reference, report_curves *out);
+AC_NODISCARD ac_status report_compute_curves(const label_table *labels, const set_result *result, bool reference,
+                                             report_curves *out);
 void report_release_curves(report_curves *curves);
-/** Calibration in ten bins of the scores; class n_classes: "shows something", n_classes + 1: all classes' decisions together. */
+/** Calibration in ten bins of the scores; class n_classes: "shows something", n_classes + 1: all classes' decisions
+ * together. */
 void report_calibrate(const label_table *labels, const set_result *result, size_t c, calibration *out);
-/** Read {log_dir}/version_NAME/metrics.csv; a missing file is no failure. Release also after one. AC_ERR_DATA naming file and line. */
+/** Read {log_dir}/version_NAME/metrics.csv; a missing file is no failure. Release also after one. AC_ERR_DATA naming
+ * file and line. */
 AC_NODISCARD ac_status report_read_log(const char *log_dir, const char *version, report_log *out);
 void report_release_log(report_log *log);
 
@@ -91,10 +104,10 @@ typedef struct report_figure {
 } report_figure;
 
 /* Lists end with an entry without name. */
-extern const report_figure report_set_figures[];   /* of a version */
-extern const report_figure report_class_figures[]; /* of a class of a version, and of "shows something" */
+extern const report_figure report_set_figures[];      /* of a version */
+extern const report_figure report_class_figures[];    /* of a class of a version, and of "shows something" */
 extern const report_figure report_training_figures[]; /* of a version's training */
-extern const report_figure report_data_figures[];  /* of the labels */
+extern const report_figure report_data_figures[];     /* of the labels */
 
 void report_draw_metrics(ac_markup *out, const report_drawing *d);
 void report_draw_class_f1(ac_markup *out, const report_drawing *d);
@@ -114,9 +127,10 @@ void report_draw_together(ac_markup *out, const report_drawing *d);
 bool report_has_log(const report_drawing *d);
 bool report_has_positive(const report_drawing *d);
 
-/** Begin a figure of its own size; standalone ones get their title drawn. @return where panels may begin, in px from the top. */
-double report_begin_figure(ac_markup *out, const report_drawing *d, const char *name, const char *title, const char *text,
-                           double width_px, double height_px);
+/** Begin a figure of its own size; standalone ones get their title drawn. @return where panels may begin, in px from
+ * the top. */
+double report_begin_figure(ac_markup *out, const report_drawing *d, const char *name, const char *title,
+                           const char *text, double width_px, double height_px);
 
 /* ---- pieces of the page ---- */
 void report_write_head(ac_markup *out, const report *r);
@@ -126,7 +140,8 @@ void report_write_class_table(ac_markup *out, const report *r, const report_vers
 void report_write_classes(ac_markup *out, const report *r, const report_version *v);
 /** The list of most wrong images of one class. */
 void report_write_wrong(ac_markup *out, const report *r, const report_version *v, size_t c);
-/** Pixels of all images in those lists, each once. A damaged sample gets a placeholder and a warning in the log. AC_ERR_IO. */
+/** Pixels of all images in those lists, each once. A damaged sample gets a placeholder and a warning in the log.
+ * AC_ERR_IO. */
 AC_NODISCARD ac_status report_write_pixels(ac_markup *out, report *r);
 /** Captioned figures of a list. */
 void report_write_figures(ac_markup *out, const report_figure *figures, const report_drawing *d);

@@ -1,15 +1,23 @@
-/* Figures over thresholds and of precision and recall. On the page every class has its line, grey until it is chosen; in a file the
- * chosen ones are those of report.highlighted. */
+/* Figures over thresholds and of precision and recall. On the page every class has its line, grey until it is chosen;
+ * in a file the chosen ones are those of report.highlighted. */
 #include "anyclass/alloc.h"
 #include "evaluate/report.h"
 #include <math.h>
 #include <string.h>
 
-enum { WIDTH_PX = 352, HEIGHT_PX = 276, PLOT_LEFT_PX = 36, PLOT_WIDTH_PX = 226, PLOT_HEIGHT_PX = 204, TITLE_PX = 22, STYLE_BYTES = 48 };
+enum {
+    WIDTH_PX = 352,
+    HEIGHT_PX = 276,
+    PLOT_LEFT_PX = 36,
+    PLOT_WIDTH_PX = 226,
+    PLOT_HEIGHT_PX = 204,
+    TITLE_PX = 22,
+    STYLE_BYTES = 48
+};
 enum { SMALL_WIDTH_PX = 300, SMALL_HEIGHT_PX = 224, SMALL_PLOT_PX = 148 };
 
-double report_begin_figure(ac_markup *out, const report_drawing *d, const char *name, const char *title, const char *text,
-                           double width_px, double height_px)
+double report_begin_figure(ac_markup *out, const report_drawing *d, const char *name, const char *title,
+                           const char *text, double width_px, double height_px)
 {
     char id[128] = "";
     double extra = d->standalone ? TITLE_PX : 0;
@@ -17,7 +25,11 @@ double report_begin_figure(ac_markup *out, const report_drawing *d, const char *
         snprintf(id, sizeof id, "f-%s-%zu-%zu", name, d->version->number, d->class_index);
     else if (!d->standalone)
         snprintf(id, sizeof id, "f-%s", name);
-    ac_figure figure = {.id = id[0] ? id : NULL, .title = title, .text = text, .width_px = width_px, .height_px = height_px + extra,
+    ac_figure figure = {.id = id[0] ? id : NULL,
+                        .title = title,
+                        .text = text,
+                        .width_px = width_px,
+                        .height_px = height_px + extra,
                         .standalone = d->standalone};
     ac_figure_begin(out, &figure);
     if (d->standalone) {
@@ -42,19 +54,24 @@ static const char *class_style(const report_drawing *d, size_t c, char style[STY
     return style;
 }
 
-static void class_end_labels(ac_markup *out, const ac_panel *panel, const report_drawing *d, const double *end, const double *whole, const char *whole_name)
+static void class_end_labels(ac_markup *out, const ac_panel *panel, const report_drawing *d, const double *end,
+                             const double *whole, const char *whole_name)
 {
     const label_table *labels = d->report->labels;
     ac_end_label *label = NULL;
-    char (*style)[STYLE_BYTES] = NULL;
+    char(*style)[STYLE_BYTES] = NULL;
     size_t n = 0;
-    if (ac_malloc(labels->n_classes + 1, sizeof *label, &label) != AC_OK || ac_malloc(labels->n_classes, sizeof *style, &style) != AC_OK) {
+    if (ac_malloc(labels->n_classes + 1, sizeof *label, &label) != AC_OK ||
+        ac_malloc(labels->n_classes, sizeof *style, &style) != AC_OK) {
         out->status = AC_ERR_MEMORY;
         goto out;
     }
     for (size_t c = 0; c < labels->n_classes; c++)
         if (!d->standalone || d->report->highlighted[c])
-            label[n++] = (ac_end_label){.y = end[c], .style = class_style(d, c, style[c]), .text = labels->class_name[c], .later = !d->report->highlighted[c]};
+            label[n++] = (ac_end_label){.y = end[c],
+                                        .style = class_style(d, c, style[c]),
+                                        .text = labels->class_name[c],
+                                        .later = !d->report->highlighted[c]};
     label[n++] = (ac_end_label){.y = *whole, .style = "ink", .text = whole_name};
     ac_panel_end_labels(out, panel, label, n);
 out:
@@ -67,8 +84,14 @@ enum { FIRST_SHOWN = 4, LAST_SHOWN = 94, N_SHOWN = LAST_SHOWN - FIRST_SHOWN + 1 
 
 static ac_panel threshold_panel(double left_px, double top_px, const char *label)
 {
-    return (ac_panel){.left_px = left_px, .top_px = top_px, .width_px = PLOT_WIDTH_PX, .height_px = PLOT_HEIGHT_PX, .most_x_ticks = 6,
-                      .most_y_ticks = 6, .time_across = true, .x = {.min = 0.05, .max = 0.95, .label = "threshold"},
+    return (ac_panel){.left_px = left_px,
+                      .top_px = top_px,
+                      .width_px = PLOT_WIDTH_PX,
+                      .height_px = PLOT_HEIGHT_PX,
+                      .most_x_ticks = 6,
+                      .most_y_ticks = 6,
+                      .time_across = true,
+                      .x = {.min = 0.05, .max = 0.95, .label = "threshold"},
                       .y = {.min = 0, .max = 1, .label = label}};
 }
 
@@ -83,7 +106,8 @@ static void metrics_panel(ac_markup *out, const report_drawing *d, double left_p
     static const char *const name[5] = {"Macro F1", "Macro F2", "F1-Pos", "F1-Neg", "CIW-F2"};
     static const char *const style[5] = {"k0", "k1", "k2 d1", "k3 d1", "k5 d2"};
     const report_curves *curves = &d->version->curves;
-    const double *const value[5] = {curves->macro_f1, curves->macro_f2, curves->f1_positive, curves->f1_negative, curves->ciw_f2};
+    const double *const value[5] = {curves->macro_f1, curves->macro_f2, curves->f1_positive, curves->f1_negative,
+                                    curves->ciw_f2};
     const double *threshold = d->report->result[d->version->set].threshold;
     ac_panel panel = threshold_panel(left_px, top_px, "metric");
     ac_end_label label[5];
@@ -128,9 +152,11 @@ static void class_panel(ac_markup *out, const report_drawing *d, double left_px,
         end[c] = curve[LAST_SHOWN];
         if (isnan(end[c]))
             continue;
-        ac_panel_line(out, &panel, class_style(d, c, style), r->labels->class_name[c], result->threshold + FIRST_SHOWN, curve + FIRST_SHOWN, N_SHOWN);
+        ac_panel_line(out, &panel, class_style(d, c, style), r->labels->class_name[c], result->threshold + FIRST_SHOWN,
+                      curve + FIRST_SHOWN, N_SHOWN);
         if (result->tuned)
-            ac_panel_dot(out, &panel, style, result->tuned_threshold[c], near_threshold(curve, result->tuned_threshold[c]), 3, NULL);
+            ac_panel_dot(out, &panel, style, result->tuned_threshold[c],
+                         near_threshold(curve, result->tuned_threshold[c]), 3, NULL);
     }
     ac_panel_line(out, &panel, "bold ink", "macro mean", result->threshold + FIRST_SHOWN, macro + FIRST_SHOWN, N_SHOWN);
     class_end_labels(out, &panel, d, end, &macro[LAST_SHOWN], "macro");
@@ -140,28 +166,37 @@ static void class_panel(ac_markup *out, const report_drawing *d, double left_px,
 
 void report_draw_metrics(ac_markup *out, const report_drawing *d)
 {
-    double top = report_begin_figure(out, d, "metrics", "Metrics over the threshold", "Macro F1, macro F2, F1-Pos, F1-Neg and, with class weights, CIW-F2 from threshold 0.05 to 0.95.", WIDTH_PX, HEIGHT_PX);
+    double top = report_begin_figure(
+        out, d, "metrics", "Metrics over the threshold",
+        "Macro F1, macro F2, F1-Pos, F1-Neg and, with class weights, CIW-F2 from threshold 0.05 to 0.95.", WIDTH_PX,
+        HEIGHT_PX);
     metrics_panel(out, d, PLOT_LEFT_PX, top);
     ac_figure_end(out);
 }
 
 void report_draw_class_f1(ac_markup *out, const report_drawing *d)
 {
-    double top = report_begin_figure(out, d, "class_f1", "F1 of each class over the threshold", "One line for each class and their mean, from threshold 0.05 to 0.95.", WIDTH_PX, HEIGHT_PX);
+    double top = report_begin_figure(out, d, "class_f1", "F1 of each class over the threshold",
+                                     "One line for each class and their mean, from threshold 0.05 to 0.95.", WIDTH_PX,
+                                     HEIGHT_PX);
     class_panel(out, d, PLOT_LEFT_PX, top, false);
     ac_figure_end(out);
 }
 
 void report_draw_class_f2(ac_markup *out, const report_drawing *d)
 {
-    double top = report_begin_figure(out, d, "class_f2", "F2 of each class over the threshold", "One line for each class and their mean, from threshold 0.05 to 0.95.", WIDTH_PX, HEIGHT_PX);
+    double top = report_begin_figure(out, d, "class_f2", "F2 of each class over the threshold",
+                                     "One line for each class and their mean, from threshold 0.05 to 0.95.", WIDTH_PX,
+                                     HEIGHT_PX);
     class_panel(out, d, PLOT_LEFT_PX, top, true);
     ac_figure_end(out);
 }
 
 void report_draw_thresholds(ac_markup *out, const report_drawing *d)
 {
-    double top = report_begin_figure(out, d, "thresholds", "Metrics, F1 of each class and F2 of each class over the threshold", "Three plots side by side, from threshold 0.05 to 0.95.", 3 * WIDTH_PX, HEIGHT_PX);
+    double top =
+        report_begin_figure(out, d, "thresholds", "Metrics, F1 of each class and F2 of each class over the threshold",
+                            "Three plots side by side, from threshold 0.05 to 0.95.", 3 * WIDTH_PX, HEIGHT_PX);
     metrics_panel(out, d, PLOT_LEFT_PX, top);
     class_panel(out, d, WIDTH_PX + PLOT_LEFT_PX, top, false);
     class_panel(out, d, 2 * WIDTH_PX + PLOT_LEFT_PX, top, true);
@@ -186,7 +221,8 @@ static void equal_f1(ac_markup *out, const ac_panel *panel)
 }
 
 /* Precision as a function of recall; before its first point the curve goes on level, as AP counts it. */
-static void draw_curve(ac_markup *out, const ac_panel *panel, const char *style, const char *name, const ac_profile *profile)
+static void draw_curve(ac_markup *out, const ac_panel *panel, const char *style, const char *name,
+                       const ac_profile *profile)
 {
     double x[AC_PROFILE_POINTS + 1], y[AC_PROFILE_POINTS + 1];
     size_t n = profile->n_points;
@@ -203,8 +239,14 @@ static void draw_curve(ac_markup *out, const ac_panel *panel, const char *style,
 
 static ac_panel recall_panel(double top_px)
 {
-    return (ac_panel){.left_px = PLOT_LEFT_PX, .top_px = top_px, .width_px = PLOT_WIDTH_PX, .height_px = PLOT_HEIGHT_PX, .most_x_ticks = 6,
-                      .most_y_ticks = 6, .time_across = true, .x = {.min = 0, .max = 1, .label = "recall"},
+    return (ac_panel){.left_px = PLOT_LEFT_PX,
+                      .top_px = top_px,
+                      .width_px = PLOT_WIDTH_PX,
+                      .height_px = PLOT_HEIGHT_PX,
+                      .most_x_ticks = 6,
+                      .most_y_ticks = 6,
+                      .time_across = true,
+                      .x = {.min = 0, .max = 1, .label = "recall"},
                       .y = {.min = 0, .max = 1, .label = "precision"}};
 }
 
@@ -222,7 +264,10 @@ void report_draw_precision_recall(ac_markup *out, const report_drawing *d)
     char style[STYLE_BYTES];
     ac_ratios image;
     double *end = NULL;
-    double top = report_begin_figure(out, d, "precision_recall", "Precision and recall", "One line for each class and one for images that show something; dots are at the threshold.", WIDTH_PX, HEIGHT_PX);
+    double top = report_begin_figure(
+        out, d, "precision_recall", "Precision and recall",
+        "One line for each class and one for images that show something; dots are at the threshold.", WIDTH_PX,
+        HEIGHT_PX);
     ac_panel panel = recall_panel(top);
     const ac_profile *any = &result->profile[n];
     if (ac_malloc(n, sizeof *end, &end) != AC_OK) {
@@ -264,7 +309,8 @@ void report_draw_class_precision_recall(ac_markup *out, const report_drawing *d)
     double precision, recall;
     ac_ratios image;
     char note[32];
-    double top = report_begin_figure(out, d, "class_precision_recall", "Precision and recall", "The dot is at the threshold.", SMALL_WIDTH_PX, SMALL_HEIGHT_PX);
+    double top = report_begin_figure(out, d, "class_precision_recall", "Precision and recall",
+                                     "The dot is at the threshold.", SMALL_WIDTH_PX, SMALL_HEIGHT_PX);
     ac_panel panel = recall_panel(top);
     panel.height_px = SMALL_PLOT_PX;
     panel.width_px = SMALL_WIDTH_PX - PLOT_LEFT_PX - 12;
@@ -289,7 +335,9 @@ void report_draw_class_threshold(ac_markup *out, const report_drawing *d)
     size_t c = d->class_index, n = d->report->labels->n_classes;
     double value[4][EVALUATE_GRID];
     ac_legend_entry legend[4];
-    double top = report_begin_figure(out, d, "class_threshold", "Precision, recall, F1 and F2 over the threshold", "The dashed line is the threshold; a second one the tuned threshold.", SMALL_WIDTH_PX, SMALL_HEIGHT_PX);
+    double top = report_begin_figure(out, d, "class_threshold", "Precision, recall, F1 and F2 over the threshold",
+                                     "The dashed line is the threshold; a second one the tuned threshold.",
+                                     SMALL_WIDTH_PX, SMALL_HEIGHT_PX);
     ac_panel panel = threshold_panel(PLOT_LEFT_PX, top, NULL);
     panel.height_px = SMALL_PLOT_PX;
     panel.width_px = SMALL_WIDTH_PX - PLOT_LEFT_PX - 12;
@@ -300,7 +348,8 @@ void report_draw_class_threshold(ac_markup *out, const report_drawing *d)
         ac_ratios at;
         ac_metrics_ratios(reached->positive, reached->negative_in_positive + reached->negative_in_negative,
                           result->profile[c].total.positive - reached->positive, &at);
-        value[0][t] = reached->positive + reached->negative_in_positive + reached->negative_in_negative > 0 ? at.precision : NAN;
+        value[0][t] =
+            reached->positive + reached->negative_in_positive + reached->negative_in_negative > 0 ? at.precision : NAN;
         value[1][t] = at.recall;
         value[2][t] = at.f1;
         value[3][t] = at.f2;
@@ -322,26 +371,39 @@ void report_draw_class_threshold(ac_markup *out, const report_drawing *d)
 }
 
 const report_figure report_set_figures[] = {
-    {"metrics", "Metrics over the threshold", "The dashed line is the threshold of this report.", report_draw_metrics, NULL},
-    {"class_f1", "F1 of each class over the threshold", "Thick: the macro mean.", report_draw_class_f1, NULL},
-    {"class_f2", "F2 of each class over the threshold", "Thick: the macro mean.", report_draw_class_f2, NULL},
-    {"precision_recall", "Precision and recall", "Thick: whether an image shows anything. Dots: at the threshold. Dotted: equal F1.", report_draw_precision_recall, NULL},
-    {"scores", "Highest score of each image", "Images per bin of 0.02 on a log scale, by what they show.", report_draw_all_scores, NULL},
-    {"calibration", "Calibration, all classes together", "On the diagonal, scores are probabilities. Below: decisions per bin, on a log scale.", report_draw_all_calibration, NULL},
+    {"metrics", "Metrics over the threshold", "The dashed line is the threshold of this report.", report_draw_metrics,
+     NULL},
+    {"class_f1", "F1 of each class over the threshold", "Thick: the macro mean. Tuned thresholds are marked by dots.",
+     report_draw_class_f1, NULL},
+    {"class_f2", "F2 of each class over the threshold", "Thick: the macro mean. Tuned thresholds are marked by dots.",
+     report_draw_class_f2, NULL},
+    {"precision_recall", "Precision and recall",
+     "Thick: whether an image shows anything. Dots: at the threshold. Dotted: equal F1.", report_draw_precision_recall,
+     NULL},
+    {"scores", "Highest score of each image", "Images per bin of 0.02 on a log scale, by what they show.",
+     report_draw_all_scores, NULL},
+    {"calibration", "Calibration, all classes together",
+     "On the diagonal, scores are probabilities. Below: decisions per bin, on a log scale.",
+     report_draw_all_calibration, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
 const report_figure report_class_figures[] = {
-    {"class_precision_recall", "Precision and recall", "The dot is at the threshold.", report_draw_class_precision_recall, report_has_positive},
-    {"class_threshold", "Over the threshold", "Dashed: the threshold.", report_draw_class_threshold, report_has_positive},
+    {"class_precision_recall", "Precision and recall", "The dot is at the threshold.",
+     report_draw_class_precision_recall, report_has_positive},
+    {"class_threshold", "Over the threshold", "Dashed: the threshold.", report_draw_class_threshold,
+     report_has_positive},
     {"class_scores", "Scores of images that show", "Images per bin of 0.02, on a log scale.", report_draw_scores, NULL},
     {"class_calibration", "Calibration", "Below: images per bin, on a log scale.", report_draw_calibration, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
 const report_figure report_training_figures[] = {
-    {"training_loss", "Losses while training", "Dots: lowest. train_loss is measured with augmentation and the training's weights.", report_draw_losses, report_has_log},
-    {"training_validation", "Validation metrics while training", "Dots: highest; those epochs are the checkpoints.", report_draw_validation, report_has_log},
+    {"training_loss", "Losses while training",
+     "Dots: lowest. train_loss is measured with augmentation and the training's weights.", report_draw_losses,
+     report_has_log},
+    {"training_validation", "Validation metrics while training", "Dots: highest; those epochs are the checkpoints.",
+     report_draw_validation, report_has_log},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

@@ -19,8 +19,8 @@ static ac_image_count count_images(const set_result *result, size_t n_classes, s
                             .true_positive = reached->positive};
 }
 
-static ac_status compute_at(const label_table *labels, const set_result *result, bool reference, size_t t, at_threshold *of,
-                            report_curves *out)
+static ac_status compute_at(const label_table *labels, const set_result *result, bool reference, size_t t,
+                            at_threshold *of, report_curves *out)
 {
     ac_status status = AC_OK;
     size_t n = labels->n_classes;

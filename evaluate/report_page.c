@@ -1,4 +1,5 @@
-/* The page: head, selectors, sections. All that choosing needs is CSS on checked elements; the script adds read-outs and sorting. */
+/* The page: head, selectors, sections. All that choosing needs is CSS on checked elements; the script adds read-outs
+ * and sorting. */
 #include "evaluate/report.h"
 #include <math.h>
 #include <string.h>
@@ -16,8 +17,9 @@ static void write_styles(ac_markup *out, const report *r)
     for (size_t i = 0; i < r->n_versions; i++)
         ac_markup_format(out, ":root:has(#v%zu:not(:checked)) #p%zu{display:none}\n", i, i);
     for (size_t c = 0; c < r->labels->n_classes; c++)
-        ac_markup_format(out, ":root:has(#h%zu:checked) .c%zu{color:var(--k%zu);visibility:visible}\n"
-                              ":root:has(#h%zu:checked) .ln.c%zu{stroke-width:1.9;stroke-opacity:1;stroke-dasharray:%s}\n",
+        ac_markup_format(out,
+                         ":root:has(#h%zu:checked) .c%zu{color:var(--k%zu);visibility:visible}\n"
+                         ":root:has(#h%zu:checked) .ln.c%zu{stroke-width:1.9;stroke-opacity:1;stroke-dasharray:%s}\n",
                          c, c, c % AC_CHART_HUES, c, c, dashes[c / AC_CHART_HUES % AC_CHART_DASHES]);
     ac_markup_add(out, "}\n</style>\n");
 }
@@ -48,7 +50,8 @@ static void write_absent(ac_markup *out, const report *r)
         ac_markup_add(out, "</b>");
     }
     if (n > 0)
-        ac_markup_format(out, ". Metrics of %s are undefined (\xE2\x80\x93) and left out of means.</p>\n", n == 1 ? "this class" : "these classes");
+        ac_markup_format(out, ". Metrics of %s are undefined (\xE2\x80\x93) and left out of means.</p>\n",
+                         n == 1 ? "this class" : "these classes");
 }
 
 static void write_theme(ac_markup *out)
@@ -56,8 +59,10 @@ static void write_theme(ac_markup *out)
     static const char *const name[3] = {"auto", "light", "dark"};
     ac_markup_add(out, "<fieldset class=\"theme\"><legend>Colours</legend>");
     for (int i = 0; i < 3; i++)
-        ac_markup_format(out, "<label><input type=\"radio\" name=\"theme\" id=\"theme-%s\" autocomplete=\"off\"%s><span>%s</span></label>", name[i],
-                         i == 0 ? " checked" : "", name[i]);
+        ac_markup_format(out,
+                         "<label><input type=\"radio\" name=\"theme\" id=\"theme-%s\" "
+                         "autocomplete=\"off\"%s><span>%s</span></label>",
+                         name[i], i == 0 ? " checked" : "", name[i]);
     ac_markup_add(out, "</fieldset>");
 }
 
@@ -116,7 +121,8 @@ static void write_tile(ac_markup *out, const report *r, const char *title, size_
 
 static void write_summary(ac_markup *out, const report *r)
 {
-    ac_markup_add(out, "<section id=\"summary\" aria-labelledby=\"h-summary\"><h2 id=\"h-summary\">At a glance</h2>\n<dl class=\"tiles\">\n");
+    ac_markup_add(out, "<section id=\"summary\" aria-labelledby=\"h-summary\"><h2 id=\"h-summary\">At a "
+                       "glance</h2>\n<dl class=\"tiles\">\n");
     write_tile(out, r, "macro F1", offsetof(ac_metrics, macro_f1));
     write_tile(out, r, "macro F2", offsetof(ac_metrics, macro_f2));
     write_tile(out, r, "mAP", offsetof(ac_metrics, mean_average_precision));
@@ -148,7 +154,8 @@ static void write_version_choice(ac_markup *out, const report *r)
         return;
     ac_markup_add(out, "<fieldset class=\"tabs\"><legend>Version</legend><div>");
     for (size_t i = 0; i < r->n_versions; i++) {
-        ac_markup_format(out, "<label><input type=\"radio\" name=\"version\" id=\"v%zu\" autocomplete=\"off\"%s><span>", i, i == 0 ? " checked" : "");
+        ac_markup_format(out, "<label><input type=\"radio\" name=\"version\" id=\"v%zu\" autocomplete=\"off\"%s><span>",
+                         i, i == 0 ? " checked" : "");
         ac_markup_escape(out, report_version_name(r, &r->version[i]));
         ac_markup_add(out, "</span></label>");
     }
@@ -159,9 +166,12 @@ static void write_class_choice(ac_markup *out, const report *r)
 {
     ac_markup_add(out, "<fieldset class=\"chips\"><legend>Classes in colour</legend><div>");
     for (size_t c = 0; c < r->labels->n_classes; c++) {
-        ac_markup_format(out, "<label data-c=\"%zu\"><input type=\"checkbox\" id=\"h%zu\" autocomplete=\"off\"%s><svg class=\"chart\" viewBox=\"0 0 18 8\" aria-hidden=\"true\">"
-                              "<path class=\"ln k%zu d%zu\" d=\"M0 4h18\"/></svg><span>",
-                         c, c, r->highlighted[c] ? " checked" : "", c % AC_CHART_HUES, c / AC_CHART_HUES % AC_CHART_DASHES);
+        ac_markup_format(out,
+                         "<label data-c=\"%zu\"><input type=\"checkbox\" id=\"h%zu\" autocomplete=\"off\"%s><svg "
+                         "class=\"chart\" viewBox=\"0 0 18 8\" aria-hidden=\"true\">"
+                         "<path class=\"ln k%zu d%zu\" d=\"M0 4h18\"/></svg><span>",
+                         c, c, r->highlighted[c] ? " checked" : "", c % AC_CHART_HUES,
+                         c / AC_CHART_HUES % AC_CHART_DASHES);
         ac_markup_escape(out, r->labels->class_name[c]);
         ac_markup_add(out, "</span></label>");
     }
@@ -207,12 +217,17 @@ static void write_thresholds(ac_markup *out, const report *r, const report_versi
 {
     const report_curves *of = &v->curves;
     const double *threshold = r->result[v->set].threshold;
-    ac_markup_format(out, "<details class=\"numbers\"><summary>Numbers over the threshold</summary><div class=\"scroll\" tabindex=\"0\" role=\"region\" "
-                          "aria-label=\"Metrics over the threshold\"><table><thead><tr><th scope=\"col\">Threshold</th><th scope=\"col\">Macro F1</th>"
-                          "<th scope=\"col\">Macro F2</th><th scope=\"col\">F1-Neg</th><th scope=\"col\">F1-Pos</th>%s</tr></thead>\n<tbody>\n",
+    ac_markup_format(out,
+                     "<details class=\"numbers\"><summary>Numbers over the threshold</summary><div class=\"scroll\" "
+                     "tabindex=\"0\" role=\"region\" "
+                     "aria-label=\"Metrics over the threshold\"><table><thead><tr><th scope=\"col\">Threshold</th><th "
+                     "scope=\"col\">Macro F1</th>"
+                     "<th scope=\"col\">Macro F2</th><th scope=\"col\">F1-Neg</th><th "
+                     "scope=\"col\">F1-Pos</th>%s</tr></thead>\n<tbody>\n",
                      of->has_label_weight ? "<th scope=\"col\">CIW-F2</th>" : "");
     for (size_t t = 4; t < EVALUATE_GRID; t += 5) { /* the reference's nineteen */
-        const double value[5] = {of->macro_f1[t], of->macro_f2[t], of->f1_negative[t], of->f1_positive[t], of->ciw_f2[t]};
+        const double value[5] = {of->macro_f1[t], of->macro_f2[t], of->f1_negative[t], of->f1_positive[t],
+                                 of->ciw_f2[t]};
         ac_markup_format(out, "<tr><th scope=\"row\">%.2f</th>", threshold[t]);
         for (int k = 0; k < (of->has_label_weight ? 5 : 4); k++) {
             ac_markup_add(out, "<td>");
@@ -263,9 +278,12 @@ static void write_details(ac_markup *out, const report *r)
 static void write_data(ac_markup *out, const report *r)
 {
     report_drawing d = {.report = r};
-    ac_markup_add(out, "<section id=\"data\" aria-labelledby=\"h-data\"><h2 id=\"h-data\">Labels that occur together</h2>\n"
-                       "<p>Each row is a class; the colour is the share of its images that show the column's class too, the number how many do. "
-                       "On the diagonal all its images.</p>\n<div class=\"scroll wide\" tabindex=\"0\" role=\"region\" aria-label=\"Labels that occur together\">");
+    ac_markup_add(out,
+                  "<section id=\"data\" aria-labelledby=\"h-data\"><h2 id=\"h-data\">Labels that occur together</h2>\n"
+                  "<p>Each row is a class; the colour is the share of its images that show the column's class too, the "
+                  "number how many do. "
+                  "On the diagonal all its images.</p>\n<div class=\"scroll wide\" tabindex=\"0\" role=\"region\" "
+                  "aria-label=\"Labels that occur together\">");
     report_draw_together(out, &d);
     ac_markup_add(out, "</div></section>\n");
 }
@@ -273,16 +291,20 @@ static void write_data(ac_markup *out, const report *r)
 ac_status report_write_page(ac_markup *out, report *r)
 {
     ac_status status = AC_OK;
-    ac_markup_add(out, "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
-                       "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n"
-                       "<meta name=\"color-scheme\" content=\"light dark\">\n<link rel=\"icon\" href=\"data:,\">\n<title>");
+    ac_markup_add(out,
+                  "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
+                  "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n"
+                  "<meta name=\"color-scheme\" content=\"light dark\">\n<link rel=\"icon\" href=\"data:,\">\n<title>");
     write_title(out, r);
     ac_markup_add(out, "</title>\n");
     write_styles(out, r);
     ac_markup_add(out, "</head><body>\n<a class=\"skip\" href=\"#main\">Skip to the content</a>\n");
     report_write_head(out, r);
-    ac_markup_format(out, "<nav aria-label=\"Sections\"><a href=\"#results\">Results</a>%s<a href=\"#details\">Details</a><a href=\"#data\">Labels</a></nav>\n<main id=\"main\" tabindex=\"-1\">\n",
-                     r->n_versions > 1 ? "<a href=\"#classes\">Classes</a>" : "");
+    ac_markup_format(
+        out,
+        "<nav aria-label=\"Sections\"><a href=\"#results\">Results</a>%s<a href=\"#details\">Details</a><a "
+        "href=\"#data\">Labels</a></nav>\n<main id=\"main\" tabindex=\"-1\">\n",
+        r->n_versions > 1 ? "<a href=\"#classes\">Classes</a>" : "");
     write_summary(out, r);
     report_write_table(out, r);
     report_write_comparison(out, r);

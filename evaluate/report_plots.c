@@ -39,7 +39,8 @@ static void plain_name(const char *name, char *out, size_t capacity)
 }
 
 /* {folder}/{prefix}_{name}.svg */
-static ac_status draw_figures(const char *folder, const char *prefix, const report_figure *figures, const report_drawing *d, size_t *n)
+static ac_status draw_figures(const char *folder, const char *prefix, const report_figure *figures,
+                              const report_drawing *d, size_t *n)
 {
     ac_status status = AC_OK;
     char name[AC_PATH_BYTES], path[AC_PATH_BYTES];
@@ -91,7 +92,8 @@ static ac_status check_names(const report *r)
         for (size_t k = 0; k < i; k++) {
             const score_set *one = &r->sets->set[r->version[i].set], *other = &r->sets->set[r->version[k].set];
             if (strcmp(one->version, other->version) == 0 && strcmp(one->stem, other->stem) == 0)
-                return ac_error(AC_ERR_USAGE, "%s/%s and %s/%s: their plots would have the same names", other->folder, other->stem, one->folder, one->stem);
+                return ac_error(AC_ERR_USAGE, "%s/%s and %s/%s: their plots would have the same names", other->folder,
+                                other->stem, one->folder, one->stem);
         }
     return AC_OK;
 }
@@ -111,13 +113,15 @@ out:
     return status;
 }
 
-ac_status evaluate_write_threshold_plot(const evaluate_config *config, const score_set *set, const label_table *labels, const set_result *result)
+ac_status evaluate_write_threshold_plot(const evaluate_config *config, const score_set *set, const label_table *labels,
+                                        const set_result *result)
 {
     ac_status status = AC_OK;
     char path[AC_PATH_BYTES];
     score_sets sets = {.set = (score_set *)set, .n_sets = 1};
     report_version version = {0};
-    report r = {.config = config, .sets = &sets, .labels = labels, .result = result, .version = &version, .n_versions = 1};
+    report r = {
+        .config = config, .sets = &sets, .labels = labels, .result = result, .version = &version, .n_versions = 1};
     report_drawing d = {.report = &r, .version = &version, .standalone = true};
     snprintf(path, sizeof path, "%s", set->output);
     char *ending = strrchr(path, '.');

@@ -4,7 +4,15 @@
 #include <math.h>
 #include <string.h>
 
-enum { SMALL_WIDTH_PX = 300, SMALL_HEIGHT_PX = 224, SMALL_PLOT_PX = 148, LEFT_PX = 36, WIDTH_PX = 352, HEIGHT_PX = 276, PLOT_PX = 186 };
+enum {
+    SMALL_WIDTH_PX = 300,
+    SMALL_HEIGHT_PX = 224,
+    SMALL_PLOT_PX = 148,
+    LEFT_PX = 36,
+    WIDTH_PX = 352,
+    HEIGHT_PX = 276,
+    PLOT_PX = 186
+};
 
 typedef struct spread { /* images per bin, by what they show */
     double positive[AC_PROFILE_BINS], in_positive[AC_PROFILE_BINS], in_negative[AC_PROFILE_BINS];
@@ -45,33 +53,61 @@ static void draw_spread(ac_markup *out, const report_drawing *d, ac_panel *panel
 void report_draw_scores(ac_markup *out, const report_drawing *d)
 {
     bool any = d->class_index == d->report->labels->n_classes;
-    double top = report_begin_figure(out, d, "class_scores", "Spread of scores", "Images per bin of 0.02 on a log scale: those that show the class, those that show another one, and those that show nothing.", SMALL_WIDTH_PX, SMALL_HEIGHT_PX);
-    ac_panel panel = {.left_px = LEFT_PX, .top_px = top, .width_px = SMALL_WIDTH_PX - LEFT_PX - 12, .height_px = SMALL_PLOT_PX, .most_x_ticks = 6,
-                      .most_y_ticks = 5, .time_across = true};
+    double top = report_begin_figure(out, d, "class_scores", "Spread of scores",
+                                     "Images per bin of 0.02 on a log scale: those that show the class, those that "
+                                     "show another one, and those that show nothing.",
+                                     SMALL_WIDTH_PX, SMALL_HEIGHT_PX);
+    ac_panel panel = {.left_px = LEFT_PX,
+                      .top_px = top,
+                      .width_px = SMALL_WIDTH_PX - LEFT_PX - 12,
+                      .height_px = SMALL_PLOT_PX,
+                      .most_x_ticks = 6,
+                      .most_y_ticks = 5,
+                      .time_across = true};
     draw_spread(out, d, &panel, d->class_index, any ? "something" : "this class");
     ac_figure_end(out);
 }
 
 void report_draw_all_scores(ac_markup *out, const report_drawing *d)
 {
-    double top = report_begin_figure(out, d, "scores", "Highest score of each image", "Images per bin of 0.02 on a log scale: those that show something and those that show nothing.", WIDTH_PX, HEIGHT_PX);
-    ac_panel panel = {.left_px = LEFT_PX, .top_px = top, .width_px = WIDTH_PX - LEFT_PX - 14, .height_px = 204, .most_x_ticks = 6,
-                      .most_y_ticks = 6, .time_across = true};
+    double top = report_begin_figure(
+        out, d, "scores", "Highest score of each image",
+        "Images per bin of 0.02 on a log scale: those that show something and those that show nothing.", WIDTH_PX,
+        HEIGHT_PX);
+    ac_panel panel = {.left_px = LEFT_PX,
+                      .top_px = top,
+                      .width_px = WIDTH_PX - LEFT_PX - 14,
+                      .height_px = 204,
+                      .most_x_ticks = 6,
+                      .most_y_ticks = 6,
+                      .time_across = true};
     draw_spread(out, d, &panel, d->report->labels->n_classes, "something");
     ac_figure_end(out);
 }
 
 /* Shares above, counts below: what a point rests on. */
-static void draw_calibration(ac_markup *out, const report_drawing *d, size_t c, double top_px, double width_px, double height_px)
+static void draw_calibration(ac_markup *out, const report_drawing *d, size_t c, double top_px, double width_px,
+                             double height_px)
 {
     const set_result *result = &d->report->result[d->version->set];
     calibration of;
     double count[CALIBRATION_BINS], most = 1;
     char note[32], text[96];
-    ac_panel panel = {.left_px = LEFT_PX, .top_px = top_px, .width_px = width_px, .height_px = height_px * 0.72, .most_y_ticks = 6, .most_x_ticks = 6,
-                      .x = {.min = 0, .max = 1}, .y = {.min = 0, .max = 1, .label = "share of positives"}};
-    ac_panel counts = {.left_px = LEFT_PX, .top_px = top_px + height_px * 0.8 + 8, .width_px = width_px, .height_px = height_px * 0.2 - 8, .most_y_ticks = 2,
-                       .x = {.min = 0, .max = 1, .label = "score"}, .y = {.min = 0.5, .log = true}};
+    ac_panel panel = {.left_px = LEFT_PX,
+                      .top_px = top_px,
+                      .width_px = width_px,
+                      .height_px = height_px * 0.72,
+                      .most_y_ticks = 6,
+                      .most_x_ticks = 6,
+                      .x = {.min = 0, .max = 1},
+                      .y = {.min = 0, .max = 1, .label = "share of positives"}};
+    ac_panel counts = {.left_px = LEFT_PX,
+                       .top_px = top_px + height_px * 0.8 + 8,
+                       .width_px = width_px,
+                       .height_px = height_px * 0.2 - 8,
+                       .most_y_ticks = 2,
+                       .x = {.min = 0, .max = 1, .label = "score"},
+                       .y = {.min = 0.5, .log = true}};
     report_calibrate(d->report->labels, result, c, &of);
     for (size_t b = 0; b < CALIBRATION_BINS; b++) {
         count[b] = (double)of.n[b];
@@ -97,14 +133,20 @@ static void draw_calibration(ac_markup *out, const report_drawing *d, size_t c, 
 
 void report_draw_calibration(ac_markup *out, const report_drawing *d)
 {
-    double top = report_begin_figure(out, d, "class_calibration", "Calibration", "Share of positives over the mean score in ten bins, and images per bin on a log scale.", SMALL_WIDTH_PX, SMALL_HEIGHT_PX);
+    double top =
+        report_begin_figure(out, d, "class_calibration", "Calibration",
+                            "Share of positives over the mean score in ten bins, and images per bin on a log scale.",
+                            SMALL_WIDTH_PX, SMALL_HEIGHT_PX);
     draw_calibration(out, d, d->class_index, top, SMALL_WIDTH_PX - LEFT_PX - 12, SMALL_PLOT_PX + 16);
     ac_figure_end(out);
 }
 
 void report_draw_all_calibration(ac_markup *out, const report_drawing *d)
 {
-    double top = report_begin_figure(out, d, "calibration", "Calibration, all classes together", "Share of positives over the mean score in ten bins, and decisions per bin on a log scale.", WIDTH_PX, HEIGHT_PX);
+    double top =
+        report_begin_figure(out, d, "calibration", "Calibration, all classes together",
+                            "Share of positives over the mean score in ten bins, and decisions per bin on a log scale.",
+                            WIDTH_PX, HEIGHT_PX);
     draw_calibration(out, d, d->report->labels->n_classes + 1, top, WIDTH_PX - LEFT_PX - 14, 212);
     ac_figure_end(out);
 }
@@ -155,7 +197,9 @@ void report_draw_together(ac_markup *out, const report_drawing *d)
         longest = fmax(longest, ac_figure_text_width(r->labels->class_name[c]));
     longest = fmin(longest, 112);
     double above = longest * 0.87 + 14, width = longest + 10 + cell * (double)n + 0.5 * longest + 8;
-    double top = report_begin_figure(out, d, "labels", "Labels that occur together", "Each row a class: the share of its images that show the class of the column too.", width, above + cell * (double)n + 6);
+    double top = report_begin_figure(out, d, "labels", "Labels that occur together",
+                                     "Each row a class: the share of its images that show the class of the column too.",
+                                     width, above + cell * (double)n + 6);
     if (ac_malloc(n * n, sizeof *shade, &shade) != AC_OK) {
         out->status = AC_ERR_MEMORY;
         goto out;
@@ -164,9 +208,17 @@ void report_draw_together(ac_markup *out, const report_drawing *d)
         int64_t own = r->together[i / n * n + i / n];
         shade[i] = r->together[i] == 0 ? NAN : i / n == i % n ? 0 : (double)r->together[i] / (double)own;
     }
-    ac_heat_map map = {.left_px = longest + 10, .top_px = top - 26 + above, .cell_px = cell, .n_rows = n, .n_columns = n, .shade = shade,
-                       .row_name = r->labels->class_name, .column_name = r->labels->class_name, .cell_text = n <= 20 ? cell_count : NULL,
-                       .cell_title = cell_title, .context = r};
+    ac_heat_map map = {.left_px = longest + 10,
+                       .top_px = top - 26 + above,
+                       .cell_px = cell,
+                       .n_rows = n,
+                       .n_columns = n,
+                       .shade = shade,
+                       .row_name = r->labels->class_name,
+                       .column_name = r->labels->class_name,
+                       .cell_text = n <= 20 ? cell_count : NULL,
+                       .cell_title = cell_title,
+                       .context = r};
     ac_figure_heat_map(out, &map);
 out:
     ac_figure_end(out);

@@ -37,32 +37,35 @@ static double value_of(const set_result *result, const column *of)
     return value;
 }
 
-static double highest(const report *r, const column *of)
+/* The highest of some values, and whether it says anything: all may be equal. */
+typedef struct best {
+    double most, least;
+} best;
+
+static void best_add(best *of, double value)
 {
-    double best = NAN;
-    for (size_t i = 0; i < r->sets->n_sets; i++) {
-        double value = value_of(&r->result[i], of);
-        best = isnan(best) || value > best ? value : best;
-    }
-    return best;
+    of->most = isnan(of->most) || value > of->most ? value : of->most;
+    of->least = isnan(of->least) || value < of->least ? value : of->least;
 }
 
-/* Values of the table are compared as they are shown. */
-static bool is_best(double value, double best)
+/* Values are compared as they are shown. */
+static bool is_best(double value, const best *of, int decimals)
 {
-    return !isnan(value) && floor(value * 1e4 + 0.5) == floor(best * 1e4 + 0.5);
+    double scale = pow(10, decimals), most = floor(of->most * scale + 0.5);
+    return !isnan(value) && floor(value * scale + 0.5) == most && floor(of->least * scale + 0.5) < most;
 }
 
 /* A box that scrolls, by keyboard too: across on a narrow screen, and down when the table is long. */
 static void begin_table(ac_markup *out, const char *label, size_t n_rows)
 {
-    ac_markup_format(out, "<div class=\"scroll%s\" tabindex=\"0\" role=\"region\" aria-label=\"%s\"><table class=\"sortable\">",
-                     n_rows > MANY_CLASSES ? " tall" : "", label);
+    ac_markup_format(
+        out, "<div class=\"scroll%s\" tabindex=\"0\" role=\"region\" aria-label=\"%s\"><table class=\"sortable\">",
+        n_rows > MANY_CLASSES ? " tall" : "", label);
 }
 
-static void value_cell(ac_markup *out, double value, int decimals, bool best, bool bar)
+static void value_cell(ac_markup *out, double value, int decimals, bool marked, bool bar)
 {
-    ac_markup_add(out, best ? "<td class=\"best" : "<td class=\"");
+    ac_markup_add(out, marked ? "<td class=\"best" : "<td class=\"");
     ac_markup_add(out, bar && isfinite(value) ? " bar\" style=\"--v:" : "\"");
     if (bar && isfinite(value)) {
         ac_markup_number(out, value, 3);
@@ -86,7 +89,7 @@ static bool one_model(const report *r)
     return true;
 }
 
-static void write_set_row(ac_markup *out, const report *r, size_t i, const double *best)
+static void write_set_row(ac_markup *out, const report *r, size_t i, const best *of_column)
 {
     const score_set *set = &r->sets->set[i];
     ac_markup_add(out, "<tr><th scope=\"row\" class=\"text\">");
@@ -101,19 +104,20 @@ static void write_set_row(ac_markup *out, const report *r, size_t i, const doubl
     ac_markup_escape(out, set->checkpoint[0] ? set->checkpoint : set->stem);
     ac_markup_add(out, "</td>");
     for (size_t k = 0; k < N_COLUMNS; k++)
-        if (!isnan(best[k])) {
+        if (!isnan(of_column[k].most)) {
             double value = value_of(&r->result[i], &columns[k]);
-            value_cell(out, value, 4, r->sets->n_sets > 1 && is_best(value, best[k]), false);
+            value_cell(out, value, 4, is_best(value, &of_column[k], 4), false);
         }
     ac_markup_add(out, "</tr>\n");
 }
 
 void report_write_table(ac_markup *out, const report *r)
 {
-    double best[N_COLUMNS];
+    best of_column[N_COLUMNS];
     ac_markup_add(out, "<section id=\"results\" aria-labelledby=\"h-results\"><h2 id=\"h-results\">Results</h2>\n<p>");
     ac_markup_count(out, (int64_t)r->sets->n_sets);
-    ac_markup_add(out, r->sets->n_sets == 1 ? " score set" : " score sets, the best of each column <b class=\"mark\">marked</b>");
+    ac_markup_add(out, r->sets->n_sets == 1 ? " score set"
+                                            : " score sets, the best of each column <b class=\"mark\">marked</b>");
     ac_markup_format(out, "; a class is predicted where its score is at least %g.</p>\n", r->config->threshold);
     begin_table(out, "Results of all versions and checkpoints", r->sets->n_sets);
     ac_markup_add(out, "<thead><tr><th scope=\"col\" class=\"text\">Version</th>");
@@ -121,28 +125,30 @@ void report_write_table(ac_markup *out, const report *r)
         ac_markup_add(out, "<th scope=\"col\" class=\"text\">Model</th>");
     ac_markup_add(out, "<th scope=\"col\" class=\"text\">Checkpoint</th>");
     for (size_t k = 0; k < N_COLUMNS; k++) {
-        best[k] = highest(r, &columns[k]);
-        if (!isnan(best[k]))
+        of_column[k] = (best){NAN, NAN};
+        for (size_t i = 0; i < r->sets->n_sets; i++)
+            best_add(&of_column[k], value_of(&r->result[i], &columns[k]));
+        if (!isnan(of_column[k].most))
             head_cell(out, columns[k].title, columns[k].meaning);
     }
     ac_markup_add(out, "</tr></thead>\n<tbody>\n");
     for (size_t i = 0; i < r->sets->n_sets; i++)
-        write_set_row(out, r, i, best);
+        write_set_row(out, r, i, of_column);
     ac_markup_add(out, "</tbody></table></div></section>\n");
 }
 
 /* F1 and AP of a class in each version, the best marked. */
 static void compare_cells(ac_markup *out, const report *r, size_t c, bool ap)
 {
-    double best = NAN;
+    best of_row = {NAN, NAN};
     for (int pass = 0; pass < 2; pass++) {
         for (size_t i = 0; i < r->n_versions; i++) {
             const ac_class_metrics *of = &r->result[r->version[i].set].metrics.class_metrics[c];
             double value = ap ? of->average_precision : of->f1;
             if (pass == 0)
-                best = isnan(best) || value > best ? value : best;
+                best_add(&of_row, value);
             else
-                value_cell(out, value, 3, is_best(value, best), true);
+                value_cell(out, value, 3, is_best(value, &of_row, 3), true);
         }
     }
 }
@@ -160,13 +166,16 @@ void report_write_comparison(ac_markup *out, const report *r)
 {
     if (r->n_versions < 2)
         return;
-    ac_markup_add(out, "<section id=\"classes\" aria-labelledby=\"h-classes\"><h2 id=\"h-classes\">Classes across versions</h2>\n"
-                       "<p>Where one run gains or loses: each version's detailed checkpoint, the best of each row "
-                       "<b class=\"mark\">marked</b>.</p>\n");
+    ac_markup_add(
+        out, "<section id=\"classes\" aria-labelledby=\"h-classes\"><h2 id=\"h-classes\">Classes across versions</h2>\n"
+             "<p>Where one run gains or loses: each version's detailed checkpoint, the best of each row "
+             "<b class=\"mark\">marked</b>.</p>\n");
     begin_table(out, "F1 and average precision of each class in each version", r->labels->n_classes);
     ac_markup_add(out, "<thead><tr><td></td><td></td>");
-    ac_markup_format(out, "<th scope=\"colgroup\" colspan=\"%zu\">F1 at %g</th><th scope=\"colgroup\" colspan=\"%zu\">Average precision</th></tr>\n"
-                          "<tr><th scope=\"col\" class=\"text\">Class</th><th scope=\"col\">Images</th>",
+    ac_markup_format(out,
+                     "<th scope=\"colgroup\" colspan=\"%zu\">F1 at %g</th><th scope=\"colgroup\" "
+                     "colspan=\"%zu\">Average precision</th></tr>\n"
+                     "<tr><th scope=\"col\" class=\"text\">Class</th><th scope=\"col\">Images</th>",
                      r->n_versions, r->config->threshold, r->n_versions);
     compare_names(out, r);
     compare_names(out, r);
@@ -197,7 +206,8 @@ static void class_cells(ac_markup *out, const report *r, const set_result *resul
     value_cell(out, at->recall, 3, false, true);
     value_cell(out, at->f1, 3, false, true);
     value_cell(out, at->f2, 3, false, true);
-    value_cell(out, of_class ? result->metrics.class_metrics[c].average_precision : profile->average_precision, 3, false, true);
+    value_cell(out, of_class ? result->metrics.class_metrics[c].average_precision : profile->average_precision, 3,
+               false, true);
     value_cell(out, profile->roc_auc, 3, false, false);
     value_cell(out, profile->log_loss, 4, false, false);
     value_cell(out, of.error, 4, false, false);
@@ -219,7 +229,9 @@ static void class_head(ac_markup *out, const report *r, const set_result *result
     head_cell(out, "AUC", "area under the ROC curve");
     head_cell(out, "Log loss", "mean of -log of the probability given to what is so");
     head_cell(out, "ECE", "expected calibration error, ten bins");
-    ac_markup_format(out, "<th scope=\"col\" title=\"threshold with the highest F%g on these very scores\">Best F%g at</th>", r->config->f_beta, r->config->f_beta);
+    ac_markup_format(out,
+                     "<th scope=\"col\" title=\"threshold with the highest F%g on these very scores\">Best F%g at</th>",
+                     r->config->f_beta, r->config->f_beta);
     if (result->tuned) {
         head_cell(out, "Tuned at", "threshold chosen on Val");
         head_cell(out, "F1 tuned", "F1 at that threshold");
@@ -239,7 +251,8 @@ void report_write_class_table(ac_markup *out, const report *r, const report_vers
     for (size_t c = 0; c < n; c++) {
         const ac_class_metrics *of = &result->metrics.class_metrics[c];
         at = (ac_ratios){of->precision, of->recall, of->f1, of->f2};
-        ac_markup_format(out, "<tr data-c=\"%zu\"><th scope=\"row\" class=\"text\"><a href=\"#c%zu-%zu\">", c, v->number, c);
+        ac_markup_format(out, "<tr data-c=\"%zu\"><th scope=\"row\" class=\"text\"><a href=\"#c%zu-%zu\">", c,
+                         v->number, c);
         ac_markup_escape(out, r->labels->class_name[c]);
         ac_markup_add(out, "</a></th>");
         class_cells(out, r, result, c, &at);
@@ -248,7 +261,8 @@ void report_write_class_table(ac_markup *out, const report *r, const report_vers
     const ac_image_count *image = &result->metrics.image_count;
     ac_metrics_ratios(image->true_positive, image->false_positive, image->false_negative, &at);
     ac_markup_add(out, "</tbody><tfoot><tr>");
-    ac_markup_format(out, "<th scope=\"row\" class=\"text\"><a href=\"#c%zu-%zu\">shows something</a></th>", v->number, n);
+    ac_markup_format(out, "<th scope=\"row\" class=\"text\"><a href=\"#c%zu-%zu\">shows something</a></th>", v->number,
+                     n);
     class_cells(out, r, result, n, &at);
     ac_markup_add(out, "</tr></tfoot></table></div>\n");
 }

@@ -5,7 +5,8 @@
 #include <math.h>
 #include <string.h>
 
-static const char *const column_name[N_LOG_COLUMNS] = {"train_loss", "val_loss", "val_bce", "val_ap", "val_f1", "val_f2"};
+static const char *const column_name[N_LOG_COLUMNS] = {"train_loss", "val_loss", "val_bce",
+                                                       "val_ap",     "val_f1",   "val_f2"};
 
 void report_release_log(report_log *log)
 {
@@ -78,7 +79,8 @@ static ac_status read_rows(ac_csv *csv, report_log *out)
         if (!have)
             break;
         if (csv->n_fields != n_fields)
-            AC_TRY(ac_error(AC_ERR_DATA, "%s line %zu: %zu fields, the header has %zu", csv->name, csv->line, csv->n_fields, n_fields));
+            AC_TRY(ac_error(AC_ERR_DATA, "%s line %zu: %zu fields, the header has %zu", csv->name, csv->line,
+                            csv->n_fields, n_fields));
         if (out->n_rows == out->capacity) {
             AC_TRY(grow(out));
             AC_TRY(ac_realloc(&step, out->capacity, sizeof *step));
@@ -122,15 +124,16 @@ static size_t best_row(const report_log *log, int column, bool highest)
     size_t best = log->n_rows;
     for (size_t i = 0; i < log->n_rows; i++) {
         double value = log->value[column][i];
-        if (!isnan(value) && (best == log->n_rows || (highest ? value > log->value[column][best] : value < log->value[column][best])))
+        if (!isnan(value) &&
+            (best == log->n_rows || (highest ? value > log->value[column][best] : value < log->value[column][best])))
             best = i;
     }
     return best;
 }
 
 /* Only the rows that have a value: a line over what lies between two epochs. */
-static void draw_curve(ac_markup *out, const ac_panel *panel, const report_log *log, int column, const char *style, bool highest,
-                       double *x, double *y)
+static void draw_curve(ac_markup *out, const ac_panel *panel, const report_log *log, int column, const char *style,
+                       bool highest, double *x, double *y)
 {
     char text[96];
     size_t n = 0, best = best_row(log, column, highest);
@@ -145,19 +148,29 @@ static void draw_curve(ac_markup *out, const ac_panel *panel, const report_log *
         ac_panel_dot(out, panel, style, x[0], y[0], 2, NULL);
     if (best == log->n_rows || column == LOG_TRAIN_LOSS)
         return;
-    snprintf(text, sizeof text, "best %s: %.4f after epoch %.0f", column_name[column], log->value[column][best], log->epoch[best]);
+    snprintf(text, sizeof text, "best %s: %.4f after epoch %.0f", column_name[column], log->value[column][best],
+             log->epoch[best]);
     ac_panel_dot(out, panel, style, log->epoch[best], log->value[column][best], 4, text);
 }
 
-static void draw_training(ac_markup *out, const report_drawing *d, const char *name, const char *title, int first, bool highest)
+static void draw_training(ac_markup *out, const report_drawing *d, const char *name, const char *title, int first,
+                          bool highest)
 {
     static const char *const style[3] = {"quiet", "k0", "k1 d1"}, *const style_highest[3] = {"k0", "k2 d1", "k3 d2"};
     const report_log *log = &d->version->log;
     ac_legend_entry legend[3];
     double *x = NULL, *y = NULL;
-    double top = report_begin_figure(out, d, name, title, "Curves over epochs from metrics.csv; dots mark the best epochs.", 352, 262);
-    ac_panel panel = {.left_px = 40, .top_px = top, .width_px = 300, .height_px = 186, .most_x_ticks = 8, .most_y_ticks = 6, .time_across = true,
-                      .x = {.min = 0, .max = 1, .label = "epochs"}, .y = {.min = INFINITY, .max = -INFINITY}};
+    double top = report_begin_figure(out, d, name, title,
+                                     "Curves over epochs from metrics.csv; dots mark the best epochs.", 352, 262);
+    ac_panel panel = {.left_px = 40,
+                      .top_px = top,
+                      .width_px = 300,
+                      .height_px = 186,
+                      .most_x_ticks = 8,
+                      .most_y_ticks = 6,
+                      .time_across = true,
+                      .x = {.min = 0, .max = 1, .label = "epochs"},
+                      .y = {.min = INFINITY, .max = -INFINITY}};
     for (size_t i = 0; i < log->n_rows; i++) {
         panel.x.max = fmax(panel.x.max, log->epoch[i]);
         for (int k = first; k < first + 3; k++) {

@@ -32,9 +32,10 @@ static void write_image(ac_markup *out, const report *r, const ac_wrong_image *w
     bool right = (wrong->score < r->config->threshold) != missed;
     ac_markup_add(out, right ? "<li class=\"right\">" : "<li>");
     if (r->has_pixels)
-        ac_markup_format(out, "<svg viewBox=\"0 0 %d %d\" aria-hidden=\"true\"><use href=\"#i%llu\"/></svg>", SIDE_PX, SIDE_PX,
-                         (unsigned long long)wrong->image);
-    ac_markup_format(out, "<span class=\"score\">%.3f</span>%s<span class=\"file\" title=\"", wrong->score, right ? "<i>right</i>" : "");
+        ac_markup_format(out, "<svg viewBox=\"0 0 %d %d\" aria-hidden=\"true\"><use href=\"#i%llu\"/></svg>", SIDE_PX,
+                         SIDE_PX, (unsigned long long)wrong->image);
+    ac_markup_format(out, "<span class=\"score\">%.3f</span>%s<span class=\"file\" title=\"", wrong->score,
+                     right ? "<i>right</i>" : "");
     ac_markup_escape(out, name);
     ac_markup_add(out, "\">");
     ac_markup_escape(out, name);
@@ -43,11 +44,13 @@ static void write_image(ac_markup *out, const report *r, const ac_wrong_image *w
     ac_markup_add(out, "</span></li>\n");
 }
 
-static void write_list(ac_markup *out, const report *r, bool missed, const char *title, const ac_wrong_image *wrong, uint32_t n)
+static void write_list(ac_markup *out, const report *r, bool missed, const char *title, const ac_wrong_image *wrong,
+                       uint32_t n)
 {
     if (n == 0)
         return;
-    ac_markup_format(out, "<h5>%s</h5><ul class=\"wrong %s%s\">\n", title, missed ? "miss" : "alarm", r->has_pixels ? "" : " bare");
+    ac_markup_format(out, "<h5>%s</h5><ul class=\"wrong %s%s\">\n", title, missed ? "miss" : "alarm",
+                     r->has_pixels ? "" : " bare");
     for (uint32_t i = 0; i < n; i++)
         if (is_shown(r, &wrong[i], i, missed))
             write_image(out, r, &wrong[i], missed);
@@ -58,7 +61,8 @@ void report_write_wrong(ac_markup *out, const report *r, const report_version *v
 {
     const ac_profile *profile = &r->result[v->set].profile[c];
     write_list(out, r, true, "Missed: it is there, lowest scores first", profile->missed, profile->n_missed);
-    write_list(out, r, false, "False alarms: it is not there, highest scores first", profile->false_alarm, profile->n_false_alarms);
+    write_list(out, r, false, "False alarms: it is not there, highest scores first", profile->false_alarm,
+               profile->n_false_alarms);
 }
 
 static void mark(const report *r, bool missed, const ac_wrong_image *wrong, uint32_t n, uint8_t *wanted)
@@ -70,9 +74,11 @@ static void mark(const report *r, bool missed, const ac_wrong_image *wrong, uint
 
 static void write_placeholder(ac_markup *out, uint64_t image)
 {
-    ac_markup_format(out, "<g id=\"i%llu\"><rect width=\"%d\" height=\"%d\" fill=\"#8884\"/><text x=\"48\" y=\"45\">damaged</text>"
-                          "<text x=\"48\" y=\"60\">in the shards</text></g>\n",
-                     (unsigned long long)image, SIDE_PX, SIDE_PX);
+    ac_markup_format(
+        out,
+        "<g id=\"i%llu\"><rect width=\"%d\" height=\"%d\" fill=\"#8884\"/><text x=\"48\" y=\"45\">damaged</text>"
+        "<text x=\"48\" y=\"60\">in the shards</text></g>\n",
+        (unsigned long long)image, SIDE_PX, SIDE_PX);
 }
 
 typedef struct thumbnails { /* buffers used from image to image */
@@ -100,7 +106,8 @@ static ac_status write_thumbnail(ac_markup *out, report *r, uint64_t image, thum
         small = of->small;
     }
     AC_TRY(ac_image_encode_jpeg(small, of->side_px, of->side_px, 3, QUALITY, &of->jpeg, &of->jpeg_capacity, &n_bytes));
-    ac_markup_format(out, "<image id=\"i%llu\" width=\"%d\" height=\"%d\" href=\"data:image/jpeg;base64,", (unsigned long long)image, SIDE_PX, SIDE_PX);
+    ac_markup_format(out, "<image id=\"i%llu\" width=\"%d\" height=\"%d\" href=\"data:image/jpeg;base64,",
+                     (unsigned long long)image, SIDE_PX, SIDE_PX);
     ac_markup_base64(out, of->jpeg, n_bytes);
     ac_markup_add(out, "\"/>\n");
 out:

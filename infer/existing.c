@@ -22,6 +22,7 @@ typedef struct scan { /* of a set's files */
     uint8_t *done;  /* [n] in complete files */
     uint8_t *found; /* [n] in the temporary file at hand */
     int64_t n_done;
+    bool has_taken; /* rows of a temporary file */
     infer_rows *rows;
     size_t n_rows, rows_capacity;
     int64_t next_number;
@@ -195,6 +196,7 @@ static ac_status take_part(scan *s, int64_t number, bool change)
         AC_TRY(ac_file_write(&out.file, out.text, out.n_bytes));
         AC_TRY(ac_file_commit(&out.file));
         AC_TRY(add_rows(s, s->next_number, out.n_rows));
+        s->has_taken = true;
         s->next_number++;
         ac_log(AC_LOG_INFO, "%s: %lld rows of a run that was cut off are taken over", part, (long long)out.n_rows);
     }
@@ -309,6 +311,12 @@ static ac_status look(const infer *in, const infer_weights *w, const infer_input
     AC_TRY(infer_record_find(in, &out->set, &found));
     if (found.origin == INFER_SAME)
         AC_TRY(scan_set(&s, true, change));
+    if (out->finished &&
+        (s.n_done < input->n || s.has_taken)) { /* files were removed, or pictures rejected: not any more */
+        out->finished = false;
+        status = change ? infer_record_write(in, &out->set, false, 0, NULL, 0) : AC_OK;
+        AC_TRY(status);
+    }
     out->n_done = s.n_done;
     out->next_number = s.next_number;
     out->done = s.done;

@@ -38,7 +38,8 @@ void ac_axis_fit(ac_axis *axis, int most_ticks)
         low -= size > 0 ? size / 10 : 0;
         high += size > 0 ? size / 10 : 1;
     }
-    for (double step = 0, wanted; (wanted = linear_step(high - low, most_ticks)) > step * (1 + 1e-9);) { /* wider may need a larger step */
+    for (double step = 0, wanted;
+         (wanted = linear_step(high - low, most_ticks)) > step * (1 + 1e-9);) { /* wider may need a larger step */
         step = wanted;
         low = floor(low / step + 1e-9) * step;
         high = ceil(high / step - 1e-9) * step;
@@ -63,7 +64,8 @@ void ac_axis_ticks(const ac_axis *axis, int most, ac_ticks *out)
 {
     memset(out, 0, sizeof *out);
     most = most > AC_TICKS_MOST ? AC_TICKS_MOST : most;
-    if (most < 1 || !isfinite(axis->min) || !isfinite(axis->max) || !isfinite(axis->max - axis->min) || axis->min >= axis->max)
+    if (most < 1 || !isfinite(axis->min) || !isfinite(axis->max) || !isfinite(axis->max - axis->min) ||
+        axis->min >= axis->max)
         return;
     if (axis->log) {
         log_ticks(axis, most, out);

@@ -23,7 +23,8 @@ static void begin_path(ac_markup *out, const char *style, const char *name)
 /* True when the line from point i to point k passes all points between them. */
 static bool passes(const ac_panel *panel, const double *x, const double *y, size_t i, size_t k)
 {
-    double x0 = chart_x(panel, x[i]), y0 = chart_y(panel, y[i]), dx = chart_x(panel, x[k]) - x0, dy = chart_y(panel, y[k]) - y0;
+    double x0 = chart_x(panel, x[i]), y0 = chart_y(panel, y[i]), dx = chart_x(panel, x[k]) - x0,
+           dy = chart_y(panel, y[k]) - y0;
     double length = hypot(dx, dy);
     for (size_t j = i + 1; j < k; j++) {
         double ax = chart_x(panel, x[j]) - x0, ay = chart_y(panel, y[j]) - y0, along = ax * dx + ay * dy;
@@ -34,8 +35,8 @@ static bool passes(const ac_panel *panel, const double *x, const double *y, size
     return true;
 }
 
-void ac_panel_line(ac_markup *out, const ac_panel *panel, const char *style, const char *name, const double *x, const double *y,
-                   size_t n)
+void ac_panel_line(ac_markup *out, const ac_panel *panel, const char *style, const char *name, const double *x,
+                   const double *y, size_t n)
 {
     begin_path(out, style, name);
     for (size_t i = 0; i < n;) {
@@ -54,7 +55,8 @@ void ac_panel_line(ac_markup *out, const ac_panel *panel, const char *style, con
     ac_markup_add(out, "\"/>\n");
 }
 
-void ac_panel_steps(ac_markup *out, const ac_panel *panel, const char *style, const char *name, const double *y, size_t n)
+void ac_panel_steps(ac_markup *out, const ac_panel *panel, const char *style, const char *name, const double *y,
+                    size_t n)
 {
     double bottom = panel->top_px + panel->height_px, last = bottom;
     begin_path(out, style, name);
@@ -76,7 +78,8 @@ void ac_panel_steps(ac_markup *out, const ac_panel *panel, const char *style, co
     ac_markup_add(out, "\"/>\n");
 }
 
-void ac_panel_dot(ac_markup *out, const ac_panel *panel, const char *style, double x, double y, double radius_px, const char *text)
+void ac_panel_dot(ac_markup *out, const ac_panel *panel, const char *style, double x, double y, double radius_px,
+                  const char *text)
 {
     if (isnan(x) || isnan(y))
         return;
@@ -94,7 +97,8 @@ void ac_panel_dot(ac_markup *out, const ac_panel *panel, const char *style, doub
         ac_markup_add(out, "\"/>\n");
 }
 
-void ac_panel_segment(ac_markup *out, const ac_panel *panel, const char *style, double x0, double y0, double x1, double y1)
+void ac_panel_segment(ac_markup *out, const ac_panel *panel, const char *style, double x0, double y0, double x1,
+                      double y1)
 {
     if (isnan(x0) || isnan(y0) || isnan(x1) || isnan(y1))
         return;

@@ -45,7 +45,12 @@ void ac_markup_format(ac_markup *out, const char *format, ...)
 static size_t character_bytes(const unsigned char *text)
 {
     static const uint32_t least[5] = {0, 0, 0x80, 0x800, 0x10000};
-    size_t n = text[0] < 0x80 ? 1 : text[0] < 0xC2 ? 0 : text[0] < 0xE0 ? 2 : text[0] < 0xF0 ? 3 : text[0] < 0xF5 ? 4 : 0;
+    size_t n = text[0] < 0x80   ? 1
+               : text[0] < 0xC2 ? 0
+               : text[0] < 0xE0 ? 2
+               : text[0] < 0xF0 ? 3
+               : text[0] < 0xF5 ? 4
+                                : 0;
     uint32_t code = n == 1 ? text[0] : text[0] & (0x7Fu >> n);
     for (size_t i = 1; i < n; i++) {
         if ((text[i] & 0xC0) != 0x80)

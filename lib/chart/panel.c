@@ -9,11 +9,12 @@ void ac_figure_begin(ac_markup *out, const ac_figure *figure)
 {
     if (figure->standalone)
         ac_markup_add(out, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
-    ac_markup_add(out, figure->standalone ? "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"chart\"" : "<svg class=\"chart\"");
+    ac_markup_add(out, figure->standalone ? "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"chart\""
+                                          : "<svg class=\"chart\"");
     if (figure->id)
         ac_markup_format(out, " id=\"%s\"", figure->id);
-    ac_markup_format(out, " viewBox=\"0 0 %g %g\" width=\"%g\" height=\"%g\" role=\"img\" aria-label=\"", figure->width_px,
-                     figure->height_px, figure->width_px, figure->height_px);
+    ac_markup_format(out, " viewBox=\"0 0 %g %g\" width=\"%g\" height=\"%g\" role=\"img\" aria-label=\"",
+                     figure->width_px, figure->height_px, figure->width_px, figure->height_px);
     ac_markup_escape(out, figure->title);
     ac_markup_add(out, "\">");
     if (figure->standalone) { /* in a page it would lie over the read-outs, and a caption says it */
@@ -53,7 +54,8 @@ double ac_figure_text_width(const char *text)
     return 6.1 * (double)chart_n_characters(text);
 }
 
-double ac_figure_legend(ac_markup *out, double left_px, double top_px, double width_px, const ac_legend_entry *entry, size_t n)
+double ac_figure_legend(ac_markup *out, double left_px, double top_px, double width_px, const ac_legend_entry *entry,
+                        size_t n)
 {
     double x = left_px, y = top_px + LEGEND_ROW_PX / 2.0;
     if (n == 0)
@@ -175,8 +177,9 @@ void ac_panel_begin(ac_markup *out, const ac_panel *panel)
         ac_axis_ticks(&panel->y, panel->most_y_ticks, &y);
     ac_markup_add(out, "<g class=\"panel\"");
     if (panel->time_across) /* what a script needs to turn places into values */
-        ac_markup_format(out, " data-p=\"%g %g %g %g %.6g %.6g %.6g %.6g %d\"", panel->left_px, panel->top_px, panel->width_px,
-                         panel->height_px, panel->x.min, panel->x.max, panel->y.min, panel->y.max, panel->y.log);
+        ac_markup_format(out, " data-p=\"%g %g %g %g %.6g %.6g %.6g %.6g %d\"", panel->left_px, panel->top_px,
+                         panel->width_px, panel->height_px, panel->x.min, panel->x.max, panel->y.min, panel->y.max,
+                         panel->y.log);
     ac_markup_add(out, ">");
     draw_grid(out, panel, &x, &y);
     ac_markup_add(out, "<path class=\"axis\" d=\"M");

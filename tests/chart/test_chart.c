@@ -1,4 +1,5 @@
-/* Axes, escaping, numbers and marks of lib/chart, with the values that spoil pictures: none, NaN, tiny and huge ranges, foreign text. */
+/* Axes, escaping, numbers and marks of lib/chart, with the values that spoil pictures: none, NaN, tiny and huge ranges,
+ * foreign text. */
 #include "anyclass/alloc.h"
 #include "anyclass/chart.h"
 #include "tests/tap.h"
@@ -21,7 +22,11 @@ static void test_escape(void)
     } cases[] = {
         {"crack<b> & \"co\" 'x'", "crack&lt;b&gt; &amp; &quot;co&quot; &#39;x&#39;", "what HTML means something by"},
         {"\xCE\xBB \xF0\x9F\x99\x82", "\xCE\xBB \xF0\x9F\x99\x82", "UTF-8 stays"},
-        {"a\x01" "b\n\x7F", "a\xEF\xBF\xBD" "b\xEF\xBF\xBD\xEF\xBF\xBD", "control characters"},
+        {"a\x01"
+         "b\n\x7F",
+         "a\xEF\xBF\xBD"
+         "b\xEF\xBF\xBD\xEF\xBF\xBD",
+         "control characters"},
         {"\xFF\xC0\xAF", "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD", "bytes that are no UTF-8"},
         {"\xED\xA0\x80", "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD", "a surrogate"},
         {"\xE2\x82", "\xEF\xBF\xBD\xEF\xBF\xBD", "a character cut short"},
@@ -36,7 +41,8 @@ static void test_escape(void)
     ac_markup_shorten(&out, "\xCE\xBB\xCE\xBB\xCE\xBB\xCE\xBB", 4);
     ac_markup_add(&out, "|");
     ac_markup_shorten(&out, "\xCE\xBB\xCE\xBB<\xCE\xBB\xCE\xBB", 4);
-    expect(&out, "\xCE\xBB\xCE\xBB\xCE\xBB\xCE\xBB|\xCE\xBB\xCE\xBB&lt;\xE2\x80\xA6", "shortened by characters, not by bytes");
+    expect(&out, "\xCE\xBB\xCE\xBB\xCE\xBB\xCE\xBB|\xCE\xBB\xCE\xBB&lt;\xE2\x80\xA6",
+           "shortened by characters, not by bytes");
 }
 
 static void test_numbers(void)
@@ -58,7 +64,12 @@ static void test_numbers(void)
     ac_markup_count(&out, 999);
     ac_markup_add(&out, " ");
     ac_markup_count(&out, -1000);
-    expect(&out, "1\xE2\x80\xAF" "040\xE2\x80\xAF" "129 999 -1\xE2\x80\xAF" "000", "counts in groups of three");
+    expect(&out,
+           "1\xE2\x80\xAF"
+           "040\xE2\x80\xAF"
+           "129 999 -1\xE2\x80\xAF"
+           "000",
+           "counts in groups of three");
     for (size_t n = 0; n <= 3; n++) {
         ac_markup_base64(&out, (const uint8_t *)"\xFB\xFF\x01", n);
         ac_markup_add(&out, ".");
@@ -82,7 +93,8 @@ static void expect_ticks(double min, double max, bool log, bool fit, int most, c
     }
     ac_markup_add(&out, "");
     char what[128];
-    snprintf(what, sizeof what, "%g to %g%s%s, at most %d ticks: %s", min, max, log ? ", log" : "", fit ? ", fitted" : "", most, wanted);
+    snprintf(what, sizeof what, "%g to %g%s%s, at most %d ticks: %s", min, max, log ? ", log" : "",
+             fit ? ", fitted" : "", most, wanted);
     expect(&out, wanted, what);
 }
 
@@ -123,15 +135,19 @@ static void test_ticks(void)
     ac_axis_fit(&widest, 5);
     ac_axis_fit(&most, 5);
     ac_axis_ticks(&most, 9, &ticks);
-    TAP_OK(widest.min == 0 && widest.max == 1 && isfinite(most.min) && isfinite(most.max) && ticks.n >= 3, "the widest ranges");
+    TAP_OK(widest.min == 0 && widest.max == 1 && isfinite(most.min) && isfinite(most.max) && ticks.n >= 3,
+           "the widest ranges");
 }
 
 static void test_place(void)
 {
     ac_axis linear = {.min = 10, .max = 20}, log = {.min = 1, .max = 100, .log = true}, empty = {.min = 3, .max = 3};
-    TAP_OK(ac_axis_place(&linear, 12.5) == 0.25 && ac_axis_place(&linear, 0) == 0 && ac_axis_place(&linear, 99) == 1, "places on a line, cut at its ends");
-    TAP_OK(ac_axis_place(&log, 10) == 0.5 && ac_axis_place(&log, 0) == 0 && ac_axis_place(&log, -1) == 0, "on a log axis, zero at its foot");
-    TAP_OK(isnan(ac_axis_place(&linear, NAN)) && isnan(ac_axis_place(&log, NAN)) && ac_axis_place(&empty, 3) == 0, "NaN and an empty axis");
+    TAP_OK(ac_axis_place(&linear, 12.5) == 0.25 && ac_axis_place(&linear, 0) == 0 && ac_axis_place(&linear, 99) == 1,
+           "places on a line, cut at its ends");
+    TAP_OK(ac_axis_place(&log, 10) == 0.5 && ac_axis_place(&log, 0) == 0 && ac_axis_place(&log, -1) == 0,
+           "on a log axis, zero at its foot");
+    TAP_OK(isnan(ac_axis_place(&linear, NAN)) && isnan(ac_axis_place(&log, NAN)) && ac_axis_place(&empty, 3) == 0,
+           "NaN and an empty axis");
 }
 
 /* A panel of 100 x 100 px at the origin, both axes 0..1. */
@@ -145,7 +161,8 @@ static void test_lines(void)
     ac_panel_line(&out, &unit, "k0", NULL, x, straight, 5);
     expect(&out, "<path class=\"ln k0\" d=\"M0 100L100 0\"/>\n", "points on a straight line are left out");
     ac_panel_line(&out, &unit, "k0", "a<b", x, bent, 5);
-    expect(&out, "<path class=\"ln k0\" data-n=\"a&lt;b\" d=\"M0 100L25 100L50 50M100 0\"/>\n", "corners stay, NaN interrupts");
+    expect(&out, "<path class=\"ln k0\" data-n=\"a&lt;b\" d=\"M0 100L25 100L50 50M100 0\"/>\n",
+           "corners stay, NaN interrupts");
     ac_panel_line(&out, &unit, "k0", NULL, back, straight, 3);
     expect(&out, "<path class=\"ln k0\" d=\"M0 100L100 75L50 50\"/>\n", "a line that turns back keeps its turn");
     ac_panel_line(&out, &unit, "k0", NULL, x, nothing, 5);
@@ -153,13 +170,15 @@ static void test_lines(void)
     ac_panel_line(&out, &unit, "k0", NULL, x, x, 0);
     expect(&out, "<path class=\"ln k0\" d=\"\"/>\n", "no points: an empty line");
     ac_panel_steps(&out, &unit, "fill", NULL, steps, 5);
-    expect(&out, "<path class=\"ln fill\" d=\"M20 100V0H60V100M80 100V50H100V100\"/>\n", "columns, with nothing along the bottom");
+    expect(&out, "<path class=\"ln fill\" d=\"M20 100V0H60V100M80 100V50H100V100\"/>\n",
+           "columns, with nothing along the bottom");
     ac_panel_steps(&out, &unit, "fill", NULL, NULL, 0);
     expect(&out, "<path class=\"ln fill\" d=\"\"/>\n", "no columns");
     ac_panel_dot(&out, &unit, "k0", NAN, 0.5, 3, "x");
     ac_panel_segment(&out, &unit, "rule", 0, NAN, 1, 1);
     ac_panel_dot(&out, &unit, "k0", 0.5, 2, 3, "<");
-    expect(&out, "<circle class=\"dot k0\" cx=\"50\" cy=\"0\" r=\"3\"><title>&lt;</title></circle>\n", "dots: none for NaN, inside the panel, text escaped");
+    expect(&out, "<circle class=\"dot k0\" cx=\"50\" cy=\"0\" r=\"3\"><title>&lt;</title></circle>\n",
+           "dots: none for NaN, inside the panel, text escaped");
 }
 
 /* Heights of the names, in order of writing. */
@@ -178,7 +197,8 @@ static void test_end_labels(void)
     ac_markup out = {0};
     double y[N], least = INFINITY, bottom = -INFINITY;
     for (int i = 0; i < 6; i++)
-        label[i] = (ac_end_label){.y = i == 3 ? NAN : 0.01 * i, .style = "k0", .text = "a name that is too long", .later = i == 5};
+        label[i] = (ac_end_label){
+            .y = i == 3 ? NAN : 0.01 * i, .style = "k0", .text = "a name that is too long", .later = i == 5};
     ac_panel_end_labels(&out, &unit, label, 6);
     int n = out.text ? heights(out.text, y, N) : 0;
     for (int i = 0; i < n; i++) {
@@ -193,7 +213,8 @@ static void test_end_labels(void)
         label[i] = (ac_end_label){.y = 0.5, .style = "k0", .text = "x", .later = i > 0};
     ac_panel_end_labels(&out, &unit, label, N);
     n = out.text ? heights(out.text, y, N) : 0;
-    TAP_OK(n > 5 && n < N && fabs(y[0] - 53.5) < 0.1, "names without room are left out, the first is where it belongs: %d", n);
+    TAP_OK(n > 5 && n < N && fabs(y[0] - 53.5) < 0.1,
+           "names without room are left out, the first is where it belongs: %d", n);
     ac_markup_release(&out);
     ac_panel_end_labels(&out, &unit, label, 0);
     TAP_OK(out.n_bytes == 0, "no names");
@@ -213,10 +234,13 @@ static void test_frames(void)
     ac_panel_begin(&out, &empty);
     ac_panel_end(&out);
     ac_figure_end(&out);
-    TAP_OK(out.status == AC_OK && strstr(out.text, "<title>a &lt;b&gt;</title><desc>&quot;c&quot;</desc>"), "title and text of a file, escaped");
-    TAP_OK(strstr(out.text, "prefers-color-scheme:dark") && strstr(out.text, "class=\"back\""), "it has its own colours");
+    TAP_OK(out.status == AC_OK && strstr(out.text, "<title>a &lt;b&gt;</title><desc>&quot;c&quot;</desc>"),
+           "title and text of a file, escaped");
+    TAP_OK(strstr(out.text, "prefers-color-scheme:dark") && strstr(out.text, "class=\"back\""),
+           "it has its own colours");
     TAP_OK(!strstr(out.text, "nan") && !strstr(out.text, "inf"), "an axis that is none gives no number that is none");
-    TAP_OK(one_row == 16 && rows == 48 && ac_figure_legend(&out, 0, 0, 60, entry, 0) == 0, "legends take rows: %g, %g", one_row, rows);
+    TAP_OK(one_row == 16 && rows == 48 && ac_figure_legend(&out, 0, 0, 60, entry, 0) == 0, "legends take rows: %g, %g",
+           one_row, rows);
     ac_markup_release(&out);
 }
 
@@ -225,7 +249,14 @@ static void test_heat(void)
     const double shade[4] = {0, 0.5, NAN, 1};
     static char one[] = "a<", two[] = "b";
     char *names[2] = {one, two};
-    ac_heat_map map = {.left_px = 10, .top_px = 10, .cell_px = 20, .n_rows = 2, .n_columns = 2, .shade = shade, .row_name = names, .column_name = names};
+    ac_heat_map map = {.left_px = 10,
+                       .top_px = 10,
+                       .cell_px = 20,
+                       .n_rows = 2,
+                       .n_columns = 2,
+                       .shade = shade,
+                       .row_name = names,
+                       .column_name = names};
     ac_markup out = {0};
     size_t n = 0;
     ac_figure_heat_map(&out, &map);

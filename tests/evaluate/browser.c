@@ -1,7 +1,6 @@
-/* Opens a report in headless Chromium and looks at it as a person would: with pointer, keyboard, phone, paper, without script.
- * usage: browser PROGRAM PAGE ID... [-- SVG...]    the figures that must be there, and files that must be whole XML;
- * SCREENSHOTS=DIR also takes pictures
- * Prints TAP. */
+/* Opens a report in headless Chromium and looks at it as a person would: with pointer, keyboard, phone, paper, without
+ * script. usage: browser PROGRAM PAGE ID... [-- SVG...]    the figures that must be there, and files that must be whole
+ * XML; SCREENSHOTS=DIR also takes pictures Prints TAP. */
 #include "tests/evaluate/browser.h"
 #include "anyclass/alloc.h"
 #include "anyclass/chart.h"
@@ -25,7 +24,8 @@ static void expect_nothing(browser *b, const char *question, const char *what)
         printf("# %s\n", text[0] ? text : ac_error_text());
 }
 
-/* A question whose answer must become `wanted`: events of the page take a moment. It may toggle nothing: it is asked again. */
+/* A question whose answer must become `wanted`: events of the page take a moment. It may toggle nothing: it is asked
+ * again. */
 static void expect_text(browser *b, const char *question, const char *wanted, const char *what)
 {
     char text[TEXT_BYTES] = "";
@@ -100,7 +100,8 @@ static void point_at(browser *b, const char *selector, bool click)
     char question[512], text[TEXT_BYTES] = "";
     double x = 0, y = 0;
     snprintf(question, sizeof question,
-             "(()=>{const e=document.querySelector('%s');e.scrollIntoView({block:'center',behavior:'instant'});const r=e.getBoundingClientRect();"
+             "(()=>{const e=document.querySelector('%s');e.scrollIntoView({block:'center',behavior:'instant'});const "
+             "r=e.getBoundingClientRect();"
              "return (r.left+r.width*.45)+' '+(r.top+r.height*.45)})()",
              selector);
     if (browser_ask(b, question, text, sizeof text) != AC_OK || sscanf(text, "%lf %lf", &x, &y) != 2)
@@ -143,20 +144,29 @@ static void test_keyboard(browser *b)
         n_again += strcmp(text, "again") == 0;
     }
     expect_nothing(b, "checks.endTabbing()", "Tab reaches every control, and one sees where one is");
-    expect_text(b, "document.querySelectorAll('table.sortable thead tr:last-child th button')[2].focus(),''", "", "a column's head has the focus");
+    expect_text(b, "document.querySelectorAll('table.sortable thead tr:last-child th button')[2].focus(),''", "",
+                "a column's head has the focus");
     press(b, "Enter", 13, "\r");
     expect_nothing(b, "checks.sorted(2,-1)", "Enter sorts its column, highest first");
     press(b, "Enter", 13, "\r");
     expect_nothing(b, "checks.sorted(2,1)", "Enter again: lowest first");
     expect_text(b, "document.getElementById('v0').focus(),''", "", "the choice of versions has the focus");
     press(b, "ArrowRight", 39, NULL);
-    expect_text(b, "[0,1].map(i=>checks.visible(document.getElementById('p'+i))).join()", "false,true", "an arrow key shows the next version");
-    expect_text(b, "document.getElementById('h0').focus(),String(getComputedStyle(document.querySelector('#p1 .ln.c0')).strokeOpacity<1!=document.getElementById('h0').checked)",
+    expect_text(b, "[0,1].map(i=>checks.visible(document.getElementById('p'+i))).join()", "false,true",
+                "an arrow key shows the next version");
+    expect_text(b,
+                "document.getElementById('h0').focus(),String(getComputedStyle(document.querySelector('#p1 "
+                ".ln.c0')).strokeOpacity<1!=document.getElementById('h0').checked)",
                 "true", "a class is in colour where it is chosen");
     press(b, " ", 32, " ");
-    expect_text(b, "String(getComputedStyle(document.querySelector('#p1 .ln.c0')).strokeOpacity<1!=document.getElementById('h0').checked)", "true",
-                "the space bar changes the choice, and the lines with it");
-    expect_text(b, "document.querySelector('#p1 details.class:not([open]) summary').focus(),document.activeElement.parentNode.id", "c1-1", "a closed class has the focus");
+    expect_text(b,
+                "String(getComputedStyle(document.querySelector('#p1 "
+                ".ln.c0')).strokeOpacity<1!=document.getElementById('h0').checked)",
+                "true", "the space bar changes the choice, and the lines with it");
+    expect_text(
+        b,
+        "document.querySelector('#p1 details.class:not([open]) summary').focus(),document.activeElement.parentNode.id",
+        "c1-1", "a closed class has the focus");
     press(b, "Enter", 13, "\r");
     expect_text(b, "String(document.getElementById('c1-1').open)", "true", "Enter opens it");
 }
@@ -165,8 +175,10 @@ static void test_pointer(browser *b)
 {
     load(b);
     point_at(b, "#f-metrics-0-0", false);
-    expect_text(b, "String(/^threshold 0\\.\\d+.*Macro F1/.test(document.querySelector('#p0 .plot:has(#f-metrics-0-0) .tip:not([hidden])').textContent.replace(/\\n/g,'')))", "true",
-                "the pointer reads out a chart");
+    expect_text(b,
+                "String(/^threshold 0\\.\\d+.*Macro F1/.test(document.querySelector('#p0 .plot:has(#f-metrics-0-0) "
+                ".tip:not([hidden])').textContent.replace(/\\n/g,'')))",
+                "true", "the pointer reads out a chart");
     point_at(b, "#p0 table a[href=\"#c0-2\"]", true);
     expect_text(b, "String(document.getElementById('c0-2').open)", "true", "a link opens the class that it leads to");
 }
@@ -181,7 +193,8 @@ static void test_schemes(browser *b)
         for (int choice = 0; choice < 3; choice++) {
             const char *shown = choice == 0 ? scheme[wanted] : scheme[choice - 1];
             TAP_OK(set_media(b, "screen", scheme[wanted]), "the system wants %s", scheme[wanted]);
-            snprintf(question, sizeof question, "document.getElementById('theme-%s').checked=true,checks.scheme()", choice == 0 ? "auto" : scheme[choice - 1]);
+            snprintf(question, sizeof question, "document.getElementById('theme-%s').checked=true,checks.scheme()",
+                     choice == 0 ? "auto" : scheme[choice - 1]);
             snprintf(what, sizeof what, "the page is %s", shown);
             expect_text(b, question, shown, what);
             snprintf(what, sizeof what, "and its text can be read: contrast of 4.5 and more");
@@ -210,7 +223,8 @@ static void test_print(browser *b)
     char path[AC_PATH_BYTES];
     load(b);
     TAP_OK(set_media(b, "print", "dark"), "on paper, from a dark screen");
-    expect_nothing(b, "checks.printed()", "what is printed is white, without controls, with all classes of the version");
+    expect_nothing(b, "checks.printed()",
+                   "what is printed is white, without controls, with all classes of the version");
     ac_json *call = browser_call(b, "Page.printToPDF");
     ac_json_bool(call, "printBackground", true);
     bool done = browser_send(b, call, &answer) == AC_OK;
@@ -227,10 +241,13 @@ static void test_without_script(browser *b, char **id, int n)
     ac_json_bool(call, "value", true);
     TAP_CALL(browser_send(b, call, NULL));
     load(b);
-    expect_text(b, "String(document.querySelectorAll('th button').length)", "0", "without script there are no buttons to sort");
-    expect_text(b, "String(document.querySelectorAll('table.sortable tbody tr').length>5)", "true", "the tables are there");
+    expect_text(b, "String(document.querySelectorAll('th button').length)", "0",
+                "without script there are no buttons to sort");
+    expect_text(b, "String(document.querySelectorAll('table.sortable tbody tr').length>5)", "true",
+                "the tables are there");
     point_at(b, "label:has(#v1)", true);
-    expect_text(b, "[0,1].map(i=>checks.visible(document.getElementById('p'+i))).join()", "false,true", "versions can be chosen");
+    expect_text(b, "[0,1].map(i=>checks.visible(document.getElementById('p'+i))).join()", "false,true",
+                "versions can be chosen");
     point_at(b, "#p1 details.class:not([open]) summary", true);
     expect_text(b, "String(document.querySelectorAll('#p1 details.class[open]').length)", "2", "classes can be opened");
     point_at(b, "label:has(#theme-dark)", true);
@@ -263,7 +280,8 @@ static void test_files(browser *b, char **path, int n)
             ac_markup_add(&question, "checks.wellFormed(");
             ac_markup_add(&question, literal);
             ac_markup_add(&question, "[0])");
-            good = question.status == AC_OK && browser_ask(b, question.text, answer, sizeof answer) == AC_OK && answer[0] == '\0';
+            good = question.status == AC_OK && browser_ask(b, question.text, answer, sizeof answer) == AC_OK &&
+                   answer[0] == '\0';
         }
         n_whole += good;
         if (!good)
@@ -306,7 +324,8 @@ int main(int argc, char **argv)
     b.page = page;
     while (3 + n_ids < argc && strcmp(argv[3 + n_ids], "--") != 0)
         n_ids++;
-    bool ready = TAP_CALL(ac_file_read_all("tests/evaluate/browser_checks.js", 0, (uint8_t **)&checks_js, &n)) && TAP_CALL(browser_start(&b, argv[1]));
+    bool ready = TAP_CALL(ac_file_read_all("tests/evaluate/browser_checks.js", 0, (uint8_t **)&checks_js, &n)) &&
+                 TAP_CALL(browser_start(&b, argv[1]));
     if (ready) {
         TAP_OK(set_size(&b, 1280, 900, false), "a desktop");
         load(&b);

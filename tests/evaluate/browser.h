@@ -28,7 +28,8 @@ void browser_stop(browser *b);
 
 /* A call: begin, add members to the object that is open, send. */
 ac_json *browser_call(browser *b, const char *method);
-/** Send, release the call and wait for its answer (NULL: not wanted), which the caller releases. AC_ERR_DATA for an error. */
+/** Send, release the call and wait for its answer (NULL: not wanted), which the caller releases. AC_ERR_DATA for an
+ * error. */
 AC_NODISCARD ac_status browser_send(browser *b, ac_json *call, ac_json_value **answer);
 /** A call without parameters. */
 AC_NODISCARD ac_status browser_do(browser *b, const char *method);

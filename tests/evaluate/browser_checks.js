@@ -25,7 +25,7 @@ var checks = {
       const svg = document.getElementById(id), box = svg && svg.getBoundingClientRect();
       if (!svg) return id + ' is missing';
       if (box.width < 150 || box.height < 80) return id + ' is ' + box.width + ' x ' + box.height;
-      const marks = [...svg.querySelectorAll('.ln,.dot,.heat path')].filter(mark => checks.visible(mark) || mark.getBoundingClientRect().width > 0);
+      const marks = [...svg.querySelectorAll('.panel .ln,.panel .dot,.heat path')].filter(mark => checks.visible(mark) || mark.getBoundingClientRect().width > 0);
       if (marks.length === 0) return id + ' is empty';
       if (!svg.getAttribute('aria-label') || !svg.querySelector('desc')) return id + ' has no text';
       return '';

@@ -24,8 +24,8 @@ static void run_child(const char *program, const char *profile, int input, int o
     dup2(null, 1);
     dup2(null, 2);
     snprintf(data, sizeof data, "--user-data-dir=%s", profile);
-    execlp(program, program, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--hide-scrollbars",
-           "--disable-background-networking", "--remote-debugging-pipe", data, (char *)NULL);
+    execlp(program, program, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
+           "--hide-scrollbars", "--disable-background-networking", "--remote-debugging-pipe", data, (char *)NULL);
     _exit(127);
 }
 
@@ -35,7 +35,8 @@ ac_status browser_start(browser *b, const char *program)
     int to[2], from[2];
     ac_json_value *answer = NULL;
     const char *text;
-    snprintf(b->profile, sizeof b->profile, "%s/anyclass-chromium-XXXXXX", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
+    snprintf(b->profile, sizeof b->profile, "%s/anyclass-chromium-XXXXXX",
+             getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
     if (!mkdtemp(b->profile) || pipe(to) != 0 || pipe(from) != 0)
         return ac_error_errno("pipes to %s", program);
     signal(SIGPIPE, SIG_IGN);
@@ -117,7 +118,8 @@ static void take_event(browser *b, const char *method, const ac_json_value *para
     if (strcmp(method, "Page.loadEventFired") == 0)
         b->loaded = true;
     else if (strcmp(method, "Runtime.exceptionThrown") == 0) {
-        const ac_json_value *details = ac_json_get(params, "exceptionDetails"), *exception = ac_json_get(details, "exception");
+        const ac_json_value *details = ac_json_get(params, "exceptionDetails"),
+                            *exception = ac_json_get(details, "exception");
         complain(b, "exception", exception ? ac_json_get(exception, "description") : ac_json_get(details, "text"));
     } else if (strcmp(method, "Runtime.consoleAPICalled") == 0) {
         const char *type = string_of(ac_json_get(params, "type"));
@@ -232,7 +234,8 @@ ac_status browser_ask(browser *b, const char *expression, char *text, size_t n)
     AC_TRY(browser_send(b, call, &answer));
     const ac_json_value *result = ac_json_get(answer, "result"), *failed = ac_json_get(result, "exceptionDetails");
     if (failed)
-        AC_TRY(ac_error(AC_ERR_DATA, "%.200s", string_of(ac_json_get(ac_json_get(failed, "exception"), "description"))));
+        AC_TRY(
+            ac_error(AC_ERR_DATA, "%.200s", string_of(ac_json_get(ac_json_get(failed, "exception"), "description"))));
     snprintf(text, n, "%s", string_of(ac_json_get(ac_json_get(result, "result"), "value")));
 out:
     ac_json_release(answer);

@@ -1,4 +1,5 @@
-/* The report when memory or the disk ends: the run fails with exit code 4, no memory is left, and no file that is not whole. */
+/* The report when memory or the disk ends: the run fails with exit code 4, no memory is left, and no file that is not
+ * whole. */
 #include "anyclass/alloc.h"
 #include "anyclass/file.h"
 #include "evaluate/evaluate.h"
@@ -23,7 +24,9 @@ static bool write_text(const char *path, const char *text)
 static int run(void)
 {
     fflush(stdout);
-    static char arguments[][24] = {"anyclass-evaluate", "--results_output", "results", "--labels", "labels.csv", "--log_dir", "logs", "--report", "out/page.html", "--plots", "out/plots", "--log_level", "error"};
+    static char arguments[][24] = {
+        "anyclass-evaluate", "--results_output", "results", "--labels",  "labels.csv",  "--log_dir", "logs",
+        "--report",          "out/page.html",    "--plots", "out/plots", "--log_level", "error"};
     char *argv[sizeof arguments / sizeof *arguments + 1] = {NULL};
     int n = (int)(sizeof arguments / sizeof *arguments);
     for (int i = 0; i < n; i++)
@@ -50,7 +53,8 @@ static void fail_each(const char *what, void (*fail_at)(uint64_t), size_t most, 
         n_left += ac_alloc_get_stats().n_live != n_live;
         n_half += !nothing_half();
     }
-    TAP_OK(n_wrong == 0 && n_passed <= 2, "%zu of %zu %s fail, each ends the run with exit code 4 (%zu: another one, %zu: none)", n_run, most, what,
+    TAP_OK(n_wrong == 0 && n_passed <= 2,
+           "%zu of %zu %s fail, each ends the run with exit code 4 (%zu: another one, %zu: none)", n_run, most, what,
            n_wrong, n_passed);
     TAP_OK(n_left == 0, "and leaves no memory (%zu do)", n_left);
     TAP_OK(n_half == 0, "and no file that is not whole (%zu do)", n_half);
@@ -60,12 +64,15 @@ int main(int argc, char **argv)
 {
     char folder[AC_PATH_BYTES];
     MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &(int){0});
-    bool ready = tap_folder(folder) && chdir(folder) == 0 && system("mkdir -p results/version_v logs/version_v out") == 0 &&
-                 write_text("results/version_v/m_val_f1_val_sigmoid.csv", scores_text) && write_text("labels.csv", labels_text) &&
-                 write_text("logs/version_v/metrics.csv", metrics_text);
+    bool ready = tap_folder(folder) && chdir(folder) == 0 &&
+                 system("mkdir -p results/version_v logs/version_v out") == 0 &&
+                 write_text("results/version_v/m_val_f1_val_sigmoid.csv", scores_text) &&
+                 write_text("labels.csv", labels_text) && write_text("logs/version_v/metrics.csv", metrics_text);
     TAP_OK(ready, "inputs in %s", folder);
     TAP_OK(freopen("/dev/null", "w", stderr) != NULL, "errors are wanted and not shown");
-    TAP_OK(run() == 0 && ac_path_exists("out/page.html") && ac_path_exists("out/plots/version_v/m_val_f1_val_metrics.svg"), "a report");
+    TAP_OK(run() == 0 && ac_path_exists("out/page.html") &&
+               ac_path_exists("out/plots/version_v/m_val_f1_val_metrics.svg"),
+           "a report");
     uint64_t n_calls = ac_alloc_get_stats().n_calls;
     TAP_OK(run() == 0, "the same again");
     n_calls = ac_alloc_get_stats().n_calls - n_calls;

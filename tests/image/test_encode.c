@@ -32,16 +32,25 @@ int main(void)
     }
     TAP_CALL(ac_image_encode_jpeg(pixels, SIDE, SIDE, 3, 90, &jpeg, &capacity, &n));
     TAP_CALL(ac_image_decode(jpeg, n, &options, &image));
-    TAP_OK(image.width_px == SIDE && image.height_px == SIDE && largest_difference(image.pixel, pixels, sizeof pixels) < 24, "it decodes to what it was");
-    TAP_OK(tap_folder(folder) && ac_path_join(path, folder, "a.jpg") == AC_OK && ac_image_write_jpeg(path, pixels, SIDE, SIDE, 3, 90) == AC_OK &&
-               ac_file_read_all(path, 0, &bytes, &n_file) == AC_OK && ac_image_decode(bytes, n_file, &options, &same) == AC_OK, "the same in a file");
-    TAP_OK(same.pixel && memcmp(same.pixel, image.pixel, sizeof pixels) == 0 && n < n_file, "has the same pixels in %zu bytes, here %zu", n_file, n);
+    TAP_OK(image.width_px == SIDE && image.height_px == SIDE &&
+               largest_difference(image.pixel, pixels, sizeof pixels) < 24,
+           "it decodes to what it was");
+    TAP_OK(tap_folder(folder) && ac_path_join(path, folder, "a.jpg") == AC_OK &&
+               ac_image_write_jpeg(path, pixels, SIDE, SIDE, 3, 90) == AC_OK &&
+               ac_file_read_all(path, 0, &bytes, &n_file) == AC_OK &&
+               ac_image_decode(bytes, n_file, &options, &same) == AC_OK,
+           "the same in a file");
+    TAP_OK(same.pixel && memcmp(same.pixel, image.pixel, sizeof pixels) == 0 && n < n_file,
+           "has the same pixels in %zu bytes, here %zu", n_file, n);
     TAP_CALL(ac_image_encode_jpeg(noise, SIDE, SIDE, 3, 100, &jpeg, &capacity, &n_noise));
-    TAP_OK(n_noise > 8192 && ac_image_decode(jpeg, n_noise, &options, &image) == AC_OK, "the buffer grows: %zu bytes", n_noise);
+    TAP_OK(n_noise > 8192 && ac_image_decode(jpeg, n_noise, &options, &image) == AC_OK, "the buffer grows: %zu bytes",
+           n_noise);
     TAP_CALL(ac_image_encode_jpeg(pixels, SIDE, SIDE, 1, 90, &jpeg, &capacity, &n));
     TAP_OK(n < n_noise && ac_image_decode(jpeg, n, &options, &image) == AC_OK, "grey, into the same buffer");
-    TAP_OK(ac_image_encode_jpeg(pixels, SIDE, SIDE, 2, 90, &jpeg, &capacity, &n) == AC_ERR_RANGE, "two channels: %s", ac_error_text());
-    TAP_OK(ac_image_encode_jpeg(pixels, 0, SIDE, 3, 90, &jpeg, &capacity, &n) == AC_ERR_RANGE, "no width: %s", ac_error_text());
+    TAP_OK(ac_image_encode_jpeg(pixels, SIDE, SIDE, 2, 90, &jpeg, &capacity, &n) == AC_ERR_RANGE, "two channels: %s",
+           ac_error_text());
+    TAP_OK(ac_image_encode_jpeg(pixels, 0, SIDE, 3, 90, &jpeg, &capacity, &n) == AC_ERR_RANGE, "no width: %s",
+           ac_error_text());
     ac_free(jpeg);
     jpeg = NULL;
     capacity = 0;

@@ -67,6 +67,12 @@ for n in 1 2 3; do # as many checkpoints, dealt to the ranks in other ways: none
     ranks $n "$infer_program" --log_dir "$TMP/logs" --versions a --images "$TMP/bad" --results_output "$TMP/rm" --max_bad 2 --batch_size 2 >"$TMP/said" 2>&1
     tap_ok "all checkpoints on $n ranks: two rejected each" test "$(cat "$TMP"/rm/version_a/*_rejected.csv | grep -c '^empty.png,\|^text.jpeg,')" = 10
 done
+# the second of two checkpoints has more images left than the first, so that other ranks meet the broken ones
+two() { ranks 2 "$infer_program" --checkpoint "$TMP/logs/version_a/last.h5" "$TMP/logs/version_a/previous.h5" --images "$TMP/bad" --results_output "$TMP/r2" --max_bad 2; }
+tap_ok "two checkpoints" two
+rm "$TMP/r2/resnet18_previous_Images_sigmoid.rank0000.csv"
+tap_ok "scores of the second are missing" two
+tap_ok "nothing of the first one's rejected pictures is told again" test "$(cut -d, -f1 "$TMP/r2/resnet18_previous_Images_rejected.csv" | tr '\n' ' ')" = "file empty.png text.jpeg "
 tap_ok "nothing but broken ones" bash -c "mkdir '$TMP/onlybad'; cp '$TMP/bad/empty.png' '$TMP/onlybad'"
 tap_refused 3 '1 pictures were rejected' "no picture is good" score 2 "$TMP/ro" "$TMP/onlybad"
 mkdir "$TMP/none"
