@@ -21,9 +21,9 @@ static const column columns[] = {
     {"F1-Neg", "F1 of: the image shows nothing", METRIC(f1_negative), false},
     {"F1-Pos", "F1 of: the image shows something", METRIC(f1_positive), false},
     {"CIW-F2", "mean over classes of F2, weighted by importance", METRIC(ciw_f2), false},
-    {"Macro F1 tuned", "macro F1 with a threshold for each class, chosen on Val", METRIC(macro_f1), true},
-    {"Macro F2 tuned", "macro F2 with a threshold for each class, chosen on Val", METRIC(macro_f2), true},
-    {"F1-Neg tuned", "F1-Neg with a threshold for each class, chosen on Val", METRIC(f1_negative), true},
+    {"Macro F1 <br>tuned", "macro F1 with a threshold for each class, chosen on Val", METRIC(macro_f1), true},
+    {"Macro F2 <br>tuned", "macro F2 with a threshold for each class, chosen on Val", METRIC(macro_f2), true},
+    {"F1-Neg <br>tuned", "F1-Neg with a threshold for each class, chosen on Val", METRIC(f1_negative), true},
 };
 enum { N_COLUMNS = sizeof columns / sizeof *columns, CIW_COLUMN = 9 };
 
@@ -234,7 +234,7 @@ static void class_head(ac_markup *out, const report *r, const set_result *result
                      r->config->f_beta, r->config->f_beta);
     if (result->tuned) {
         head_cell(out, "Tuned at", "threshold chosen on Val");
-        head_cell(out, "F1 tuned", "F1 at that threshold");
+        head_cell(out, "F1 <br>tuned", "F1 at that threshold");
     }
 }
 

@@ -120,6 +120,24 @@ static void point_at(browser *b, const char *selector, bool click)
     }
 }
 
+/* A picture of what is seen, or of the whole page, as {folder}/report-{name}.png. */
+static void save_picture(browser *b, const char *name, bool whole)
+{
+    const char *folder = getenv("SCREENSHOTS");
+    ac_json_value *answer = NULL;
+    char path[AC_PATH_BYTES];
+    size_t n_bytes = 0;
+    if (!folder)
+        return;
+    ac_json *call = browser_call(b, "Page.captureScreenshot");
+    ac_json_bool(call, "captureBeyondViewport", whole);
+    bool done = browser_send(b, call, &answer) == AC_OK;
+    snprintf(path, sizeof path, "%s/report-%s.png", folder, name);
+    done = done && browser_save(answer, path, &n_bytes) == AC_OK;
+    TAP_OK(done && n_bytes > 10000, "picture %s", path);
+    ac_json_release(answer);
+}
+
 static void test_figures(browser *b, char **id, int n)
 {
     char question[65536];
@@ -179,6 +197,7 @@ static void test_pointer(browser *b)
                 "String(/^threshold 0\\.\\d+.*Macro F1/.test(document.querySelector('#p0 .plot:has(#f-metrics-0-0) "
                 ".tip:not([hidden])').textContent.replace(/\\n/g,'')))",
                 "true", "the pointer reads out a chart");
+    save_picture(b, "pointer", false);
     point_at(b, "#p0 table a[href=\"#c0-2\"]", true);
     expect_text(b, "String(document.getElementById('c0-2').open)", "true", "a link opens the class that it leads to");
 }
@@ -293,20 +312,14 @@ static void test_files(browser *b, char **path, int n)
     TAP_OK(n_whole == n, "%d of %d plots are well-formed", n_whole, n);
 }
 
-static void take_picture(browser *b, const char *folder, int width, const char *scheme)
+static void take_picture(browser *b, int width, const char *scheme)
 {
-    ac_json_value *answer = NULL;
-    char path[AC_PATH_BYTES];
-    size_t n_bytes = 0;
-    bool done = set_size(b, width, 900, width < 600) && set_media(b, "screen", scheme);
+    char name[64];
+    if (!set_size(b, width, 900, width < 600) || !set_media(b, "screen", scheme))
+        TAP_OK(false, "%d pixels, %s", width, scheme);
     load(b);
-    ac_json *call = browser_call(b, "Page.captureScreenshot");
-    ac_json_bool(call, "captureBeyondViewport", true);
-    done = done && browser_send(b, call, &answer) == AC_OK;
-    snprintf(path, sizeof path, "%s/report-%d-%s.png", folder, width, scheme);
-    done = done && browser_save(answer, path, &n_bytes) == AC_OK;
-    TAP_OK(done && n_bytes > 10000, "picture %s", path);
-    ac_json_release(answer);
+    snprintf(name, sizeof name, "%d-%s", width, scheme);
+    save_picture(b, name, true);
 }
 
 int main(int argc, char **argv)
@@ -342,7 +355,7 @@ int main(int argc, char **argv)
             test_files(&b, argv + n_ids + 4, argc - n_ids - 4);
         expect_quiet(&b, "in all of this");
         for (int k = 0; folder && k < 4; k++)
-            take_picture(&b, folder, k < 2 ? 1280 : 360, k % 2 ? "dark" : "light");
+            take_picture(&b, k < 2 ? 1280 : 360, k % 2 ? "dark" : "light");
     }
     browser_stop(&b);
     ac_free(checks_js);
