@@ -70,7 +70,7 @@ static ac_status draw_version(const report *r, const report_version *v, size_t *
     char folder[AC_PATH_BYTES], name[SET_NAME_BYTES + 16], prefix[2 * SET_NAME_BYTES], plain[64];
     report_drawing d = {.report = r, .version = v, .standalone = true};
     snprintf(name, sizeof name, "version_%s", set->version);
-    AC_TRY(ac_path_join(folder, r->config->plots, set->version[0] ? name : ""));
+    AC_TRY(ac_path_join(folder, r->config->plots, set->version[0] && strcmp(set->version, ".") != 0 ? name : ""));
     AC_TRY(ac_path_make_folders(folder));
     AC_TRY(draw_figures(folder, set->stem, thresholds_figure, &d, n));
     AC_TRY(draw_figures(folder, set->stem, report_set_figures + 1, &d, n)); /* the first is part of the one above */
