@@ -207,14 +207,30 @@ out:
     return status;
 }
 
+/* One line however many classes. */
 static void warn_absent(const label_table *labels, const ac_metrics *metrics)
 {
+    char names[512] = "";
+    size_t n_used = 0, n_named = 0;
     for (size_t c = 0; metrics->n_absent > 0 && c < labels->n_classes; c++) {
         const ac_class_count *count = &metrics->class_metrics[c].count;
-        if (count->true_positive + count->false_negative == 0)
-            ac_log(AC_LOG_WARN, "no image of %s shows %s: its metrics are null and left out of means", labels->source,
-                   labels->class_name[c]);
+        if (count->true_positive + count->false_negative > 0 || n_used >= sizeof names)
+            continue;
+        size_t room = sizeof names - n_used;
+        int n = snprintf(names + n_used, room, "%s%s", n_named > 0 ? ", " : "", labels->class_name[c]);
+        if (n < 0 || (size_t)n >= room) {
+            names[n_used] = '\0';
+            break;
+        }
+        n_used += (size_t)n;
+        n_named++;
     }
+    if (metrics->n_absent > n_named)
+        ac_log(AC_LOG_WARN, "no image of %s shows %s and %zu more: their metrics are null and left out of means",
+               labels->source, names, metrics->n_absent - n_named);
+    else if (n_named > 0)
+        ac_log(AC_LOG_WARN, "no image of %s shows %s: %s metrics are null and left out of means", labels->source, names,
+               n_named == 1 ? "its" : "their");
 }
 
 static ac_status write_overview(const evaluate_config *config, const score_sets *sets, const label_table *labels,
