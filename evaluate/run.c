@@ -214,7 +214,7 @@ static void warn_absent(const label_table *labels, const ac_metrics *metrics)
     size_t n_used = 0, n_named = 0;
     for (size_t c = 0; metrics->n_absent > 0 && c < labels->n_classes; c++) {
         const ac_class_count *count = &metrics->class_metrics[c].count;
-        if (count->true_positive + count->false_negative > 0 || n_used >= sizeof names)
+        if (count->true_positive + count->false_negative > 0)
             continue;
         size_t room = sizeof names - n_used;
         int n = snprintf(names + n_used, room, "%s%s", n_named > 0 ? ", " : "", labels->class_name[c]);
