@@ -9,7 +9,6 @@ names() { tail -qn +2 "$1"/*_Images_sigmoid.rank*.csv | sed 's/,[^"]*$//' | LC_A
 # the validation pictures in folders, under names of all sorts
 mkdir -p "$TMP/p/deep/er" "$TMP/p/B.jpg" "$TMP/elsewhere"
 i=0
-tail -qn +2 "$(ls "$TMP"/data/annotations/*val* | head -1)" >/dev/null
 for image in $(grep -o '"file_name": *"[^"]*"' "$TMP"/data/annotations/instances_val*.json | sed 's/.*"\([^"]*\)"$/\1/'); do
     case $i in
         0) to="deep/er/first.JPG" ;;
@@ -46,7 +45,7 @@ tap_ok "are those of the pictures" of_shards
 
 # ---- broken ones ----
 mkdir "$TMP/bad"
-cp "$TMP"/p/?.jpg "$TMP/bad"
+cp "$TMP"/p/[0-9].jpg "$TMP/bad"
 head -c 300 "$TMP/p/7.jpg" >"$TMP/bad/cut.jpg"; : >"$TMP/bad/empty.png"; echo text >"$TMP/bad/text.jpeg"; ln -s nowhere "$TMP/bad/gone.jpg"
 tap_refused 3 '4 pictures were rejected .*_rejected.csv' "broken pictures" score 2 "$TMP/rb" "$TMP/bad" --batch_size 3
 rejected=$TMP/rb/resnet18_val_f1_Images_rejected.csv
