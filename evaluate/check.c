@@ -1,19 +1,20 @@
 /* Which options of anyclass-evaluate go together. */
-#include "anyclass/file.h"
 #include "evaluate/steps.h"
-#include <stdio.h>
-#include <string.h>
 
-/* One source of scores, one of labels. */
-static ac_status check_sources(const evaluate_config *config)
+ac_status evaluate_check_label_source(const evaluate_config *config)
 {
-    if (!config->results_output == !config->scores.n_items)
-        return ac_error(AC_ERR_USAGE, "give either --results_output DIR or --scores FILE...");
     if (!config->ann_root != (config->dataset == 0))
         return ac_error(AC_ERR_USAGE, "--dataset and --ann_root go together");
     if (!!config->data_root + !!config->labels + !!config->ann_root != 1)
         return ac_error(AC_ERR_USAGE, "give the labels either as --data_root DIR or as --labels FILE or as --dataset KIND "
                                       "--ann_root PATH");
+    return AC_OK;
+}
+
+static ac_status check_scores(const evaluate_config *config)
+{
+    if (!config->results_output == !config->scores.n_items)
+        return ac_error(AC_ERR_USAGE, "give either --results_output DIR or --scores FILE...");
     if (config->versions.n_items > 0 && !config->results_output)
         return ac_error(AC_ERR_USAGE, "--versions goes with --results_output");
     return AC_OK;
@@ -36,34 +37,15 @@ static ac_status check_tuning(const evaluate_config *config)
     return AC_OK;
 }
 
-/* Files are written at the end of a long run: better to know now where they cannot be. */
-static ac_status check_outputs(const evaluate_config *config)
-{
-    ac_status status = AC_OK;
-    char folder[AC_PATH_BYTES];
-    AC_TRY(evaluate_check_tables(config));
-    if (config->plots)
-        AC_TRY(ac_path_check_writable(config->plots));
-    if (config->report) {
-        AC_TRY(ac_path_join(folder, "", config->report));
-        char *slash = strrchr(folder, '/');
-        snprintf(slash ? slash + (slash == folder) : folder, 2, "%s", slash ? "" : ".");
-        AC_TRY(ac_path_check_writable(folder));
-    }
-    if (config->log_dir && !config->report && !config->plots)
-        return ac_error(AC_ERR_USAGE, "--log_dir goes with --report or --plots");
-    if (config->log_dir && !ac_path_exists(config->log_dir))
-        return ac_error(AC_ERR_IO, "--log_dir %s is not there", config->log_dir);
-out:
-    return status;
-}
-
 ac_status evaluate_check_config(const evaluate_config *config)
 {
     ac_status status = AC_OK;
-    AC_TRY(check_sources(config));
+    AC_TRY(check_scores(config));
+    AC_TRY(evaluate_check_label_source(config));
     AC_TRY(check_tuning(config));
-    AC_TRY(check_outputs(config));
+    AC_TRY(evaluate_check_tables(config));
+    if (config->log_dir && !config->report && !config->plots)
+        return ac_error(AC_ERR_USAGE, "--log_dir goes with --report or --plots");
 out:
     return status;
 }

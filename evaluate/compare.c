@@ -4,6 +4,7 @@
 #include "anyclass/log.h"
 #include "anyclass/program.h"
 #include "evaluate/grid.h"
+#include "evaluate/options.h"
 #include <string.h>
 
 #define FIELD(name) offsetof(compare_config, name)
@@ -22,47 +23,8 @@ static const ac_option options[] = {
      .fallback = "val_f1",
      .unit = "NAME",
      .help = "Checkpoint that is taken of a version."},
-    {.name = "split",
-     .type = AC_OPTION_CHOICE,
-     .offset = SHARED(split),
-     .fallback = "Val",
-     .choices = AC_SPLIT_CHOICES,
-     .help = "Split whose scores and labels are taken."},
-    {.group = "Labels",
-     .name = "data_root",
-     .type = AC_OPTION_STRING,
-     .offset = SHARED(data_root),
-     .unit = "DIR",
-     .help = "Folder of the shards that anyclass-preprocess wrote."},
-    {.name = "labels",
-     .type = AC_OPTION_STRING,
-     .offset = SHARED(labels),
-     .unit = "FILE",
-     .help = "Labels from a CSV instead: file name, then one 0/1 column per class."},
-    {.name = "dataset",
-     .type = AC_OPTION_CHOICE,
-     .offset = SHARED(dataset),
-     .fallback = "none",
-     .choices = "none|sewer|coco|chest|csv",
-     .help = "Labels from annotations instead, of this kind; goes with --ann_root."},
-    {.name = "ann_root",
-     .type = AC_OPTION_STRING,
-     .offset = SHARED(ann_root),
-     .unit = "PATH",
-     .help = "Annotations: their folder or file."},
-    {.name = "label_weights",
-     .type = AC_OPTION_STRING,
-     .offset = SHARED(label_weights),
-     .fallback = "auto",
-     .unit = "WHICH",
-     .help = "Class weights of CIW-F2: sewer, none, a CSV (class,weight), or auto: sewer's where all classes are its."},
-    {.group = "Comparison",
-     .name = "threshold",
-     .type = AC_OPTION_DOUBLE,
-     .offset = SHARED(threshold),
-     .fallback = "0.5",
-     .max = 1,
-     .help = "A class is predicted where its score is at least this."},
+    EVALUATE_LABEL_OPTIONS(SHARED),
+    EVALUATE_THRESHOLD_OPTION(SHARED, "Comparison"),
     {.name = "n_bootstrap",
      .type = AC_OPTION_INT,
      .offset = FIELD(n_bootstrap),
@@ -118,19 +80,15 @@ static ac_status check_config(const evaluate_config *config, const ac_string_lis
 {
     if (words->n_items != COMPARE_N_SETS)
         return ac_error(AC_ERR_USAGE, "compare takes two score sets, A and B, not %zu", words->n_items);
-    if (!config->ann_root != (config->dataset == 0))
-        return ac_error(AC_ERR_USAGE, "--dataset and --ann_root go together");
-    if (!!config->data_root + !!config->labels + !!config->ann_root != 1)
-        return ac_error(AC_ERR_USAGE,
-                        "give the labels either as --data_root DIR or as --labels FILE or as --dataset KIND "
-                        "--ann_root PATH");
-    return grid_check_files("table", &config->table);
+    ac_status status = evaluate_check_label_source(config);
+    return status == AC_OK ? grid_check_files("table", &config->table) : status;
 }
 
-static ac_status check_outputs(const evaluate_config *config)
+static ac_status check_outputs(const evaluate_config *config, const score_sets *const *found)
 {
-    ac_status status = grid_check_folders(&config->table);
-    return status == AC_OK && config->output ? grid_check_folder(config->output) : status;
+    evaluate_config own = *config;
+    own.only_read = true;
+    return evaluate_check_outputs(&own, found, COMPARE_N_SETS);
 }
 
 static ac_status report_comparison(const compare_config *config, const compare_sets *sets, const label_table *labels,
@@ -153,9 +111,10 @@ static ac_status compare(const ac_run *run, const compare_config *config, const 
     label_table labels = {0};
     compare_replicates replicates = {0};
     AC_TRY(check_config(&config->evaluate, words));
-    AC_TRY(ac_comm_agree(run->comm, run->rank == 0 ? check_outputs(&config->evaluate) : AC_OK));
     for (int s = 0; s < COMPARE_N_SETS; s++)
         AC_TRY(compare_find_set(run->comm, config, words->item[s], &sets.found[s], &sets.set[s]));
+    const score_sets *found[COMPARE_N_SETS] = {&sets.found[COMPARE_A], &sets.found[COMPARE_B]};
+    AC_TRY(ac_comm_agree(run->comm, run->rank == 0 ? check_outputs(&config->evaluate, found) : AC_OK));
     AC_TRY(evaluate_read_labels(run->comm, &config->evaluate, (ac_split)config->evaluate.split, &labels));
     ac_log(AC_LOG_INFO, "A: %s, %zu files; B: %s, %zu files; %zu images, %zu classes", sets.set[COMPARE_A]->stem,
            (size_t)sets.set[COMPARE_A]->n_files, sets.set[COMPARE_B]->stem, (size_t)sets.set[COMPARE_B]->n_files,

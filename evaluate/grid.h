@@ -59,10 +59,7 @@ void grid_release_text(grid_text *of);
 bool grid_find_format(const char *path, grid_format *out);
 /** AC_ERR_USAGE when a file of `option` has another ending or stands there twice. Looks at no file. */
 AC_NODISCARD ac_status grid_check_files(const char *option, const ac_string_list *files);
-/** Check, writing nothing, that the files could be made. AC_ERR_IO. */
-AC_NODISCARD ac_status grid_check_folders(const ac_string_list *files);
-
-/** The same for one file of any kind. */
+/** Check, writing nothing, that a file could be made. AC_ERR_IO. */
 AC_NODISCARD ac_status grid_check_folder(const char *path);
 /** Make the folder of a file. AC_ERR_IO. */
 AC_NODISCARD ac_status grid_make_folder(const char *path);

@@ -57,15 +57,6 @@ ac_status grid_make_folder(const char *path)
     return status == AC_OK ? ac_path_make_folders(folder) : status;
 }
 
-ac_status grid_check_folders(const ac_string_list *files)
-{
-    ac_status status = AC_OK;
-    for (size_t i = 0; i < files->n_items; i++)
-        AC_TRY(grid_check_folder(files->item[i]));
-out:
-    return status;
-}
-
 static ac_status prepare_file(const char *path, grid_fill fill, const void *context, ac_file *file)
 {
     ac_status status = AC_OK;

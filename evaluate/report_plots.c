@@ -113,6 +113,16 @@ out:
     return status;
 }
 
+ac_status evaluate_threshold_plot_output(const score_set *set, char *out)
+{
+    snprintf(out, AC_PATH_BYTES, "%s", set->output);
+    char *ending = strrchr(out, '.');
+    if (!ending || strcmp(ending, ".json") != 0)
+        return ac_error(AC_ERR_USAGE, "%s: the plot's name is that of a .json file", out);
+    memcpy(ending, ".svg", sizeof ".svg");
+    return AC_OK;
+}
+
 ac_status evaluate_write_threshold_plot(const evaluate_config *config, const score_set *set, const label_table *labels,
                                         const set_result *result)
 {
@@ -123,11 +133,7 @@ ac_status evaluate_write_threshold_plot(const evaluate_config *config, const sco
     report r = {
         .config = config, .sets = &sets, .labels = labels, .result = result, .version = &version, .n_versions = 1};
     report_drawing d = {.report = &r, .version = &version, .standalone = true};
-    snprintf(path, sizeof path, "%s", set->output);
-    char *ending = strrchr(path, '.');
-    if (!ending || strcmp(ending, ".json") != 0)
-        return ac_error(AC_ERR_USAGE, "%s: the plot's name is that of a .json file", path);
-    memcpy(ending, ".svg", sizeof ".svg");
+    AC_TRY(evaluate_threshold_plot_output(set, path));
     AC_TRY(report_choose_classes(&r));
     AC_TRY(report_compute_curves(labels, result, config->compat == EVALUATE_COMPAT_REFERENCE, &version.curves));
     AC_TRY(draw_to(path, report_draw_thresholds, &d));

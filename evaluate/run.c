@@ -4,6 +4,7 @@
 #include "anyclass/comm.h"
 #include "anyclass/log.h"
 #include "anyclass/program.h"
+#include "evaluate/options.h"
 #include "evaluate/steps.h"
 #include <string.h>
 #include <sys/resource.h>
@@ -27,47 +28,8 @@ static const ac_option options[] = {
      .offset = FIELD(scores),
      .unit = "FILE",
      .help = "Score files instead of --results_output; X.rank0000.csv, X.rank0001.csv, ... count as one set."},
-    {.group = "Labels",
-     .name = "split",
-     .type = AC_OPTION_CHOICE,
-     .offset = FIELD(split),
-     .fallback = "Val",
-     .choices = AC_SPLIT_CHOICES,
-     .help = "Split whose scores and labels are taken."},
-    {.name = "data_root",
-     .type = AC_OPTION_STRING,
-     .offset = FIELD(data_root),
-     .unit = "DIR",
-     .help = "Folder of the shards that anyclass-preprocess wrote."},
-    {.name = "labels",
-     .type = AC_OPTION_STRING,
-     .offset = FIELD(labels),
-     .unit = "FILE",
-     .help = "Labels from a CSV instead: file name, then one 0/1 column per class."},
-    {.name = "dataset",
-     .type = AC_OPTION_CHOICE,
-     .offset = FIELD(dataset),
-     .fallback = "none",
-     .choices = "none|sewer|coco|chest|csv",
-     .help = "Labels from annotations instead, of this kind; goes with --ann_root."},
-    {.name = "ann_root",
-     .type = AC_OPTION_STRING,
-     .offset = FIELD(ann_root),
-     .unit = "PATH",
-     .help = "Annotations: their folder or file."},
-    {.name = "label_weights",
-     .type = AC_OPTION_STRING,
-     .offset = FIELD(label_weights),
-     .fallback = "auto",
-     .unit = "WHICH",
-     .help = "Class weights of CIW-F2: sewer, none, a CSV (class,weight), or auto: sewer's where all classes are its."},
-    {.group = "Metrics",
-     .name = "threshold",
-     .type = AC_OPTION_DOUBLE,
-     .offset = FIELD(threshold),
-     .fallback = "0.5",
-     .max = 1,
-     .help = "A class is predicted where its score is at least this."},
+    EVALUATE_LABEL_OPTIONS(FIELD),
+    EVALUATE_THRESHOLD_OPTION(FIELD, "Metrics"),
     {.name = "multi_threshold",
      .type = AC_OPTION_FLAG,
      .offset = FIELD(multi_threshold),
@@ -95,7 +57,7 @@ static const ac_option options[] = {
      .type = AC_OPTION_STRINGS,
      .offset = FIELD(val_scores),
      .unit = "FILE",
-     .help = "Where --max_fbeta tunes, with --scores: the Val scores, one set for each of them in the same order."},
+     .help = "Where --max_fbeta tunes, with --scores: the Val scores, of the same names or one set for each in the same order."},
     {.name = "val_labels",
      .type = AC_OPTION_STRING,
      .offset = FIELD(val_labels),
@@ -306,8 +268,8 @@ static ac_status evaluate(MPI_Comm comm, const evaluate_config *config)
     label_table labels = {0};
     MPI_Comm_rank(comm, &rank);
     AC_TRY(ac_comm_agree(comm, evaluate_check_config(config)));
-    AC_TRY(ac_comm_agree(comm, rank == 0 ? evaluate_check_table_folders(config) : AC_OK));
     AC_TRY(evaluate_find_sets(comm, config, &sets));
+    AC_TRY(ac_comm_agree(comm, rank == 0 ? evaluate_check_outputs(config, &(const score_sets *){&sets}, 1) : AC_OK));
     AC_TRY(evaluate_read_labels(comm, config, (ac_split)config->split, &labels));
     ac_log(AC_LOG_INFO, "%zu score sets in %zu files; %zu images, %zu classes", sets.n_sets, sets.n_files,
            labels.n_images, labels.n_classes);

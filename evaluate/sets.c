@@ -15,6 +15,7 @@ static const char version_prefix[] = "version_";
 
 typedef struct place { /* a folder with scores */
     char version[SET_NAME_BYTES];
+    char real[AC_PATH_BYTES]; /* of --scores: the folder without links and dots */
     char folder[AC_PATH_BYTES], output[AC_PATH_BYTES];
 } place;
 
@@ -22,6 +23,7 @@ typedef struct found { /* a score file, and what its name says */
     size_t place, checkpoint_order;
     char file[SET_NAME_BYTES], stem[SET_NAME_BYTES], model[SET_NAME_BYTES], checkpoint[SET_NAME_BYTES];
     bool is_sigmoid;
+    size_t given; /* number in --scores */
     int split; /* ac_split, -1 when the name does not say */
 } found;
 
@@ -86,6 +88,7 @@ static ac_status add_place(search *in, const char *version, const char *folder, 
     place *new_place = &in->places[in->n_places];
     if (strlen(version) >= SET_NAME_BYTES || strlen(folder) >= AC_PATH_BYTES || strlen(output) >= AC_PATH_BYTES)
         return ac_error(AC_ERR_USAGE, "the name of the version folder %.200s is too long", folder);
+    new_place->real[0] = '\0';
     snprintf(new_place->version, sizeof new_place->version, "%s", version);
     snprintf(new_place->folder, sizeof new_place->folder, "%s", folder);
     snprintf(new_place->output, sizeof new_place->output, "%s", output);
@@ -192,7 +195,26 @@ out:
     return status;
 }
 
-/* A file of --scores; its version is the folder it lies in. */
+/* A folder that --scores names: its version is its own name, whatever way leads there. */
+static ac_status add_given_place(search *in, const evaluate_config *config, const char *folder, size_t *number)
+{
+    ac_status status = AC_OK;
+    char *real = realpath(folder, NULL);
+    const char *path = real ? real : folder, *slash = strrchr(path, '/'), *version = slash ? slash + 1 : path;
+    *number = 0;
+    while (*number < in->n_places && strcmp(in->places[*number].real, path) != 0)
+        ++*number;
+    if (*number < in->n_places)
+        goto out;
+    if (strncmp(version, version_prefix, sizeof version_prefix - 1) == 0)
+        version += sizeof version_prefix - 1;
+    AC_TRY(add_place(in, version, folder, config->output ? config->output : folder));
+    snprintf(in->places[*number].real, sizeof in->places[*number].real, "%s", path);
+out:
+    free(real);
+    return status;
+}
+
 static ac_status add_given(search *in, const evaluate_config *config, const char *path)
 {
     ac_status status = AC_OK;
@@ -207,14 +229,8 @@ static ac_status add_given(search *in, const evaluate_config *config, const char
         strcpy(folder, ".");
     else if (n_folder == 0)
         strcpy(folder, "/");
-    while (file.place < in->n_places && strcmp(in->places[file.place].folder, folder) != 0)
-        file.place++;
-    if (file.place == in->n_places) {
-        const char *last = strrchr(folder, '/'), *version = last ? last + 1 : folder;
-        if (strncmp(version, version_prefix, sizeof version_prefix - 1) == 0)
-            version += sizeof version_prefix - 1;
-        AC_TRY(add_place(in, version, folder, config->output ? config->output : folder));
-    }
+    file.given = in->n_files;
+    AC_TRY(add_given_place(in, config, folder, &file.place));
     AC_TRY(add_file(in, &file));
 out:
     return status;
@@ -249,7 +265,7 @@ static int by_set_and_file(const void *a, const void *b)
     return order ? order : strcmp(((const found *)a)->file, ((const found *)b)->file);
 }
 
-static ac_status begin_set(score_sets *sets, const place *where, const found *file)
+static ac_status begin_set(score_sets *sets, const place *where, const found *file, bool only_read)
 {
     ac_status status = AC_OK;
     char name[SET_NAME_BYTES + sizeof "_metrics.json"];
@@ -261,10 +277,11 @@ static ac_status begin_set(score_sets *sets, const place *where, const found *fi
     memcpy(set->model, file->model, sizeof set->model);
     memcpy(set->checkpoint, file->checkpoint, sizeof set->checkpoint);
     memcpy(set->stem, file->stem, sizeof set->stem);
+    set->given = file->given;
     set->first_file = sets->n_files;
     snprintf(name, sizeof name, "%s_metrics.json", file->stem);
     AC_TRY(ac_path_join(set->output, where->output, name));
-    for (size_t i = 0; i < sets->n_sets; i++) {
+    for (size_t i = 0; !only_read && i < sets->n_sets; i++) {
         if (strcmp(sets->set[i].output, set->output) == 0)
             return ac_error(AC_ERR_USAGE,
                             "the scores in %s and in %s would both write %s: give them different --output folders",
@@ -282,13 +299,13 @@ static ac_status group_files(search *in, bool only_read, score_sets *sets)
     for (size_t i = 0; i < in->n_files; i++) {
         const found *file = &in->files[i];
         if (i == 0 || by_set(file - 1, file) != 0)
-            AC_TRY(begin_set(sets, &in->places[file->place], file));
+            AC_TRY(begin_set(sets, &in->places[file->place], file, only_read));
         AC_TRY(ac_reserve(&sets->file, &sets->file_capacity, sets->n_files + 1, sizeof *sets->file));
         memcpy(sets->file[sets->n_files++].name, file->file, sizeof file->file);
-        sets->set[sets->n_sets - 1].n_files++;
+        score_set *set = &sets->set[sets->n_sets - 1];
+        set->given = file->given < set->given ? file->given : set->given;
+        set->n_files++;
     }
-    for (size_t i = 0; !only_read && i < in->n_places; i++)
-        AC_TRY(ac_path_check_writable(in->places[i].output));
 out:
     return status;
 }

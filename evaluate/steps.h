@@ -38,15 +38,16 @@ typedef struct evaluate_config {
     const char *report, *plots; /* HTML file; folder of SVG files */
     const char *log_dir;        /* the trainer's --log_save_dir: training curves of the report */
     const char *checkpoint;     /* whose details the report shows and that compare takes */
-    bool only_read;             /* compare: nothing is written beside the scores, so their folders need not be writable */
+    bool only_read;             /* compare, and the Val sets of --max_fbeta: nothing is written of each set */
 } evaluate_config;
 
 typedef enum evaluate_compat { EVALUATE_COMPAT_NONE, EVALUATE_COMPAT_REFERENCE } evaluate_compat;
 typedef enum evaluate_tune_over { EVALUATE_TUNE_GRID, EVALUATE_TUNE_SCORES } evaluate_tune_over;
 
-/** Refuse options that do not go together and outputs that cannot be written. Not collective: the same answer on every rank but for
- * what the file system says. AC_ERR_USAGE, AC_ERR_IO. */
+/** Refuse options that do not go together. Not collective; looks at no file, so that all ranks may ask. AC_ERR_USAGE. */
 AC_NODISCARD ac_status evaluate_check_config(const evaluate_config *config);
+/** The part of it about labels: they come from one place. */
+AC_NODISCARD ac_status evaluate_check_label_source(const evaluate_config *config);
 
 enum { SET_NAME_BYTES = 256 };
 
@@ -62,6 +63,7 @@ typedef struct score_set { /* the files that hold the scores of one checkpoint o
     char folder[AC_PATH_BYTES];
     char output[AC_PATH_BYTES];   /* the JSON file to write */
     uint64_t first_file, n_files; /* in score_sets.file */
+    uint64_t given;               /* number of its first file in --scores */
 } score_set;
 
 typedef struct score_sets { /* in the order of the table: versions as asked for, then model, then checkpoint */
@@ -73,11 +75,16 @@ typedef struct score_sets { /* in the order of the table: versions as asked for,
 
 /** Find the score sets that the options name and the files to write. Collective: rank 0 looks, all get the list.
  * AC_ERR_IO for a folder that is not there, AC_ERR_DATA where there are no scores, AC_ERR_USAGE when two sets would
- * write the same file. Release after success. */
+ * write the same file, but for `only_read`. Release after success. */
 AC_NODISCARD ac_status evaluate_find_sets(MPI_Comm comm, const evaluate_config *config, score_sets *out);
 void evaluate_release_sets(score_sets *sets);
 /** Path of file `i` of `set` into out[AC_PATH_BYTES]. Not collective. */
 AC_NODISCARD ac_status evaluate_file_path(const score_sets *sets, const score_set *set, size_t i, char *out);
+
+/** Look, before any work and writing nothing, at all files that the options and sets [n_sets] name for writing (with `only_read` none
+ * of a set's own). Not collective: rank 0. AC_ERR_USAGE when one would replace another or a file that is read, AC_ERR_IO when one cannot
+ * be made or --log_dir is not there. */
+AC_NODISCARD ac_status evaluate_check_outputs(const evaluate_config *config, const score_sets *const *sets, size_t n_sets);
 
 typedef struct label_table { /* names and labels of a split, the same on every rank and for any number of ranks; images
                                 in the order of the shards (ac_store's index) or of the label file */
@@ -173,8 +180,6 @@ AC_NODISCARD ac_status evaluate_print_table(FILE *stream, const score_sets *sets
 /** AC_ERR_USAGE when a file of config->table has an ending that names no format, or stands there twice. Not collective; looks at no
  * file, so that all ranks may ask. */
 AC_NODISCARD ac_status evaluate_check_tables(const evaluate_config *config);
-/** Check, writing nothing, that those files could be made. Not collective: rank 0. AC_ERR_IO. */
-AC_NODISCARD ac_status evaluate_check_table_folders(const evaluate_config *config);
 /** Write it to config->table's files as text, CSV, Markdown or LaTeX. Not collective. */
 AC_NODISCARD ac_status evaluate_write_tables(const evaluate_config *config, const score_sets *sets, const label_table *labels,
                                              const set_result *result);
@@ -183,6 +188,8 @@ AC_NODISCARD ac_status evaluate_write_tables(const evaluate_config *config, cons
 AC_NODISCARD ac_status evaluate_write_report(const evaluate_config *config, const score_sets *sets, const label_table *labels,
                                              const set_result *result);
 
+/** Path of that plot into out[AC_PATH_BYTES]. Not collective. */
+AC_NODISCARD ac_status evaluate_threshold_plot_output(const score_set *set, char *out);
 /** Write the metrics over the threshold as set->output with .svg in the place of .json: what --multi_threshold plots. Not
  * collective. AC_ERR_IO, AC_ERR_MEMORY. */
 AC_NODISCARD ac_status evaluate_write_threshold_plot(const evaluate_config *config, const score_set *set, const label_table *labels,

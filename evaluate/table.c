@@ -251,11 +251,6 @@ ac_status evaluate_check_tables(const evaluate_config *config)
     return grid_check_files("table", &config->table);
 }
 
-ac_status evaluate_check_table_folders(const evaluate_config *config)
-{
-    return grid_check_folders(&config->table);
-}
-
 ac_status evaluate_write_tables(const evaluate_config *config, const score_sets *sets, const label_table *labels,
                                 const set_result *result)
 {
