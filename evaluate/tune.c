@@ -85,11 +85,9 @@ out:
     return status;
 }
 
-/* The Val set of the same version, model and checkpoint; with one set on each side their names need not agree. */
-static const score_set *find_val_set(const score_sets *val, const score_sets *sets, const score_set *set)
+/* The Val set of the same version, model and checkpoint. */
+static const score_set *find_namesake(const score_sets *val, const score_set *set)
 {
-    if (val->n_sets == 1 && sets->n_sets == 1)
-        return &val->set[0];
     for (size_t i = 0; i < val->n_sets; i++) {
         const score_set *one = &val->set[i];
         if (strcmp(one->version, set->version) == 0 && strcmp(one->model, set->model) == 0 &&
@@ -97,6 +95,34 @@ static const score_set *find_val_set(const score_sets *val, const score_sets *se
             return one;
     }
     return NULL;
+}
+
+static bool all_have_namesakes(const score_sets *val, const score_sets *sets)
+{
+    for (size_t i = 0; i < sets->n_sets; i++)
+        if (!find_namesake(val, &sets->set[i]))
+            return false;
+    return true;
+}
+
+/* How many sets were given before one of them. */
+static size_t place_in_order(const score_sets *sets, const score_set *set)
+{
+    size_t place = 0;
+    for (size_t i = 0; i < sets->n_sets; i++)
+        place += sets->set[i].given < set->given;
+    return place;
+}
+
+/* Files that are given need not have names that agree: then their order tells. */
+static const score_set *find_val_set(const evaluate_config *config, const score_sets *val, const score_sets *sets,
+                                     const score_set *set)
+{
+    bool by_order = config->scores.n_items > 0 && val->n_sets == sets->n_sets && !all_have_namesakes(val, sets);
+    for (size_t i = 0; by_order && i < val->n_sets; i++)
+        if (place_in_order(val, &val->set[i]) == place_in_order(sets, set))
+            return &val->set[i];
+    return find_namesake(val, set);
 }
 
 static ac_status check_classes(const label_table *val, const label_table *labels)
@@ -134,6 +160,7 @@ ac_status evaluate_tune_on_val(MPI_Comm comm, const evaluate_config *config, con
     score_sets val_sets = {0};
     label_table val_labels = {0};
     val.split = AC_SPLIT_VAL;
+    val.only_read = true;
     val.scores = config->val_scores;
     if (config->labels)
         val.labels = config->val_labels;
@@ -149,7 +176,7 @@ ac_status evaluate_tune_on_val(MPI_Comm comm, const evaluate_config *config, con
                    val_labels.source, val_labels.class_name[c]);
     }
     for (size_t i = 0; i < sets->n_sets; i++) {
-        const score_set *set = &sets->set[i], *from = find_val_set(&val_sets, sets, set);
+        const score_set *set = &sets->set[i], *from = find_val_set(config, &val_sets, sets, set);
         if (!from) {
             status = ac_error(AC_ERR_DATA, "--max_fbeta: there are no Val scores of version %s, %s %s: run anyclass-infer for Val",
                               set->version, set->model, set->checkpoint);

@@ -72,6 +72,19 @@ tap_ok "on Val itself: the same thresholds" same_thresholds "$TMP/itself/m_val_f
 tap_ok "Val is found beside Test" "$evaluate" --results_output "$TMP/r" --labels "$TMP/labels_Test.csv" --val_labels "$TMP/labels_Val.csv" \
     --split Test --max_fbeta --output "$TMP/found"
 tap_ok "Val found beside Test: the same bytes" cmp "$TMP/found/version_a/m_val_f1_Test_max_f1_metrics.json" "$TMP/one/m_val_f1_Test_max_f1_metrics.json"
+# two sets whose names tell nothing: their order does
+mkdir "$TMP/t" "$TMP/v"
+for n in a b; do cp "$TMP/r/version_a/m_val_f1_Test_sigmoid.csv" "$TMP/t/$n.csv"; done
+cp "$TMP/r/version_a/m_val_f1_Val_sigmoid.csv" "$TMP/v/z.csv"
+awk -F, -v OFS=, 'NR > 1 { $2 = 1 - $2; $3 = 1 - $3 } 1' "$TMP/v/z.csv" > "$TMP/v/y.csv"
+two=(--labels "$TMP/labels_Test.csv" --val_labels "$TMP/labels_Val.csv" --split Test --max_fbeta --output "$TMP/two")
+tap_ok "two sets, Val's in the same order" ranks 2 "$evaluate" --scores "$TMP/t/b.csv" "$TMP/t/a.csv" --val_scores "$TMP/v/z.csv" "$TMP/v/y.csv" "${two[@]}"
+tap_ok "the first has the first's thresholds" same_thresholds "$TMP/two/b_max_f1_metrics.json" "$(best 1 grid)"
+tap_ok "the second others" test "$(thresholds "$TMP/two/a_max_f1_metrics.json")" != "$(best 1 grid)"
+tap_refused 3 'no Val scores of' "one Val set for two" "$evaluate" --scores "$TMP/t/b.csv" "$TMP/t/a.csv" --val_scores "$TMP/v/z.csv" "${two[@]}"
+mkdir "$TMP/w"; cp "$TMP/v/z.csv" "$TMP/w/z.csv"
+tap_ok "equal names in two folders of Val, of which nothing is written" "$evaluate" --scores "$TMP/t/b.csv" "$TMP/t/a.csv" \
+    --val_scores "$TMP/v/z.csv" "$TMP/w/z.csv" "${two[@]}"
 tap_ok "without --max_fbeta no file of tuned thresholds" test ! -e "$TMP/r/version_a/m_val_f1_Test_max_f1_metrics.json"
 tap_refused 2 'give its scores too, as --val_scores' "no Val scores" "$evaluate" "${given[@]}" --val_labels "$TMP/labels_Val.csv"
 tap_refused 2 'give its labels too, as --val_labels' "no Val labels" "$evaluate" "${given[@]}" "${val[@]:0:2}"
