@@ -75,7 +75,7 @@ static void compare_tuned(const ac_json_value *golden, const char *beta, const a
     compare_values(key, ac_json_at(best, 1), ac_json_get(highlights, key));
 }
 
-static const ac_json_value *load(const char *path)
+static ac_json_value *load(const char *path)
 {
     ac_json_value *document = NULL;
     if (ac_json_load(path, &document) != AC_OK) {
@@ -92,12 +92,17 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: check_golden GOLDEN.json OURS.json [BETA TUNED.json]...\n");
         return 2;
     }
-    const ac_json_value *golden = load(argv[1]), *ours = load(argv[2]);
+    ac_json_value *golden = load(argv[1]), *ours = load(argv[2]);
     for (size_t i = 0; i < 3; i++)
         compare_dictionary(dictionary[i], ac_json_at(ac_json_get(golden, "reference"), i),
                            ac_json_get(ours, dictionary[i]));
-    for (int i = 3; i < argc; i += 2)
-        compare_tuned(golden, argv[i], load(argv[i + 1]));
+    for (int i = 3; i < argc; i += 2) {
+        ac_json_value *tuned = load(argv[i + 1]);
+        compare_tuned(golden, argv[i], tuned);
+        ac_json_release(tuned);
+    }
+    ac_json_release(golden);
+    ac_json_release(ours);
     printf("# %zu numbers, the largest error %.1e, %zu wrong\n", n_compared, worst, n_failed);
     return n_failed > 0 || n_compared == 0;
 }
