@@ -85,7 +85,8 @@ static ac_status count_together(report *r)
     return status;
 }
 
-static ac_status read_logs(report *r)
+/* `warn`: of each that is not there. */
+static ac_status read_logs(report *r, bool warn)
 {
     ac_status status = AC_OK;
     size_t n_found = 0;
@@ -93,7 +94,7 @@ static ac_status read_logs(report *r)
         const char *name = r->sets->set[r->version[i].set].version;
         AC_TRY(report_read_log(r->config->log_dir, name, &r->version[i].log));
         n_found += !r->version[i].log.missing;
-        if (r->version[i].log.missing)
+        if (warn && r->version[i].log.missing)
             ac_log(AC_LOG_WARN, "%s/version_%s/metrics.csv is not there: the report has no training curves of %s",
                    r->config->log_dir, name, report_version_name(r, &r->version[i]));
     }
@@ -127,7 +128,7 @@ static ac_status begin_report(report *r)
     for (size_t i = 0; i < r->n_versions; i++)
         AC_TRY(report_compute_curves(r->labels, &r->result[r->version[i].set], reference, &r->version[i].curves));
     if (r->config->log_dir)
-        AC_TRY(read_logs(r));
+        AC_TRY(read_logs(r, true));
     size_t n_lists = 2 * r->labels->n_classes * r->n_versions;
     size_t n_wrong = MOST_PICTURES / n_lists < LEAST_WRONG ? LEAST_WRONG : MOST_PICTURES / n_lists;
     r->n_wrong = n_wrong < AC_PROFILE_WRONG ? (uint32_t)n_wrong : AC_PROFILE_WRONG;
@@ -147,6 +148,19 @@ static void end_report(report *r)
     ac_free(r->highlighted);
     ac_free(r->together);
     ac_store_close(&r->store);
+}
+
+ac_status evaluate_check_report(const evaluate_config *config, const score_sets *sets)
+{
+    ac_status status = AC_OK;
+    report r = {.config = config, .sets = sets};
+    if (!config->log_dir)
+        return AC_OK;
+    AC_TRY(choose_versions(&r));
+    AC_TRY(read_logs(&r, false));
+out:
+    end_report(&r);
+    return status;
 }
 
 static ac_status save_page(report *r)

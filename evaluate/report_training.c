@@ -33,7 +33,8 @@ static ac_status read_cell(const ac_csv *csv, int field, double *out)
 {
     const char *text = csv->field[field];
     *out = NAN;
-    if (*text == '\0' || strstr(text, "nan") || strstr(text, "inf"))
+    bool negative = *text == '-';
+    if (*text == '\0' || strcmp(text + negative, "nan") == 0 || strcmp(text + negative, "inf") == 0)
         return AC_OK;
     ac_status status = ac_parse_double(text, out);
     return status == AC_OK ? status : ac_error_in(status, "%s line %zu", csv->name, csv->line);

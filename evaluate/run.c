@@ -260,6 +260,13 @@ out:
     return status;
 }
 
+/* On the rank that writes: what would only be found at the end. */
+static ac_status look_ahead(const evaluate_config *config, const score_sets *sets)
+{
+    ac_status status = evaluate_check_outputs(config, &sets, 1);
+    return status == AC_OK ? evaluate_check_report(config, sets) : status;
+}
+
 static ac_status evaluate(MPI_Comm comm, const evaluate_config *config)
 {
     ac_status status = AC_OK;
@@ -269,7 +276,7 @@ static ac_status evaluate(MPI_Comm comm, const evaluate_config *config)
     MPI_Comm_rank(comm, &rank);
     AC_TRY(ac_comm_agree(comm, evaluate_check_config(config)));
     AC_TRY(evaluate_find_sets(comm, config, &sets));
-    AC_TRY(ac_comm_agree(comm, rank == 0 ? evaluate_check_outputs(config, &(const score_sets *){&sets}, 1) : AC_OK));
+    AC_TRY(ac_comm_agree(comm, rank == 0 ? look_ahead(config, &sets) : AC_OK));
     AC_TRY(evaluate_read_labels(comm, config, (ac_split)config->split, &labels));
     ac_log(AC_LOG_INFO, "%zu score sets in %zu files; %zu images, %zu classes", sets.n_sets, sets.n_files,
            labels.n_images, labels.n_classes);

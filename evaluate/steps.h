@@ -183,6 +183,9 @@ AC_NODISCARD ac_status evaluate_check_tables(const evaluate_config *config);
 /** Write it to config->table's files as text, CSV, Markdown or LaTeX. Not collective. */
 AC_NODISCARD ac_status evaluate_write_tables(const evaluate_config *config, const score_sets *sets, const label_table *labels,
                                              const set_result *result);
+/** Look before any work whether what the report shows beside scores and labels, the training curves, can be read. Not collective: rank 0.
+ * AC_ERR_DATA, AC_ERR_IO, AC_ERR_MEMORY. */
+AC_NODISCARD ac_status evaluate_check_report(const evaluate_config *config, const score_sets *sets);
 /** Write config->report and config->plots, whichever are given. Not collective: rank 0. AC_ERR_IO, AC_ERR_DATA for shards or
  * metrics.csv that cannot be read, AC_ERR_MEMORY. */
 AC_NODISCARD ac_status evaluate_write_report(const evaluate_config *config, const score_sets *sets, const label_table *labels,

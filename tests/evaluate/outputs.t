@@ -33,6 +33,14 @@ refuses 4 "--report page.html: is a folder" "a report that is a folder" --scores
 refuses 4 "X.csv: is no folder" "plots in a file" --scores val_sigmoid.csv --plots X.csv
 refuses 4 "labels.csv: is no folder" "metrics in a file" --scores val_sigmoid.csv --output labels.csv
 refuses 4 "--log_dir nowhere is not there" "no logs" --scores val_sigmoid.csv --report a.html --log_dir nowhere
+mkdir -p r/version_v logs/version_v
+cp X.csv r/version_v/m_val_f1_val_sigmoid.csv
+head='epoch,step,learning_rate,train_loss,val_loss,val_bce,val_ap,val_f1,val_f2'
+printf '%s\n0,5,0.1,2,1,0.5,0.5,banana,0.4\n' "$head" >logs/version_v/metrics.csv
+list >.tap_list
+refuses 3 "metrics.csv line 2: 'banana' is no number" "a wrong training log, before any work" --results_output r --report a.html --log_dir logs --dry_run
+printf '%s\n0,5,0.1,2,1,inf,0.5,-nan,0.4\n' "$head" >logs/version_v/metrics.csv
+tap_ok "numbers that are none as the trainer writes them" "$evaluate" --results_output r --labels labels.csv --log_dir logs --report a.html --dry_run
 tap_refused 2 "--output X.csv: $reads" "compare: the JSON in the place of A" "$evaluate" compare X.csv val_sigmoid.csv --labels labels.csv --output X.csv
 tap_refused 2 "--table labels.csv: $reads" "compare: a table in the place of the labels" "$evaluate" compare X.csv val_sigmoid.csv \
     --labels labels_link.csv --table labels.csv
