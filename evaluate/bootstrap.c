@@ -56,13 +56,8 @@ static ac_status use_column(void *context, size_t c, const double *score)
 {
     own_columns *of = context;
     const label_table *labels = of->labels;
-    bool any = c == labels->n_classes;
-    ac_column column = {.score = score,
-                        .label = any ? labels->image_positive : labels->label + c,
-                        .label_stride = any ? 1 : labels->n_classes,
-                        .image_positive = labels->image_positive,
-                        .n = labels->n_images};
-    if (!any)
+    const ac_column column = evaluate_column(labels, c, score);
+    if (c < labels->n_classes)
         ac_bootstrap_add_loss(&column, of->loss[of->set]);
     return ac_bootstrap_order_create(&column, of->threshold, &of->order[of->set][c / of->size]);
 }

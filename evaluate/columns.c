@@ -7,6 +7,16 @@
 
 enum { GROUP = 8 }; /* columns that are cut out of the rows in one pass: a cache line of each row */
 
+ac_column evaluate_column(const label_table *labels, size_t c, const double *score)
+{
+    bool any = c == labels->n_classes;
+    return (ac_column){.score = score,
+                       .label = any ? labels->image_positive : labels->label + c,
+                       .label_stride = any ? 1 : labels->n_classes,
+                       .image_positive = labels->image_positive,
+                       .n = labels->n_images};
+}
+
 typedef struct exchange { /* in each round one column for each rank; several rounds' columns are packed together */
     int rank, size;
     size_t n_packed;           /* columns in `send`: those of whole rounds */

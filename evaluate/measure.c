@@ -24,13 +24,7 @@ typedef struct measuring { /* what a rank needs for a class of its own */
 static ac_status measure_column(void *context, size_t c, const double *score)
 {
     measuring *of = context;
-    const label_table *labels = of->labels;
-    bool any = c == labels->n_classes;
-    ac_column column = {.score = score,
-                        .label = any ? labels->image_positive : labels->label + c,
-                        .label_stride = any ? 1 : labels->n_classes,
-                        .image_positive = labels->image_positive,
-                        .n = labels->n_images};
+    const ac_column column = evaluate_column(of->labels, c, score);
     return ac_profile_measure(&column, of->options, &of->result->profile[c],
                               of->result->reached + c * EVALUATE_N_THRESHOLDS);
 }

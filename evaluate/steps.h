@@ -127,6 +127,8 @@ void evaluate_release_scores(score_table *scores);
 /* What a rank does with a class that it owns (class c is rank c % size's): score [n_images] in the labels' order, valid during
  * the call; not collective. Column n_classes is the highest score of each image. */
 typedef ac_status (*evaluate_use_column)(void *context, size_t c, const double *score);
+/** Scores [n_images] of class c and its labels, borrowed; c = n_classes: "shows something". Not collective. */
+ac_column evaluate_column(const label_table *labels, size_t c, const double *score);
 /** Give each rank the columns 0 .. n_classes that it owns, one after the other. Collective; the same answer on every rank. */
 AC_NODISCARD ac_status evaluate_each_column(MPI_Comm comm, const label_table *labels, const score_table *scores,
                                             evaluate_use_column use, void *context);
