@@ -6,8 +6,9 @@ ac_status evaluate_check_label_source(const evaluate_config *config)
     if (!config->ann_root != (config->dataset == 0))
         return ac_error(AC_ERR_USAGE, "--dataset and --ann_root go together");
     if (!!config->data_root + !!config->labels + !!config->ann_root != 1)
-        return ac_error(AC_ERR_USAGE, "give the labels either as --data_root DIR or as --labels FILE or as --dataset KIND "
-                                      "--ann_root PATH");
+        return ac_error(AC_ERR_USAGE,
+                        "give the labels either as --data_root DIR or as --labels FILE or as --dataset KIND "
+                        "--ann_root PATH");
     return AC_OK;
 }
 

@@ -1,5 +1,5 @@
-/* Scores by class instead of by image: each rank gets whole classes, in the labels' order of images, so that nothing that follows
- * depends on the number of ranks or on the order of rows. */
+/* Scores by class instead of by image: each rank gets whole classes, in the labels' order of images, so that nothing
+ * that follows depends on the number of ranks or on the order of rows. */
 #include "anyclass/alloc.h"
 #include "anyclass/comm.h"
 #include "evaluate/steps.h"
@@ -78,9 +78,9 @@ static ac_status begin_exchange(MPI_Comm comm, const label_table *labels, const 
     AC_TRY(ac_comm_check(MPI_Allgather(&mine, 1, MPI_INT, of->n_rows, 1, MPI_INT, comm), "gathering rows"));
     for (int r = 1; r < of->size; r++)
         of->offset[r] = of->offset[r - 1] + of->n_rows[r - 1];
-    AC_TRY(ac_comm_check(MPI_Allgatherv(scores->image, mine, MPI_UINT32_T, of->image, of->n_rows, of->offset,
-                                        MPI_UINT32_T, comm),
-                         "gathering images"));
+    AC_TRY(ac_comm_check(
+        MPI_Allgatherv(scores->image, mine, MPI_UINT32_T, of->image, of->n_rows, of->offset, MPI_UINT32_T, comm),
+        "gathering images"));
 out:
     return status;
 }

@@ -1,5 +1,5 @@
-/* Metrics of one set over all ranks: each class is measured whole by the rank that owns it; counts at thresholds of classes are
- * added over rows. Leaves the formulas to lib/metrics and the choice of thresholds to tune.c. */
+/* Metrics of one set over all ranks: each class is measured whole by the rank that owns it; counts at thresholds of
+ * classes are added over rows. Leaves the formulas to lib/metrics and the choice of thresholds to tune.c. */
 #include "anyclass/alloc.h"
 #include "anyclass/comm.h"
 #include "evaluate/steps.h"
@@ -91,8 +91,8 @@ static void fill_inputs(const set_result *result, size_t n_classes, bool referen
 }
 
 /* Counts at a threshold of its own for each class: which images show something by that, no column tells. */
-static ac_status count_rows(MPI_Comm comm, const label_table *labels, const score_table *scores, const double *threshold,
-                            ac_split_count *reached, ac_image_count *image)
+static ac_status count_rows(MPI_Comm comm, const label_table *labels, const score_table *scores,
+                            const double *threshold, ac_split_count *reached, ac_image_count *image)
 {
     ac_status status = AC_OK;
     int n;
@@ -115,9 +115,9 @@ static ac_status count_rows(MPI_Comm comm, const label_table *labels, const scor
     }
     AC_TRY(ac_comm_count(n_classes * (sizeof *reached / sizeof(int64_t)), &n));
     AC_TRY(ac_comm_check(MPI_Allreduce(MPI_IN_PLACE, reached, n, MPI_INT64_T, MPI_SUM, comm), "adding counts"));
-    AC_TRY(ac_comm_check(
-        MPI_Allreduce(MPI_IN_PLACE, image, sizeof *image / sizeof(int64_t), MPI_INT64_T, MPI_SUM, comm),
-        "adding counts"));
+    AC_TRY(
+        ac_comm_check(MPI_Allreduce(MPI_IN_PLACE, image, sizeof *image / sizeof(int64_t), MPI_INT64_T, MPI_SUM, comm),
+                      "adding counts"));
 out:
     return status;
 }

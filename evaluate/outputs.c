@@ -1,5 +1,5 @@
-/* What a run is going to write, looked at before any work: can it be written, would one file replace another or one that is
- * read. */
+/* What a run is going to write, looked at before any work: can it be written, would one file replace another or one
+ * that is read. */
 #include "anyclass/alloc.h"
 #include "evaluate/grid.h"
 #include "evaluate/steps.h"
@@ -42,8 +42,8 @@ static bool holds(const path_list *of, const char *path)
     return false;
 }
 
-/* The place of a file that is perhaps not there yet: its folder without links and dots, as far as that is there. The name itself
- * may be a link: writing replaces the link. */
+/* The place of a file that is perhaps not there yet: its folder without links and dots, as far as that is there. The
+ * name itself may be a link: writing replaces the link. */
 static ac_status resolve(const char *path, char out[AC_PATH_BYTES])
 {
     ac_status status = AC_OK;

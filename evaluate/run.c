@@ -57,7 +57,8 @@ static const ac_option options[] = {
      .type = AC_OPTION_STRINGS,
      .offset = FIELD(val_scores),
      .unit = "FILE",
-     .help = "Where --max_fbeta tunes, with --scores: the Val scores, of the same names or one set for each in the same order."},
+     .help = "Where --max_fbeta tunes, with --scores: the Val scores, of the same names or one set for each in the "
+             "same order."},
     {.name = "val_labels",
      .type = AC_OPTION_STRING,
      .offset = FIELD(val_labels),
@@ -108,7 +109,8 @@ static const ac_program program = {
     .name = "anyclass-evaluate",
     .summary = "Compute metrics of score files and compare versions and checkpoints.",
     .usage = "--results_output DIR --versions NAME... --data_root DIR [--split Val]",
-    .notes = "anyclass-evaluate compare A B puts two score sets side by side with bootstrap intervals; compare --help says more.\n"
+    .notes = "anyclass-evaluate compare A B puts two score sets side by side with bootstrap intervals; compare --help "
+             "says more.\n"
              "Writes {model}_{checkpoint}_{split}_metrics.json for every score set and a table on stdout.\n"
              "Exit codes: 0 done; 2 usage; 3 bad scores or labels; 4 input/output; 6 ranks out of step.",
     .options = options,

@@ -24,7 +24,7 @@ typedef struct found { /* a score file, and what its name says */
     char file[SET_NAME_BYTES], stem[SET_NAME_BYTES], model[SET_NAME_BYTES], checkpoint[SET_NAME_BYTES];
     bool is_sigmoid;
     size_t given; /* number in --scores */
-    int split; /* ac_split, -1 when the name does not say */
+    int split;    /* ac_split, -1 when the name does not say */
 } found;
 
 typedef struct search { /* used while looking, on rank 0 */

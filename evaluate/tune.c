@@ -14,7 +14,7 @@ void evaluate_release_tuning(tuning *of)
     memset(of, 0, sizeof *of);
 }
 
-typedef struct grid { /* counts of all classes at the thresholds that are tried */
+typedef struct grid {                /* counts of all classes at the thresholds that are tried */
     ac_split_count *total, *reached; /* [n_classes], [n_classes, N_TUNED] */
     double threshold[N_TUNED];
     size_t *best; /* [n_classes] */
@@ -131,8 +131,8 @@ static ac_status check_classes(const label_table *val, const label_table *labels
     for (size_t c = 0; same && c < val->n_classes; c++)
         same = strcmp(val->class_name[c], labels->class_name[c]) == 0;
     return same ? AC_OK
-                : ac_error(AC_ERR_DATA, "--max_fbeta: the classes of %s are not those of %s", val->source,
-                           labels->source);
+                : ac_error(AC_ERR_DATA, "--max_fbeta: the classes of %s are not those of %s in the same order",
+                           val->source, labels->source);
 }
 
 static ac_status tune_set(MPI_Comm comm, const evaluate_config *config, const score_sets *sets, const score_set *set,
@@ -178,7 +178,8 @@ ac_status evaluate_tune_on_val(MPI_Comm comm, const evaluate_config *config, con
     for (size_t i = 0; i < sets->n_sets; i++) {
         const score_set *set = &sets->set[i], *from = find_val_set(config, &val_sets, sets, set);
         if (!from) {
-            status = ac_error(AC_ERR_DATA, "--max_fbeta: there are no Val scores of version %s, %s %s: run anyclass-infer for Val",
+            status = ac_error(AC_ERR_DATA,
+                              "--max_fbeta: there are no Val scores of version %s, %s %s: run anyclass-infer for Val",
                               set->version, set->model, set->checkpoint);
             goto out;
         }

@@ -1,5 +1,6 @@
-/* One rank has no memory at its n-th request, or rank 0 a full disk at its n-th operation on a file: every rank ends with exit code 4,
- * none waits for ever, no memory is left. Usage: mpirun -n 1 or 3 failing_ranks; the checks are rank 0's. */
+/* One rank has no memory at its n-th request, or rank 0 a full disk at its n-th operation on a file: every rank ends
+ * with exit code 4, none waits for ever, no memory is left. Usage: mpirun -n 1 or 3 failing_ranks; the checks are rank
+ * 0's. */
 #include "anyclass/alloc.h"
 #include "anyclass/file.h"
 #include "evaluate/evaluate.h"
@@ -24,17 +25,41 @@ typedef struct face { /* of the program: everything at once */
 static const face faces[] = {
     {"tuned on Val, tables, plots of thresholds",
      1,
-     {"anyclass-evaluate", "--scores", "a.csv", "b.csv", "--labels", "labels.csv", "--split", "Test", "--max_fbeta", "--val_scores", "b.csv", "a.csv",
-      "--val_labels", "labels.csv", "--multi_threshold", "--label_weights", "weights.csv", "--table", "t.csv", "t.md", "--output", "out",
-      "--log_level", "error", "--watchdog_s", "0"}},
+     {"anyclass-evaluate",
+      "--scores",
+      "a.csv",
+      "b.csv",
+      "--labels",
+      "labels.csv",
+      "--split",
+      "Test",
+      "--max_fbeta",
+      "--val_scores",
+      "b.csv",
+      "a.csv",
+      "--val_labels",
+      "labels.csv",
+      "--multi_threshold",
+      "--label_weights",
+      "weights.csv",
+      "--table",
+      "t.csv",
+      "t.md",
+      "--output",
+      "out",
+      "--log_level",
+      "error",
+      "--watchdog_s",
+      "0"}},
     {"a report",
      29,
-     {"anyclass-evaluate", "--scores", "a.csv", "b.csv", "--labels", "labels.csv", "--max_fbeta", "--tune_over", "scores", "--report", "r.html",
-      "--plots", "plots", "--output", "out", "--log_level", "error", "--watchdog_s", "0"}},
+     {"anyclass-evaluate", "--scores", "a.csv", "b.csv", "--labels", "labels.csv", "--max_fbeta", "--tune_over",
+      "scores", "--report", "r.html", "--plots", "plots", "--output", "out", "--log_level", "error", "--watchdog_s",
+      "0"}},
     {"compare",
      1,
-     {"anyclass-evaluate", "compare", "a.csv", "b.csv", "--labels", "labels.csv", "--n_bootstrap", "20", "--output", "ab.json", "--table", "ab.tex",
-      "--log_level", "error", "--watchdog_s", "0"}},
+     {"anyclass-evaluate", "compare", "a.csv", "b.csv", "--labels", "labels.csv", "--n_bootstrap", "20", "--output",
+      "ab.json", "--table", "ab.tex", "--log_level", "error", "--watchdog_s", "0"}},
 };
 
 static bool write_text(const char *path, const char *text)
@@ -62,9 +87,12 @@ static int run(const face *of)
     return code;
 }
 
-static void test_face(const face *of, const char *what, void (*fail_at)(uint64_t n), int failing, int rank, bool several)
+static void test_face(const face *of, const char *what, void (*fail_at)(uint64_t n), int failing, int rank,
+                      bool several)
 {
-    long n_wrong = 0, n = 1, step = (long)of->step * (several ? 13 : 1); /* processes that wait for each other are slow where cores are few */
+    long n_wrong = 0, n = 1,
+         step =
+             (long)of->step * (several ? 13 : 1); /* processes that wait for each other are slow where cores are few */
     bool done = false;
     for (; !done && n < MOST_CALLS; n += step) {
         uint64_t n_live = ac_alloc_get_stats().n_live;
@@ -82,8 +110,9 @@ static void test_face(const face *of, const char *what, void (*fail_at)(uint64_t
         done = highest == 0;
     }
     if (rank == 0)
-        TAP_OK(done && n > step && n_wrong == 0, "%s: %ld %s of rank %d: exit code 4 everywhere, no memory left (%ld wrong)", of->name, n, what,
-               failing, n_wrong);
+        TAP_OK(done && n > step && n_wrong == 0,
+               "%s: %ld %s of rank %d: exit code 4 everywhere, no memory left (%ld wrong)", of->name, n, what, failing,
+               n_wrong);
 }
 
 int main(int argc, char **argv)
@@ -101,7 +130,7 @@ int main(int argc, char **argv)
     if (chdir(folder) != 0 || !freopen("/dev/null", "w", stderr))
         MPI_Abort(MPI_COMM_WORLD, 2);
     for (size_t i = 0; i < sizeof faces / sizeof *faces; i++) {
-        for (int failing = 0; failing < size; failing += size > 1 ? size - 1 : 1)
+        for (int failing = 0; failing<size; failing += size> 1 ? size - 1 : 1)
             test_face(&faces[i], "requests for memory", ac_alloc_fail_at, failing, rank, size > 1);
         test_face(&faces[i], "operations on files", ac_file_fail_at, 0, rank, size > 1);
     }
