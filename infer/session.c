@@ -19,19 +19,30 @@ static int64_t count_rows(const infer *in)
     return rows < least ? least : rows;
 }
 
+static ac_status open_device(infer *in)
+{
+    ac_status status = AC_OK;
+    infer_session *s = &in->session;
+    const ac_backend *backend = ac_backend_find(in->config->device);
+    if (!backend)
+        return ac_error(AC_ERR_USAGE, "--device: this build has %s, not '%s'", ac_backend_names(), in->config->device);
+    AC_TRY(backend->open((int)in->config->n_threads, &s->device));
+    status = backend->check_precision(s->device, infer_precision_dtype(in->config));
+    if (status != AC_OK)
+        status = ac_error_in(status, "--precision %s", infer_precision_name(in->config));
+out:
+    return status;
+}
+
+/* Ranks may have other numbers of threads, but must make the same number of steps: the most rows that one needs. */
 ac_status infer_session_open(infer *in)
 {
     ac_status status = AC_OK;
     infer_session *s = &in->session;
     s->loaded = SIZE_MAX;
-    const ac_backend *backend = ac_backend_find(in->config->device);
-    if (!backend)
-        return ac_error(AC_ERR_USAGE, "--device: this build has %s, not '%s'", ac_backend_names(), in->config->device);
-    AC_TRY(backend->open((int)in->config->n_threads, &s->device));
+    AC_TRY(ac_comm_agree(in->run->comm, open_device(in)));
     s->rows = count_rows(in);
-    status = backend->check_precision(s->device, infer_precision_dtype(in->config));
-    if (status != AC_OK)
-        status = ac_error_in(status, "--precision %s", infer_precision_name(in->config));
+    AC_TRY(ac_comm_check(MPI_Allreduce(MPI_IN_PLACE, &s->rows, 1, MPI_INT64_T, MPI_MAX, in->run->comm), "MPI_Allreduce"));
 out:
     return status;
 }

@@ -182,6 +182,7 @@ void infer_state_release(infer_state *state);
 
 /* ---- session.c ---- */
 
+/** The device, and how many rows a step has, the same on all ranks. Collective. */
 AC_NODISCARD ac_status infer_session_open(infer *in);
 void infer_session_close(infer_session *session);
 /** Network and plan for the checkpoint, if those at hand do not fit, and its weights, unless they are loaded.

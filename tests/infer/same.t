@@ -15,6 +15,11 @@ for case in "2 1 64" "3 1 5" "4 1 3" "1 2 7" "2 2 1" "1 1 1000"; do
     tap_ok "and leave nothing else" no_parts "$TMP/r"
     rm -rf "$TMP/r"
 done
+line=(--log_dir "$TMP/logs" --versions a --data_root "$TMP/s" --results_output "$TMP/r" --checkpoints val_f1 --batch_size 2 --watchdog_s 20)
+tap_ok "ranks with 1 and 5 threads" mpirun -n 1 -x OMP_NUM_THREADS=1 "$infer_program" "${line[@]}" : -n 1 -x OMP_NUM_THREADS=5 "$infer_program" "${line[@]}"
+tap_says ', 5 images a step on each' "make steps of the same size"
+tap_ok "and give the same scores" same_rows "$TMP/r1/$folder" "$TMP/r/$folder" val_f1_Val
+rm -rf "$TMP/r"
 if infer 1 "$TMP/b1" --precision bf16-mixed --checkpoints val_f1 >"$TMP/bf16" 2>&1; then
     for case in "2 1 64" "3 1 5" "1 2 3"; do
         read -r n threads batch <<<"$case"
