@@ -285,7 +285,6 @@ static ac_status choose_name(const infer *in, scan *s, const infer_weights *w, c
         if (s->n_done > most) {
             most = s->n_done;
             out->set = set;
-            out->finished = found.origin == INFER_SAME && found.finished;
             status = change && found.origin != INFER_SAME ? infer_record_write(in, &set, false, 0, NULL, 0) : AC_OK;
             AC_TRY(status);
         }
@@ -309,6 +308,8 @@ static ac_status look(const infer *in, const infer_weights *w, const infer_input
     AC_TRY(infer_record_find(in, &out->set, &found));
     if (found.origin == INFER_SAME)
         AC_TRY(scan_set(&s, true, change));
+    if (change && found.finished && s.n_done + found.n_rejected != input->n) /* files were removed since */
+        AC_TRY(infer_record_write(in, &out->set, false, 0, NULL, 0));
     out->n_done = s.n_done;
     out->next_number = s.next_number;
     out->done = s.done;
@@ -338,13 +339,11 @@ ac_status infer_state_open(infer *in, const infer_weights *w, const infer_input 
     status = rank == 0 ? look(in, w, input, change, out) : AC_OK;
     ac_watchdog_at(in->run->watchdog, "looking at the output", -1, true);
     AC_TRY(ac_comm_agree(comm, status));
-    int64_t known[] = {out->n_done, out->next_number, out->finished,
-                       out->set.target ? out->set.target - in->jobs.target : 0};
+    int64_t known[] = {out->n_done, out->next_number, out->set.target ? out->set.target - in->jobs.target : 0};
     AC_TRY(ac_comm_broadcast(comm, known, sizeof known));
     out->n_done = known[0];
     out->next_number = known[1];
-    out->finished = known[2] != 0;
-    status = rank == 0 ? AC_OK : infer_set_name(&in->jobs.target[known[3]], w, input, &out->set);
+    status = rank == 0 ? AC_OK : infer_set_name(&in->jobs.target[known[2]], w, input, &out->set);
     if (status == AC_OK && rank > 0)
         status = ac_calloc((size_t)input->n, 1, &out->done);
     AC_TRY(ac_comm_agree(comm, status));

@@ -133,6 +133,23 @@ static void write_origin(const infer *in, const infer_set *set, ac_json *json)
     ac_json_end_array(json);
 }
 
+/* Written only when something differs: what is complete is not touched. */
+static ac_status save_changed(ac_json *json, const char *path)
+{
+    ac_status status = AC_OK;
+    const char *text;
+    uint8_t *old = NULL;
+    size_t n, n_old = 0;
+    AC_TRY(ac_json_text(json, &text, &n));
+    if (ac_path_exists(path))
+        AC_TRY(ac_file_read_all(path, 0, &old, &n_old));
+    if (!old || n_old != n || memcmp(old, text, n) != 0)
+        AC_TRY(ac_json_save(json, path));
+out:
+    ac_free(old);
+    return status;
+}
+
 ac_status infer_record_write(const infer *in, const infer_set *set, bool finished, int64_t n_rejected,
                              const infer_rows *rows, size_t n_rows)
 {
@@ -161,7 +178,7 @@ ac_status infer_record_write(const infer *in, const infer_set *set, bool finishe
         ac_json_end_array(json);
     }
     ac_json_end_object(json);
-    AC_TRY(ac_json_save(json, path));
+    AC_TRY(save_changed(json, path));
 out:
     ac_json_destroy(json);
     return status;
@@ -226,7 +243,9 @@ static ac_status compare(const infer *in, const infer_set *set, const char *path
         snprintf(out->reason, sizeof out->reason, "%s", difference);
     else
         out->origin = INFER_SAME;
-    out->finished = ac_json_read_bool(ac_json_get(document, "finished"), "", &out->finished) == AC_OK && out->finished;
+    out->finished = ac_json_read_bool(ac_json_get(document, "finished"), "", &out->finished) == AC_OK &&
+                    out->finished &&
+                    ac_json_read_int(ac_json_get(document, "n_rejected"), "", &out->n_rejected) == AC_OK;
 out:
     ac_json_destroy(json);
     ac_json_release(document);

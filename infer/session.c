@@ -42,7 +42,8 @@ ac_status infer_session_open(infer *in)
     s->loaded = SIZE_MAX;
     AC_TRY(ac_comm_agree(in->run->comm, open_device(in)));
     s->rows = count_rows(in);
-    AC_TRY(ac_comm_check(MPI_Allreduce(MPI_IN_PLACE, &s->rows, 1, MPI_INT64_T, MPI_MAX, in->run->comm), "MPI_Allreduce"));
+    AC_TRY(
+        ac_comm_check(MPI_Allreduce(MPI_IN_PLACE, &s->rows, 1, MPI_INT64_T, MPI_MAX, in->run->comm), "MPI_Allreduce"));
 out:
     return status;
 }

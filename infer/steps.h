@@ -141,7 +141,8 @@ typedef enum infer_origin { INFER_NOTHING, INFER_SAME, INFER_OTHER } infer_origi
 typedef struct infer_found { /* what is there of a set */
     infer_origin origin;
     bool finished;
-    char reason[512]; /* why it is OTHER */
+    int64_t n_rejected; /* then: pictures without scores */
+    char reason[512];   /* why it is OTHER */
 } infer_found;
 
 AC_NODISCARD ac_status infer_set_name(const infer_target *target, const infer_weights *weights,
@@ -151,7 +152,8 @@ AC_NODISCARD ac_status infer_set_path(const infer_set *set, const char *suffix, 
 /** Path of the file of that number, or of the temporary one. */
 AC_NODISCARD ac_status infer_rows_path(const infer_set *set, int64_t number, bool part, char path[AC_PATH_BYTES]);
 AC_NODISCARD ac_status infer_record_find(const infer *in, const infer_set *set, infer_found *out);
-/** Write it. @param rows  [n_rows] the set's files when it is finished */
+/** Write it, unless it is there like that. @param rows  [n_rows] the set's files; as n_rejected, told when it is
+ * finished */
 AC_NODISCARD ac_status infer_record_write(const infer *in, const infer_set *set, bool finished, int64_t n_rejected,
                                           const infer_rows *rows, size_t n_rows);
 /** Numbers of the set's files, ascending: complete ones, or those with .part behind their name. Owned by the caller. */
@@ -166,7 +168,6 @@ typedef struct infer_state { /* a set that is about to be completed */
     uint8_t *done;           /* [input->n] 1: it has scores in a complete file */
     int64_t n_done;
     int64_t next_number; /* of files: free from here on */
-    bool finished;       /* its record says so */
     infer_rows *rows;    /* [n_rows] complete files; rank 0 */
     size_t n_rows, rows_capacity;
 } infer_state;

@@ -81,6 +81,12 @@ bad_file "line 7: 6 fields" "with a short row" '7s/,[^,]*$//'
 rm "$file"
 tap_ok "removed as it says" infer 2 "$TMP/r" --checkpoints val_f1
 tap_ok "they are scored again" diff <(tail -n +2 "$TMP/good.csv" | sort) <(tail -qn +2 "$TMP/r/version_a/${stem}"_sigmoid.rank*.csv | sort)
+listed() { grep -o '"file": "[^"]*"' "$TMP/r/version_a/${stem}_scores.json" | cut -d'"' -f4 | sort; }
+tap_ok "the record lists the files that are there" diff <(listed) <(cd "$TMP/r/version_a" && ls "${stem}"_sigmoid.rank*.csv)
+rm "$file"
+tap_refused 3 'val-00000-of' "a file of a finished set removed, and a shard that cannot be read" "$infer_program" --log_dir "$TMP/logs" --versions a --data_root "$TMP/rotten" --results_output "$TMP/r" --checkpoints val_f1
+tap_ok "the record says no more that it is finished" grep -q '"finished": false' "$TMP/r/version_a/${stem}_scores.json"
+tap_ok "whole again" infer 2 "$TMP/r" --checkpoints val_f1
 
 # ---- one run at a time ----
 exec 9>"$TMP/r/version_a/inference.lock"

@@ -48,6 +48,13 @@ if [ -n "$name" ]; then
     tap_ok "scores of one of two equal checkpoints are gone" infer 2 "$TMP/once"
     tap_ok "they come from the other's, without weights" test "$(grep -c ': loaded ' "$TMP/.tap_out")" = 0
     tap_ok "and are the same" same_rows "$TMP/r1/$folder" "$TMP/once/$folder" val_loss_Val
+    sed -i 3d "$TMP/once/$folder/resnet18_val_loss_Val_sigmoid.rank0000.csv" # a file of its own now, with a row less
+    tap_ok "a row of one of two equal checkpoints is gone" infer 2 "$TMP/once"
+    tap_ok "it is there again" same_rows "$TMP/r1/$folder" "$TMP/once/$folder" val_loss_Val
+    cp "$TMP/once/$folder/resnet18_${name}_Val_sigmoid.rank0000.csv" "$TMP/copy"; mv "$TMP/copy" "$TMP/once/$folder/resnet18_${name}_Val_sigmoid.rank0000.csv"
+    again=$(ls -il "$TMP/once/$folder" | cksum)
+    tap_ok "a copy in the place of a link" infer 1 "$TMP/once"
+    tap_ok "is left as it is" test "$again" = "$(ls -il "$TMP/once/$folder" | cksum)"
 else
     tap_skip "scores from an equal checkpoint" "no other checkpoint equals that of val_loss here"
 fi
