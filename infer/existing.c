@@ -180,6 +180,18 @@ out:
     return status;
 }
 
+/* A rank that outlives its run for a moment may still have the file open and make it complete. A file that is gone is
+ * one of those, and empty from now on. */
+static ac_status lock_part(const char *part, int *fd)
+{
+    ac_lock lock;
+    ac_status status = ac_file_lock(part, fd, &lock);
+    if (status == AC_OK && lock == AC_LOCK_HELD)
+        status = ac_error(AC_ERR_IO, "%s: a process of an earlier run still writes this file: wait until it has ended",
+                          part);
+    return status;
+}
+
 /* A killed run's temporary file becomes a complete one, under a number that is free: killed in between, the next run
  * finds nothing new in it. */
 static ac_status take_part(scan *s, int64_t number, bool change)
@@ -187,7 +199,12 @@ static ac_status take_part(scan *s, int64_t number, bool change)
     ac_status status = AC_OK;
     char path[AC_PATH_BYTES], part[AC_PATH_BYTES];
     infer_output out = {0};
+    int fd = -1;
     AC_TRY(infer_rows_path(s->set, number, true, part));
+    if (change)
+        AC_TRY(lock_part(part, &fd));
+    if (!change && !ac_path_exists(part))
+        return AC_OK;
     AC_TRY(read_part(s, part, &out));
     if (out.n_rows && change) {
         AC_TRY(infer_rows_path(s->set, s->next_number, false, path));
@@ -206,17 +223,20 @@ static ac_status take_part(scan *s, int64_t number, bool change)
 out:
     ac_file_discard(&out.file);
     ac_free(out.text);
+    if (fd >= 0)
+        close(fd);
     return status;
 }
 
-/* Temporary files are looked at when all complete ones are known. */
+/* Temporary files are listed first, lest one that becomes complete now is in neither list, and looked at when all
+ * complete ones are known. */
 static ac_status scan_set(scan *s, bool with_parts, bool change)
 {
     ac_status status = AC_OK;
     int64_t *complete = NULL, *parts = NULL;
     size_t n_complete, n_parts;
-    AC_TRY(infer_list_files(s->set, false, &complete, &n_complete));
     AC_TRY(infer_list_files(s->set, true, &parts, &n_parts));
+    AC_TRY(infer_list_files(s->set, false, &complete, &n_complete));
     s->next_number = n_complete ? complete[n_complete - 1] + 1 : 0;
     if (n_parts && parts[n_parts - 1] >= s->next_number)
         s->next_number = parts[n_parts - 1] + 1;

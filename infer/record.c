@@ -67,13 +67,16 @@ ac_status infer_list_files(const infer_set *set, bool part, int64_t **numbers, s
     DIR *folder = opendir(set->target->folder);
     if (!folder)
         return errno == ENOENT ? AC_OK : ac_error_errno("%s", set->target->folder);
-    for (struct dirent *entry; (entry = readdir(folder)) != NULL;) {
+    errno = 0;
+    for (struct dirent *entry; (entry = readdir(folder)) != NULL; errno = 0) {
         int64_t number = number_of(set, entry->d_name, part);
         if (number < 0)
             continue;
         AC_TRY(ac_reserve(numbers, &capacity, *n + 1, sizeof **numbers));
         (*numbers)[(*n)++] = number;
     }
+    if (errno) /* the list is not whole */
+        AC_TRY(ac_error_errno("%s", set->target->folder));
     if (*n)
         qsort(*numbers, *n, sizeof **numbers, by_number);
 out:

@@ -156,10 +156,10 @@ ac_status infer_session_run(infer_session *s, const ac_batch *batch, const ac_so
     for (size_t i = 0; i < (size_t)batch->n; i++) {
         for (size_t c = 0; c < m && batch->usable[i]; c++) {
             float *score = &s->logits[i * m + c];
-            *score = 1.0f / (1.0f + expf(-*score));
-            if (!isfinite(*score))
+            if (!isfinite(*score)) /* infinite ones would become 0 or 1 */
                 return ac_error(AC_ERR_NUMERIC, "a score of %s is not a number",
                                 source->name(source->context, batch->sample[i]));
+            *score = 1.0f / (1.0f + expf(-*score));
         }
     }
 out:

@@ -165,6 +165,14 @@ static ac_status rename_into_place(const char *part, const char *path)
     return sync_folder_of(path);
 }
 
+static void give_up(ac_file *file)
+{
+    if (file->keep_part)
+        ac_file_leave(file);
+    else
+        ac_file_discard(file);
+}
+
 ac_status ac_file_sync(ac_file *file)
 {
     ac_status status = AC_OK;
@@ -181,7 +189,7 @@ ac_status ac_file_sync(ac_file *file)
     file->synced = true;
     return AC_OK;
 out:
-    ac_file_discard(file);
+    give_up(file);
     return status;
 }
 
@@ -195,7 +203,7 @@ ac_status ac_file_commit(ac_file *file)
     memset(file, 0, sizeof *file);
     return AC_OK;
 out:
-    ac_file_discard(file);
+    give_up(file);
     return status;
 }
 

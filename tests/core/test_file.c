@@ -54,6 +54,26 @@ static void test_link(char path[N][AC_PATH_BYTES])
     TAP_OK(ac_file_link(part, path[1]) == AC_ERR_IO && strstr(ac_error_text(), part) && holds(path[1], "new"), "a missing file is not linked");
 }
 
+/* A writer that wants to keep what cannot be committed. */
+static void test_keep_part(const char *path)
+{
+    char part[AC_PATH_BYTES + 8];
+    enum { UNTIL_RENAMED = 4 }; /* write, flush and sync, close, rename */
+    snprintf(part, sizeof part, "%s.part", path);
+    for (uint64_t at = 2; at <= UNTIL_RENAMED; at++) {
+        ac_file file = {0};
+        TAP_CALL(ac_file_create(&file, path));
+        file.keep_part = true;
+        ac_file_fail_at(at);
+        TAP_CALL(ac_file_printf(&file, "kept"));
+        TAP_OK(ac_file_commit(&file) == AC_ERR_IO && holds(part, "kept") && !holds(path, "kept"),
+               "failure of operation %llu: the temporary file is kept", (unsigned long long)at);
+        ac_file_fail_at(0);
+        TAP_OK(ac_file_create(&file, path) == AC_OK, "and nobody has it locked");
+        ac_file_discard(&file);
+    }
+}
+
 int main(void)
 {
     enum { UNTIL_SAFE = N + 2 * N }; /* a write each, then flush and sync as one operation, and close */
@@ -77,6 +97,7 @@ int main(void)
     ac_file_discard(&second);
     TAP_OK(holds(path[0], "mine"), "a file given up leaves the one before");
     test_link(path);
+    test_keep_part(path[0]);
     tap_remove(folder);
     return tap_done();
 }

@@ -45,6 +45,9 @@ tap_ok "and writes nothing" test ! -e "$TMP/x"
 cp -r "$TMP/s" "$TMP/rotten"
 shard=$(echo "$TMP"/rotten/val-00000*.h5); printf '\x5A\xA5' | dd of="$shard" bs=1 seek=$(($(stat -c %s "$shard") / 3)) conv=notrunc 2>/dev/null
 tap_refused 3 'val-00000-of' "bit rot in a shard" ranks 2 "$infer_program" --log_dir "$TMP/logs" --versions a --data_root "$TMP/rotten" --results_output "$TMP/xr" --checkpoints val_f1
+tap_ok "a checkpoint of finite weights whose logits are infinite" "$BUILD/tests/infer/infinite" "$TMP/logs/version_a/last.h5" "$TMP/infinite.h5"
+tap_refused 5 'infinite.h5: a score of .* is not a number' "scores that are not finite" ranks 2 "$infer_program" --checkpoint "$TMP/infinite.h5" --data_root "$TMP/s" --results_output "$TMP/xi"
+tap_ok "none of them is written" test -z "$(ls "$TMP"/xi/*.csv* 2>/dev/null)"
 
 # ---- what is there already ----
 tap_ok "scores" infer 2 "$TMP/r" --checkpoints val_f1
@@ -88,6 +91,16 @@ tap_refused 3 'val-00000-of' "a file of a finished set removed, and a shard that
 tap_ok "the record says no more that it is finished" grep -q '"finished": false' "$TMP/r/version_a/${stem}_scores.json"
 tap_ok "whole again" infer 2 "$TMP/r" --checkpoints val_f1
 
+# ---- other programs change things meanwhile ----
+line=(--log_dir "$TMP/logs" --versions a --checkpoints val_f1 --watchdog_s 20 --results_output)
+tap_refused 3 'other shards of the split Val' "shards that are not the same for all ranks" mpirun -n 1 "$infer_program" --data_root "$TMP/s" "${line[@]}" "$TMP/xm" : -n 1 "$infer_program" --data_root "$TMP/s7" "${line[@]}" "$TMP/xm"
+head -4 "$TMP/good.csv" >"$file.part"
+exec 9<>"$file.part"; flock 9
+tap_refused 4 'still writes this file' "a temporary file that a process still has open" infer 2 "$TMP/r" --checkpoints val_f1
+exec 9>&-
+tap_ok "once it is closed" infer 2 "$TMP/r" --checkpoints val_f1
+tap_ok "it goes" no_parts "$TMP/r"
+
 # ---- one run at a time ----
 exec 9>"$TMP/r/version_a/inference.lock"
 flock 9
@@ -112,4 +125,10 @@ tap_ok "with room again" infer 2 "$TMP/small" --checkpoints val_f1 --split Train
 tap_says 'are taken over' "they are taken over"
 tap_ok "each image once" test "$(tail -qn +2 "$TMP"/small/version_a/*rank*.csv | cut -d, -f1 | sort -u | wc -l)" = 24
 tap_ok "nothing is left of it" no_parts "$TMP/small"
+all_rows() { HOW=error AT=$1 FOLDER=$2 "$BUILD/tests/infer/failing_calls" --checkpoint "$TMP/copy.h5" --data_root "$TMP/s" --results_output "$2" --batch_size 16; }
+for ((at = 15; at < 30; at++)); do # the first sync behind the rows: 14 images and a header
+    rm -rf "$TMP/xs"; all_rows $at "$TMP/xs" >"$TMP/said" 2>&1
+    grep -q '^failed: fsync' "$TMP/said" && break
+done
+tap_ok "a disk that is full when a score file is synced: no row is lost" test "$(cat "$TMP"/xs/*_Val_sigmoid.rank0000.csv.part | wc -l)" = 15
 tap_done
