@@ -240,6 +240,9 @@ static ac_status scan_set(scan *s, bool with_parts, bool change)
     s->next_number = n_complete ? complete[n_complete - 1] + 1 : 0;
     if (n_parts && parts[n_parts - 1] >= s->next_number)
         s->next_number = parts[n_parts - 1] + 1;
+    if (s->next_number + s->in->run->size > INT32_MAX)
+        AC_TRY(ac_error(AC_ERR_DATA, "%s_sigmoid.rank%lld.csv*: no numbers are left for files behind it: rename it",
+                        s->set->stem, (long long)s->next_number - 1));
     for (size_t i = 0; i < n_complete; i++)
         AC_TRY(scan_complete(s, complete[i]));
     for (size_t i = 0; with_parts && i < n_parts; i++)

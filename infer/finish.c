@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 typedef struct rejected { /* a picture without scores */
     int64_t image;
@@ -43,11 +42,8 @@ static ac_status write_rejected(const infer_set *set, const rejected *list, size
     ac_file file = {0};
     infer_output out = {0};
     AC_TRY(infer_set_path(set, "_rejected.csv", path));
-    if (n == 0) {
-        if (ac_path_exists(path) && unlink(path) != 0)
-            status = ac_error_errno("%s: cannot be removed", path);
-        goto out;
-    }
+    if (n == 0)
+        return infer_remove_file(set, "_rejected.csv");
     AC_TRY(infer_format_text(&out, "file,reason\n", false));
     for (size_t i = 0; i < n; i++) {
         const ac_pictures *p = &set->input->pictures;

@@ -84,32 +84,42 @@ out:
     return status;
 }
 
-static ac_status remove_file(const char *path)
+ac_status infer_remove_file(const infer_set *set, const char *suffix)
 {
-    return unlink(path) == 0 || errno == ENOENT ? AC_OK : ac_error_errno("%s: cannot be removed", path);
+    ac_status status = AC_OK;
+    char path[AC_PATH_BYTES];
+    static const char *const endings[] = {".part", ""};
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "%s%s", suffix, endings[i]);
+        AC_TRY(infer_set_path(set, name, path));
+        if (unlink(path) != 0 && errno != ENOENT)
+            return ac_error_errno("%s: cannot be removed", path);
+    }
+out:
+    return status;
 }
 
 ac_status infer_remove_files(const infer_set *set, bool record)
 {
     ac_status status = AC_OK;
-    static const char *const others[] = {"_rejected.csv", "_rejected.csv.part", "_scores.json.part", "_scores.json"};
-    char path[AC_PATH_BYTES];
-    int64_t *numbers = NULL;
-    size_t n;
+    char suffix[64];
     for (int part = 0; part < 2; part++) {
-        ac_free(numbers);
-        AC_TRY(infer_list_files(set, part, &numbers, &n));
-        for (size_t i = 0; i < n; i++) {
-            AC_TRY(infer_rows_path(set, numbers[i], part, path));
-            AC_TRY(remove_file(path));
+        int64_t *numbers = NULL;
+        size_t n;
+        status = infer_list_files(set, part, &numbers, &n);
+        for (size_t i = 0; status == AC_OK && i < n; i++) {
+            snprintf(suffix, sizeof suffix, "_sigmoid.rank%04lld.csv", (long long)numbers[i]);
+            status = infer_remove_file(set, suffix);
         }
+        ac_free(numbers);
+        AC_TRY(status);
     }
-    for (size_t i = 0; record && i < sizeof others / sizeof *others; i++) {
-        AC_TRY(infer_set_path(set, others[i], path));
-        AC_TRY(remove_file(path));
+    if (record) {
+        AC_TRY(infer_remove_file(set, "_rejected.csv"));
+        AC_TRY(infer_remove_file(set, "_scores.json"));
     }
 out:
-    ac_free(numbers);
     return status;
 }
 

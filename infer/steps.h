@@ -158,6 +158,8 @@ AC_NODISCARD ac_status infer_record_write(const infer *in, const infer_set *set,
                                           const infer_rows *rows, size_t n_rows);
 /** Numbers of the set's files, ascending: complete ones, or those with .part behind their name. Owned by the caller. */
 AC_NODISCARD ac_status infer_list_files(const infer_set *set, bool part, int64_t **numbers, size_t *n);
+/** Remove "{stem}{suffix}" and the temporary file of it; either may be missing. AC_ERR_IO. */
+AC_NODISCARD ac_status infer_remove_file(const infer_set *set, const char *suffix);
 /** Remove the set's CSV files, temporary ones too, and with `record` the list of rejected pictures and the record. */
 AC_NODISCARD ac_status infer_remove_files(const infer_set *set, bool record);
 

@@ -25,6 +25,8 @@ cmp -s "$TMP/other/copy.h5" "$TMP/copy.h5" || tap_refused 2 'two checkpoints wou
 
 # ---- checkpoints and data ----
 tap_refused 4 'version_b' "a version that is not there" "$infer_program" --log_dir "$TMP/logs" --versions b --data_root "$TMP/s" --results_output "$TMP/x"
+mkdir -p "$TMP/logs/version_young"; cp "$TMP/logs/version_a/last.h5" "$TMP/logs/version_young/"
+tap_refused 4 'checkpoints.json.*--checkpoints last' "a training amid its first epoch" "$infer_program" --log_dir "$TMP/logs" --versions young --data_root "$TMP/s" --results_output "$TMP/x"
 tap_refused 4 'none.h5' "a file that is not there" "$infer_program" --checkpoint "$TMP/none.h5" --data_root "$TMP/s" --results_output "$TMP/x"
 tap_refused 3 'val-manifest.json' "a file that is no checkpoint" "$infer_program" --checkpoint "$TMP/s/val-manifest.json" --data_root "$TMP/s" --results_output "$TMP/x"
 tap_refused 4 'anyclass-preprocess' "no shards" "$infer_program" --log_dir "$TMP/logs" --versions a --data_root "$TMP/none" --results_output "$TMP/x"
@@ -81,7 +83,9 @@ bad_file "line 4: .*is not in the data" "with an unknown image" '4s/^/x/'
 bad_file "line 6: .*twice" "with an image twice" '5{h};6{g}'
 bad_file "line 1: not the header" "of other classes" '1s/ring/wing/'
 bad_file "line 7: 6 fields" "with a short row" '7s/,[^,]*$//'
-rm "$file"
+mv "$TMP/r/version_a/${stem}_sigmoid.rank0000.csv" "$TMP/r/version_a/${stem}_sigmoid.rank2147483647.csv"
+tap_refused 3 'rank2147483647.csv.*rename it' "a number behind which none is left" infer 2 "$TMP/r" --checkpoints val_f1
+rm "$TMP/r/version_a/${stem}_sigmoid.rank2147483647.csv"
 tap_ok "removed as it says" infer 2 "$TMP/r" --checkpoints val_f1
 tap_ok "they are scored again" diff <(tail -n +2 "$TMP/good.csv" | sort) <(tail -qn +2 "$TMP/r/version_a/${stem}"_sigmoid.rank*.csv | sort)
 listed() { grep -o '"file": "[^"]*"' "$TMP/r/version_a/${stem}_scores.json" | cut -d'"' -f4 | sort; }
