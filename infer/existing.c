@@ -322,6 +322,7 @@ static ac_status look(const infer *in, const infer_weights *w, const infer_input
     infer_found found;
     scan s = {.in = in};
     size_t n = (size_t)input->n;
+    AC_TRY(infer_check_locks(in));
     AC_TRY(make_table(input, &s.names));
     AC_TRY(ac_calloc(n, 1, &s.done));
     AC_TRY(ac_calloc(n, 1, &s.found));

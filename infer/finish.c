@@ -146,6 +146,7 @@ static ac_status complete(infer *in, const infer_weights *w, const infer_input *
     ac_status status = AC_OK;
     infer_set set;
     bool finished = (int64_t)n <= in->config->max_bad;
+    AC_TRY(infer_check_locks(in));
     AC_TRY(write_rejected(&state->set, list, n));
     AC_TRY(infer_record_write(in, &state->set, finished, (int64_t)n, state->rows, state->n_rows));
     for (size_t k = 0; k < w->n_targets; k++) {

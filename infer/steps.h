@@ -121,6 +121,8 @@ ac_source infer_input_source(infer_input *input);
 
 /** Make the targets' folders and lock them. AC_ERR_IO naming the lock file when another run holds one. */
 AC_NODISCARD ac_status infer_lock_folders(infer *in);
+/** AC_ERR_IO when a folder that was locked was removed or replaced: another run may write there. */
+AC_NODISCARD ac_status infer_check_locks(const infer *in);
 void infer_unlock_folders(infer *in);
 
 /* ---- record.c: rank 0. {model}_{checkpoint}_{Split}_scores.json, which says where a set's scores come from. ---- */

@@ -45,8 +45,7 @@ static void unlock(ac_file *file)
     file->lock = 0;
 }
 
-/* True when `fd` is still the file of that name: whoever had the lock before may have renamed or removed it. */
-static bool is_named(int fd, const char *path)
+bool ac_file_lock_holds(const char *path, int fd)
 {
     struct stat held, named;
     return fstat(fd, &held) == 0 && stat(path, &named) == 0 && held.st_ino == named.st_ino && held.st_dev == named.st_dev;
@@ -54,19 +53,29 @@ static bool is_named(int fd, const char *path)
 
 ac_status ac_file_lock(const char *path, int *fd, ac_lock *lock)
 {
-    for (;;) {
+    for (;;) { /* whoever had the lock before may have renamed or removed the file */
         *fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
         if (*fd < 0)
             return ac_error_errno("%s", path);
         bool taken = flock(*fd, LOCK_EX | LOCK_NB) == 0;
         *lock = taken ? AC_LOCK_TAKEN : errno == EWOULDBLOCK ? AC_LOCK_HELD : AC_LOCK_NONE;
-        if (*lock == AC_LOCK_NONE || (taken && is_named(*fd, path)))
+        if (*lock == AC_LOCK_NONE || (taken && ac_file_lock_holds(path, *fd)))
             return AC_OK;
         close(*fd);
         *fd = -1;
         if (!taken)
             return AC_OK;
     }
+}
+
+void ac_file_unlock(const char *path, int *fd)
+{
+    if (*fd < 0)
+        return;
+    if (ac_file_lock_holds(path, *fd))
+        unlink(path);
+    close(*fd);
+    *fd = -1;
 }
 
 /* The temporary file, emptied once no other program has it locked. */

@@ -113,6 +113,17 @@ exec 9>&-
 tap_ok "a lock that a killed run left locks nothing" infer 2 "$TMP/r" --checkpoints val_f1
 tap_ok "and goes" no_parts "$TMP/r"
 
+replaced() { # the folder of a run that has several sets to score, between two sets, or amid the second
+    infer 2 "$TMP/rf" --do_val_test --batch_size 2 >"$TMP/said" 2>&1 &
+    local pid=$! i status=0
+    for ((i = 0; i < 3000; i++)); do ls "$TMP/rf/version_a" 2>/dev/null | grep -q "csv$" && break; sleep 0.01; done
+    mv "$TMP/rf" "$TMP/rf.old"; mkdir -p "$TMP/rf/version_a"; : >"$TMP/rf/version_a/inference.lock"
+    wait "$pid" || status=$?
+    cat "$TMP/said"; return "$status"
+}
+tap_refused 4 'version_a' "a folder that was replaced while a run wrote to it" replaced
+tap_ok "what is in it is another's" test "$(ls "$TMP/rf/version_a")" = inference.lock
+
 # ---- output that cannot be written ----
 : >"$TMP/file"
 tap_refused 4 'file' "a file in the place of the output folder" infer 1 "$TMP/file"
