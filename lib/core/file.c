@@ -1,6 +1,7 @@
 /* Files that are complete or absent, and paths. */
 #include "anyclass/file.h"
 #include "anyclass/alloc.h"
+#include "anyclass/log.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -72,8 +73,8 @@ void ac_file_unlock(const char *path, int *fd)
 {
     if (*fd < 0)
         return;
-    if (ac_file_lock_holds(path, *fd))
-        unlink(path);
+    if (ac_file_lock_holds(path, *fd) && unlink(path) != 0)
+        ac_log(AC_LOG_WARN, "%s: cannot be removed, but locks nothing any more", path);
     close(*fd);
     *fd = -1;
 }
