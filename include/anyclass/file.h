@@ -64,7 +64,8 @@ AC_NODISCARD ac_status ac_file_lock(const char *path, int *fd, ac_lock *lock);
 
 /** True while `path` is the file that ac_file_lock() locked: it may have been removed, and another have its name. */
 bool ac_file_lock_holds(const char *path, int fd);
-/** Unlock, and remove the file if it is still the one that was locked (a warning says when that fails). Nothing for fd < 0; sets it to -1. */
+/** Unlock, and remove the file if it is still the one that was locked (a warning says when that fails). Nothing for
+ * fd < 0; sets it to -1. */
 void ac_file_unlock(const char *path, int *fd);
 
 /** Read exactly n bytes from byte `at` on; any thread. AC_ERR_IO; AC_ERR_DATA when the file ends before. Texts do not name
