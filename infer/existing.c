@@ -181,6 +181,18 @@ out:
     return status;
 }
 
+/* A rank that outlives its run for a moment may still have the file open and make it complete. A file that is gone is
+ * one of those, and empty from now on. */
+static ac_status lock_part(const char *part, int *fd)
+{
+    ac_lock lock;
+    ac_status status = ac_file_lock(part, fd, &lock);
+    if (status == AC_OK && lock == AC_LOCK_HELD)
+        status = ac_error(AC_ERR_IO, "%s: a process of an earlier run still writes this file: wait until it has ended",
+                          part);
+    return status;
+}
+
 /* A killed run's temporary file becomes a complete one, under a number that is free: killed in between, the next run
  * finds nothing new in it. */
 static ac_status take_part(scan *s, int64_t number, bool change)
@@ -188,7 +200,12 @@ static ac_status take_part(scan *s, int64_t number, bool change)
     ac_status status = AC_OK;
     char path[AC_PATH_BYTES], part[AC_PATH_BYTES];
     infer_output out = {0};
+    int fd = -1;
     AC_TRY(infer_rows_path(s->set, number, true, part));
+    if (change)
+        AC_TRY(lock_part(part, &fd));
+    if (!change && !ac_path_exists(part))
+        return AC_OK;
     AC_TRY(read_part(s, part, &out));
     if (out.n_rows && change) {
         AC_TRY(infer_rows_path(s->set, s->next_number, false, path));
@@ -208,20 +225,26 @@ static ac_status take_part(scan *s, int64_t number, bool change)
 out:
     ac_file_discard(&out.file);
     ac_free(out.text);
+    if (fd >= 0)
+        close(fd);
     return status;
 }
 
-/* Temporary files are looked at when all complete ones are known. */
+/* Temporary files are listed first, lest one that becomes complete now is in neither list, and looked at when all
+ * complete ones are known. */
 static ac_status scan_set(scan *s, bool with_parts, bool change)
 {
     ac_status status = AC_OK;
     int64_t *complete = NULL, *parts = NULL;
     size_t n_complete, n_parts;
-    AC_TRY(infer_list_files(s->set, false, &complete, &n_complete));
     AC_TRY(infer_list_files(s->set, true, &parts, &n_parts));
+    AC_TRY(infer_list_files(s->set, false, &complete, &n_complete));
     s->next_number = n_complete ? complete[n_complete - 1] + 1 : 0;
     if (n_parts && parts[n_parts - 1] >= s->next_number)
         s->next_number = parts[n_parts - 1] + 1;
+    if (s->next_number + s->in->run->size > INT32_MAX)
+        AC_TRY(ac_error(AC_ERR_DATA, "%s_sigmoid.rank%lld.csv*: no numbers are left for files behind it: rename it",
+                        s->set->stem, (long long)s->next_number - 1));
     for (size_t i = 0; i < n_complete; i++)
         AC_TRY(scan_complete(s, complete[i]));
     for (size_t i = 0; with_parts && i < n_parts; i++)
@@ -287,7 +310,6 @@ static ac_status choose_name(const infer *in, scan *s, const infer_weights *w, c
         if (s->n_done > most) {
             most = s->n_done;
             out->set = set;
-            out->finished = found.origin == INFER_SAME && found.finished;
             status = change && found.origin != INFER_SAME ? infer_record_write(in, &set, false, 0, NULL, 0) : AC_OK;
             AC_TRY(status);
         }
@@ -302,6 +324,7 @@ static ac_status look(const infer *in, const infer_weights *w, const infer_input
     infer_found found;
     scan s = {.in = in};
     size_t n = (size_t)input->n;
+    AC_TRY(infer_check_locks(in));
     AC_TRY(make_table(input, &s.names));
     AC_TRY(ac_calloc(n, 1, &s.done));
     AC_TRY(ac_calloc(n, 1, &s.found));
@@ -311,12 +334,9 @@ static ac_status look(const infer *in, const infer_weights *w, const infer_input
     AC_TRY(infer_record_find(in, &out->set, &found));
     if (found.origin == INFER_SAME)
         AC_TRY(scan_set(&s, true, change));
-    if (out->finished &&
-        (s.n_done < input->n || s.has_taken)) { /* files were removed, or pictures rejected: not any more */
-        out->finished = false;
-        status = change ? infer_record_write(in, &out->set, false, 0, NULL, 0) : AC_OK;
-        AC_TRY(status);
-    }
+    if (change && found.finished &&
+        (s.n_done < input->n || s.has_taken)) /* files were removed, or pictures rejected: not finished any more */
+        AC_TRY(infer_record_write(in, &out->set, false, 0, NULL, 0));
     out->n_done = s.n_done;
     out->next_number = s.next_number;
     out->done = s.done;
@@ -346,13 +366,11 @@ ac_status infer_state_open(infer *in, const infer_weights *w, const infer_input 
     status = rank == 0 ? look(in, w, input, change, out) : AC_OK;
     ac_watchdog_at(in->run->watchdog, "looking at the output", -1, true);
     AC_TRY(ac_comm_agree(comm, status));
-    int64_t known[] = {out->n_done, out->next_number, out->finished,
-                       out->set.target ? out->set.target - in->jobs.target : 0};
+    int64_t known[] = {out->n_done, out->next_number, out->set.target ? out->set.target - in->jobs.target : 0};
     AC_TRY(ac_comm_broadcast(comm, known, sizeof known));
     out->n_done = known[0];
     out->next_number = known[1];
-    out->finished = known[2] != 0;
-    status = rank == 0 ? AC_OK : infer_set_name(&in->jobs.target[known[3]], w, input, &out->set);
+    status = rank == 0 ? AC_OK : infer_set_name(&in->jobs.target[known[2]], w, input, &out->set);
     if (status == AC_OK && rank > 0)
         status = ac_calloc((size_t)input->n, 1, &out->done);
     AC_TRY(ac_comm_agree(comm, status));

@@ -6,7 +6,7 @@
 #include "infer/steps.h"
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
+#include <sys/stat.h>
 
 typedef struct rejected { /* a picture without scores */
     int64_t image;
@@ -42,11 +42,8 @@ static ac_status write_rejected(const infer_set *set, const rejected *list, size
     ac_file file = {0};
     infer_output out = {0};
     AC_TRY(infer_set_path(set, "_rejected.csv", path));
-    if (n == 0) {
-        if (ac_path_exists(path) && unlink(path) != 0)
-            status = ac_error_errno("%s: cannot be removed", path);
-        goto out;
-    }
+    if (n == 0)
+        return infer_remove_file(set, "_rejected.csv");
     AC_TRY(infer_format_text(&out, "file,reason\n", false));
     for (size_t i = 0; i < n; i++) {
         const ac_pictures *p = &set->input->pictures;
@@ -64,35 +61,59 @@ out:
     return status;
 }
 
-/* True when a name of the checkpoint has the files that the record of the first lists, and its own says so too. */
+/* One file, or a copy where there are no hard links. */
+static ac_status has_same_bytes(const char *a, const char *b, bool *same)
+{
+    ac_status status = AC_OK;
+    struct stat x, y;
+    uint8_t *bytes_a = NULL, *bytes_b = NULL;
+    size_t n_a, n_b;
+    if (stat(a, &x) != 0)
+        return ac_error_errno("%s", a);
+    if (stat(b, &y) != 0)
+        return ac_error_errno("%s", b);
+    *same = x.st_ino == y.st_ino && x.st_dev == y.st_dev;
+    if (*same || x.st_size != y.st_size)
+        return AC_OK;
+    AC_TRY(ac_file_read_all(a, 0, &bytes_a, &n_a));
+    AC_TRY(ac_file_read_all(b, 0, &bytes_b, &n_b));
+    *same = n_a == n_b && memcmp(bytes_a, bytes_b, n_a) == 0;
+out:
+    ac_free(bytes_a);
+    ac_free(bytes_b);
+    return status;
+}
+
+/* True when the files under a name of the checkpoint are those of the complete set. */
 static ac_status is_linked(const infer *in, const infer_set *set, const infer_state *state, bool *linked)
 {
     ac_status status = AC_OK;
     infer_found found;
+    char from[AC_PATH_BYTES], to[AC_PATH_BYTES];
     int64_t *numbers = NULL, *parts = NULL;
     size_t n, n_parts;
     AC_TRY(infer_record_find(in, set, &found));
     AC_TRY(infer_list_files(set, false, &numbers, &n));
     AC_TRY(infer_list_files(set, true, &parts, &n_parts));
-    *linked = found.origin == INFER_SAME && found.finished && n == state->n_rows && n_parts == 0;
-    for (size_t i = 0; *linked && i < n; i++)
+    *linked = found.origin == INFER_SAME && n == state->n_rows && n_parts == 0;
+    for (size_t i = 0; *linked && i < n; i++) {
         *linked = numbers[i] == state->rows[i].number;
+        AC_TRY(infer_rows_path(&state->set, state->rows[i].number, false, from));
+        AC_TRY(infer_rows_path(set, state->rows[i].number, false, to));
+        if (*linked)
+            AC_TRY(has_same_bytes(from, to, linked));
+    }
 out:
     ac_free(numbers);
     ac_free(parts);
     return status;
 }
 
-/* The files of a complete set under another of the checkpoint's names, instead of what is there under it. */
-static ac_status link_set(const infer *in, const infer_set *set, const infer_state *state, const rejected *list,
-                          size_t n, bool finished)
+/* The files of a complete set in the place of what is there under another of the checkpoint's names. */
+static ac_status link_files(const infer *in, const infer_set *set, const infer_state *state)
 {
     ac_status status = AC_OK;
     char from[AC_PATH_BYTES], to[AC_PATH_BYTES];
-    bool linked;
-    AC_TRY(is_linked(in, set, state, &linked));
-    if (linked)
-        return AC_OK;
     AC_TRY(infer_record_write(in, set, false, 0, NULL, 0));
     AC_TRY(infer_remove_files(set, false));
     for (size_t i = 0; i < state->n_rows; i++) {
@@ -100,9 +121,20 @@ static ac_status link_set(const infer *in, const infer_set *set, const infer_sta
         AC_TRY(infer_rows_path(set, state->rows[i].number, false, to));
         AC_TRY(ac_file_link(from, to));
     }
+out:
+    return status;
+}
+
+static ac_status link_set(const infer *in, const infer_set *set, const infer_state *state, const rejected *list,
+                          size_t n, bool finished)
+{
+    ac_status status = AC_OK;
+    bool linked;
+    AC_TRY(is_linked(in, set, state, &linked));
+    if (!linked)
+        AC_TRY(link_files(in, set, state));
     AC_TRY(write_rejected(set, list, n));
-    if (finished)
-        AC_TRY(infer_record_write(in, set, true, (int64_t)n, state->rows, state->n_rows));
+    AC_TRY(infer_record_write(in, set, finished, (int64_t)n, state->rows, state->n_rows));
 out:
     return status;
 }
@@ -114,11 +146,9 @@ static ac_status complete(infer *in, const infer_weights *w, const infer_input *
     ac_status status = AC_OK;
     infer_set set;
     bool finished = (int64_t)n <= in->config->max_bad;
+    AC_TRY(infer_check_locks(in));
     AC_TRY(write_rejected(&state->set, list, n));
-    if (finished && !state->finished)
-        AC_TRY(infer_record_write(in, &state->set, true, (int64_t)n, state->rows, state->n_rows));
-    if (!finished && state->finished)
-        AC_TRY(infer_record_write(in, &state->set, false, 0, NULL, 0));
+    AC_TRY(infer_record_write(in, &state->set, finished, (int64_t)n, state->rows, state->n_rows));
     for (size_t k = 0; k < w->n_targets; k++) {
         const infer_target *target = &in->jobs.target[w->first_target + k];
         if (target == state->set.target)

@@ -48,6 +48,22 @@ out:
     return status;
 }
 
+/* Ranks that open them one after the other may see shards that are being made anew. */
+static ac_status check_same(const infer *in)
+{
+    ac_status status = AC_OK;
+    for (size_t i = 0; i < in->n_inputs; i++) {
+        const infer_input *input = &in->input[i];
+        bool same;
+        AC_TRY(ac_comm_same(in->run->comm, &input->hash, sizeof input->hash, &same));
+        if (!same)
+            return ac_error(AC_ERR_DATA, "%s: ranks see other shards of the split %s: are they being made anew?",
+                            in->config->data_root, input->title);
+    }
+out:
+    return status;
+}
+
 static ac_status open_splits(infer *in)
 {
     ac_status status = AC_OK;
@@ -96,7 +112,11 @@ ac_status infer_inputs_open(infer *in)
     ac_watchdog_at(in->run->watchdog, "opening data", -1, false);
     status = in->config->images ? list_pictures(in) : open_splits(in);
     ac_watchdog_at(in->run->watchdog, "opening data", -1, true);
-    return ac_comm_agree(in->run->comm, status);
+    AC_TRY(ac_comm_agree(in->run->comm, status));
+    if (in->config->data_root)
+        AC_TRY(check_same(in));
+out:
+    return status;
 }
 
 void infer_inputs_close(infer *in)

@@ -34,8 +34,11 @@ static ac_status is_left_out(const char *folder, const char *metric, bool *left_
     ac_json_value *table = NULL;
     *left_out = false;
     AC_TRY(ac_path_join(path, folder, "checkpoints.json"));
-    if (!ac_path_exists(path))
-        return AC_OK;
+    if (ac_path_exists(folder) && !ac_path_exists(path))
+        return ac_error(
+            AC_ERR_IO,
+            "%s: there is no such file, no epoch has been validated: --checkpoints last takes the last checkpoint",
+            path);
     AC_TRY(ac_json_load(path, &table));
     *left_out = ac_json_get(table, metric) == NULL;
     if (*left_out)

@@ -4,7 +4,6 @@
 #include "anyclass/log.h"
 #include "infer/steps.h"
 #include <string.h>
-#include <unistd.h>
 
 static ac_status lock_folder(const char *folder, infer_lock *lock)
 {
@@ -47,13 +46,19 @@ out:
     return status;
 }
 
+ac_status infer_check_locks(const infer *in)
+{
+    for (size_t i = 0; i < in->n_locks; i++)
+        if (in->lock[i].fd >= 0 && !ac_file_lock_holds(in->lock[i].path, in->lock[i].fd))
+            return ac_error(AC_ERR_IO, "%s is gone: the folder was removed or replaced while this run wrote to it",
+                            in->lock[i].path);
+    return AC_OK;
+}
+
 void infer_unlock_folders(infer *in)
 {
     for (size_t i = 0; i < in->n_locks; i++)
-        if (in->lock[i].fd >= 0) {
-            unlink(in->lock[i].path);
-            close(in->lock[i].fd);
-        }
+        ac_file_unlock(in->lock[i].path, &in->lock[i].fd);
     ac_free(in->lock);
     in->lock = NULL;
     in->n_locks = 0;

@@ -67,13 +67,16 @@ ac_status infer_list_files(const infer_set *set, bool part, int64_t **numbers, s
     DIR *folder = opendir(set->target->folder);
     if (!folder)
         return errno == ENOENT ? AC_OK : ac_error_errno("%s", set->target->folder);
-    for (struct dirent *entry; (entry = readdir(folder)) != NULL;) {
+    errno = 0;
+    for (struct dirent *entry; (entry = readdir(folder)) != NULL; errno = 0) {
         int64_t number = number_of(set, entry->d_name, part);
         if (number < 0)
             continue;
         AC_TRY(ac_reserve(numbers, &capacity, *n + 1, sizeof **numbers));
         (*numbers)[(*n)++] = number;
     }
+    if (errno) /* the list is not whole */
+        AC_TRY(ac_error_errno("%s", set->target->folder));
     if (*n)
         qsort(*numbers, *n, sizeof **numbers, by_number);
 out:
@@ -81,32 +84,42 @@ out:
     return status;
 }
 
-static ac_status remove_file(const char *path)
+ac_status infer_remove_file(const infer_set *set, const char *suffix)
 {
-    return unlink(path) == 0 || errno == ENOENT ? AC_OK : ac_error_errno("%s: cannot be removed", path);
+    ac_status status = AC_OK;
+    char path[AC_PATH_BYTES];
+    static const char *const endings[] = {".part", ""};
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "%s%s", suffix, endings[i]);
+        AC_TRY(infer_set_path(set, name, path));
+        if (unlink(path) != 0 && errno != ENOENT)
+            return ac_error_errno("%s: cannot be removed", path);
+    }
+out:
+    return status;
 }
 
 ac_status infer_remove_files(const infer_set *set, bool record)
 {
     ac_status status = AC_OK;
-    static const char *const others[] = {"_rejected.csv", "_rejected.csv.part", "_scores.json.part", "_scores.json"};
-    char path[AC_PATH_BYTES];
-    int64_t *numbers = NULL;
-    size_t n;
+    char suffix[64];
     for (int part = 0; part < 2; part++) {
-        ac_free(numbers);
-        AC_TRY(infer_list_files(set, part, &numbers, &n));
-        for (size_t i = 0; i < n; i++) {
-            AC_TRY(infer_rows_path(set, numbers[i], part, path));
-            AC_TRY(remove_file(path));
+        int64_t *numbers = NULL;
+        size_t n;
+        status = infer_list_files(set, part, &numbers, &n);
+        for (size_t i = 0; status == AC_OK && i < n; i++) {
+            snprintf(suffix, sizeof suffix, "_sigmoid.rank%04lld.csv", (long long)numbers[i]);
+            status = infer_remove_file(set, suffix);
         }
+        ac_free(numbers);
+        AC_TRY(status);
     }
-    for (size_t i = 0; record && i < sizeof others / sizeof *others; i++) {
-        AC_TRY(infer_set_path(set, others[i], path));
-        AC_TRY(remove_file(path));
+    if (record) {
+        AC_TRY(infer_remove_file(set, "_rejected.csv"));
+        AC_TRY(infer_remove_file(set, "_scores.json"));
     }
 out:
-    ac_free(numbers);
     return status;
 }
 
@@ -131,6 +144,23 @@ static void write_origin(const infer *in, const infer_set *set, ac_json *json)
     for (size_t c = 0; c < w->n_classes; c++, name += strlen(name) + 1)
         ac_json_string(json, NULL, name);
     ac_json_end_array(json);
+}
+
+/* Written only when something differs: what is complete is not touched. */
+static ac_status save_changed(ac_json *json, const char *path)
+{
+    ac_status status = AC_OK;
+    const char *text;
+    uint8_t *old = NULL;
+    size_t n, n_old = 0;
+    AC_TRY(ac_json_text(json, &text, &n));
+    if (ac_path_exists(path))
+        AC_TRY(ac_file_read_all(path, 0, &old, &n_old));
+    if (!old || n_old != n || memcmp(old, text, n) != 0)
+        AC_TRY(ac_json_save(json, path));
+out:
+    ac_free(old);
+    return status;
 }
 
 ac_status infer_record_write(const infer *in, const infer_set *set, bool finished, int64_t n_rejected,
@@ -161,7 +191,7 @@ ac_status infer_record_write(const infer *in, const infer_set *set, bool finishe
         ac_json_end_array(json);
     }
     ac_json_end_object(json);
-    AC_TRY(ac_json_save(json, path));
+    AC_TRY(save_changed(json, path));
 out:
     ac_json_destroy(json);
     return status;
@@ -226,7 +256,9 @@ static ac_status compare(const infer *in, const infer_set *set, const char *path
         snprintf(out->reason, sizeof out->reason, "%s", difference);
     else
         out->origin = INFER_SAME;
-    out->finished = ac_json_read_bool(ac_json_get(document, "finished"), "", &out->finished) == AC_OK && out->finished;
+    out->finished = ac_json_read_bool(ac_json_get(document, "finished"), "", &out->finished) == AC_OK &&
+                    out->finished &&
+                    ac_json_read_int(ac_json_get(document, "n_rejected"), "", &out->n_rejected) == AC_OK;
 out:
     ac_json_destroy(json);
     ac_json_release(document);

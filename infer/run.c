@@ -234,7 +234,7 @@ static ac_status run_all(infer *in)
     MPI_Comm comm = in->run->comm;
     AC_TRY(ac_comm_agree(comm, check_options(in->config, in->run->options)));
     AC_TRY(infer_inputs_open(in));
-    AC_TRY(ac_comm_agree(comm, infer_session_open(in)));
+    AC_TRY(infer_session_open(in));
     AC_TRY(infer_jobs_find(in));
     ac_watchdog_at(in->run->watchdog, "looking at the output", -1, in->run->rank > 0);
     status = in->run->rank == 0 ? check_everything(in) : AC_OK;

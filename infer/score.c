@@ -77,14 +77,17 @@ out:
     return status;
 }
 
-/* Whatever happened, rows that are whole become a complete file; only what cannot be written is left as it is. */
-static ac_status close_output(scorer *s)
+/* Whatever happened, rows that are whole become a complete file; only what cannot be written is left as it is. So it is
+ * when ranks have lost each other: another run may have begun, and would not see a file that becomes complete only now.
+ */
+static ac_status close_output(scorer *s, bool apart)
 {
     ac_status status = AC_OK;
-    if (s->cannot_write) {
+    if (s->cannot_write || apart) {
         ac_file_leave(&s->out.file);
         return AC_OK;
     }
+    s->out.file.keep_part = true;
     if (s->out.file.stream)
         status = ac_file_commit(&s->out.file);
     return status;
@@ -135,7 +138,13 @@ ac_status infer_score(infer *in, const infer_weights *weights, infer_input *inpu
     status = all_batches(&s, &progress);
     snprintf(text, sizeof text, "%s", ac_error_text());
     ac_watchdog_at(in->run->watchdog, "closing a score file", -1, false);
-    ac_status closed = close_output(&s);
+    ac_status held = status == AC_ERR_SYNC ? AC_OK : ac_comm_agree(in->run->comm, infer_check_locks(in));
+    if (held != AC_OK) { /* the folder is another's: nothing of this run belongs into it */
+        ac_file_discard(&s.out.file);
+        status = held;
+        goto out;
+    }
+    ac_status closed = close_output(&s, status == AC_ERR_SYNC);
     ac_watchdog_at(in->run->watchdog, "closing a score file", -1, true);
     closed = ac_comm_agree(in->run->comm, closed);
     if (status != AC_OK)

@@ -19,19 +19,31 @@ static int64_t count_rows(const infer *in)
     return rows < least ? least : rows;
 }
 
+static ac_status open_device(infer *in)
+{
+    ac_status status = AC_OK;
+    infer_session *s = &in->session;
+    const ac_backend *backend = ac_backend_find(in->config->device);
+    if (!backend)
+        return ac_error(AC_ERR_USAGE, "--device: this build has %s, not '%s'", ac_backend_names(), in->config->device);
+    AC_TRY(backend->open((int)in->config->n_threads, &s->device));
+    status = backend->check_precision(s->device, infer_precision_dtype(in->config));
+    if (status != AC_OK)
+        status = ac_error_in(status, "--precision %s", infer_precision_name(in->config));
+out:
+    return status;
+}
+
+/* Ranks may have other numbers of threads, but must make the same number of steps: the most rows that one needs. */
 ac_status infer_session_open(infer *in)
 {
     ac_status status = AC_OK;
     infer_session *s = &in->session;
     s->loaded = SIZE_MAX;
-    const ac_backend *backend = ac_backend_find(in->config->device);
-    if (!backend)
-        return ac_error(AC_ERR_USAGE, "--device: this build has %s, not '%s'", ac_backend_names(), in->config->device);
-    AC_TRY(backend->open((int)in->config->n_threads, &s->device));
+    AC_TRY(ac_comm_agree(in->run->comm, open_device(in)));
     s->rows = count_rows(in);
-    status = backend->check_precision(s->device, infer_precision_dtype(in->config));
-    if (status != AC_OK)
-        status = ac_error_in(status, "--precision %s", infer_precision_name(in->config));
+    AC_TRY(
+        ac_comm_check(MPI_Allreduce(MPI_IN_PLACE, &s->rows, 1, MPI_INT64_T, MPI_MAX, in->run->comm), "MPI_Allreduce"));
 out:
     return status;
 }
@@ -144,10 +156,10 @@ ac_status infer_session_run(infer_session *s, const ac_batch *batch, const ac_so
     for (size_t i = 0; i < (size_t)batch->n; i++) {
         for (size_t c = 0; c < m && batch->usable[i]; c++) {
             float *score = &s->logits[i * m + c];
-            *score = 1.0f / (1.0f + expf(-*score));
-            if (!isfinite(*score))
+            if (!isfinite(*score)) /* infinite ones would become 0 or 1 */
                 return ac_error(AC_ERR_NUMERIC, "a score of %s is not a number",
                                 source->name(source->context, batch->sample[i]));
+            *score = 1.0f / (1.0f + expf(-*score));
         }
     }
 out:

@@ -121,6 +121,8 @@ ac_source infer_input_source(infer_input *input);
 
 /** Make the targets' folders and lock them. AC_ERR_IO naming the lock file when another run holds one. */
 AC_NODISCARD ac_status infer_lock_folders(infer *in);
+/** AC_ERR_IO when a folder that was locked was removed or replaced: another run may write there. */
+AC_NODISCARD ac_status infer_check_locks(const infer *in);
 void infer_unlock_folders(infer *in);
 
 /* ---- record.c: rank 0. {model}_{checkpoint}_{Split}_scores.json, which says where a set's scores come from. ---- */
@@ -141,7 +143,8 @@ typedef enum infer_origin { INFER_NOTHING, INFER_SAME, INFER_OTHER } infer_origi
 typedef struct infer_found { /* what is there of a set */
     infer_origin origin;
     bool finished;
-    char reason[512]; /* why it is OTHER */
+    int64_t n_rejected; /* then: pictures without scores */
+    char reason[512];   /* why it is OTHER */
 } infer_found;
 
 AC_NODISCARD ac_status infer_set_name(const infer_target *target, const infer_weights *weights,
@@ -151,11 +154,14 @@ AC_NODISCARD ac_status infer_set_path(const infer_set *set, const char *suffix, 
 /** Path of the file of that number, or of the temporary one. */
 AC_NODISCARD ac_status infer_rows_path(const infer_set *set, int64_t number, bool part, char path[AC_PATH_BYTES]);
 AC_NODISCARD ac_status infer_record_find(const infer *in, const infer_set *set, infer_found *out);
-/** Write it. @param rows  [n_rows] the set's files when it is finished */
+/** Write it, unless it is there like that. @param rows  [n_rows] the set's files; as n_rejected, told when it is
+ * finished */
 AC_NODISCARD ac_status infer_record_write(const infer *in, const infer_set *set, bool finished, int64_t n_rejected,
                                           const infer_rows *rows, size_t n_rows);
 /** Numbers of the set's files, ascending: complete ones, or those with .part behind their name. Owned by the caller. */
 AC_NODISCARD ac_status infer_list_files(const infer_set *set, bool part, int64_t **numbers, size_t *n);
+/** Remove "{stem}{suffix}" and the temporary file of it; either may be missing. AC_ERR_IO. */
+AC_NODISCARD ac_status infer_remove_file(const infer_set *set, const char *suffix);
 /** Remove the set's CSV files, temporary ones too, and with `record` the list of rejected pictures and the record. */
 AC_NODISCARD ac_status infer_remove_files(const infer_set *set, bool record);
 
@@ -166,7 +172,6 @@ typedef struct infer_state { /* a set that is about to be completed */
     uint8_t *done;           /* [input->n] 1: it has scores in a complete file */
     int64_t n_done;
     int64_t next_number; /* of files: free from here on */
-    bool finished;       /* its record says so */
     infer_rows *rows;    /* [n_rows] complete files; rank 0 */
     size_t n_rows, rows_capacity;
 } infer_state;
@@ -182,6 +187,7 @@ void infer_state_release(infer_state *state);
 
 /* ---- session.c ---- */
 
+/** The device, and how many rows a step has, the same on all ranks. Collective. */
 AC_NODISCARD ac_status infer_session_open(infer *in);
 void infer_session_close(infer_session *session);
 /** Network and plan for the checkpoint, if those at hand do not fit, and its weights, unless they are loaded.

@@ -17,6 +17,7 @@ typedef struct ac_file {
     char path[AC_PATH_BYTES]; /* the final name */
     char part[AC_PATH_BYTES]; /* the temporary name: path + ".part" */
     bool failed, synced;
+    bool keep_part; /* the caller's: what cannot be committed keeps its temporary file, as ac_file_leave() does */
     int lock; /* descriptor + 1 that keeps other writers out; 0: none */
 } ac_file;
 
@@ -30,10 +31,11 @@ AC_NODISCARD ac_status ac_file_printf(ac_file *file, const char *format, ...) AC
 /** Hand what was appended so far to the system: a process that is killed later does not lose it. As a write otherwise. */
 AC_NODISCARD ac_status ac_file_flush(ac_file *file);
 /** Flush, fsync, close (each checked): all bytes are safe in the temporary file. Of a set of files, sync all before the
- * first is committed: a full disk then shows while nothing has changed. On failure the temporary file is removed. */
+ * first is committed: a full disk then shows while nothing has changed. On failure the temporary file is removed, without
+ * keep_part. */
 AC_NODISCARD ac_status ac_file_sync(ac_file *file);
 /** ac_file_sync() if that was not done, rename to the final name, fsync the folder. On failure the temporary file is
- * removed and a file that had the final name before is untouched; unless the folder's sync was what failed: then the
+ * removed, without keep_part, and a file that had the final name before is untouched; unless the folder's sync was what failed: then the
  * new file is there, whole, but a power failure may still undo the rename. */
 AC_NODISCARD ac_status ac_file_commit(ac_file *file);
 /** Close and remove the temporary file. Safe on a zeroed, committed or failed file. */
@@ -59,6 +61,12 @@ typedef enum ac_lock {
  * @param[out] fd  the caller's to close; -1 when the lock is held by another or after a failure
  * @return AC_OK whatever `lock` says; AC_ERR_IO when the file cannot be opened. */
 AC_NODISCARD ac_status ac_file_lock(const char *path, int *fd, ac_lock *lock);
+
+/** True while `path` is the file that ac_file_lock() locked: it may have been removed, and another have its name. */
+bool ac_file_lock_holds(const char *path, int fd);
+/** Unlock, and remove the file if it is still the one that was locked (a warning says when that fails). Nothing for
+ * fd < 0; sets it to -1. */
+void ac_file_unlock(const char *path, int *fd);
 
 /** Read exactly n bytes from byte `at` on; any thread. AC_ERR_IO; AC_ERR_DATA when the file ends before. Texts do not name
  * the file. */

@@ -29,27 +29,16 @@ out:
 }
 
 /* Someone may have removed the folder and begun anew in one of that name. */
-static bool is_still_there(const ac_checkpoint_lock *lock)
-{
-    struct stat mine, named;
-    return fstat(lock->fd, &mine) == 0 && stat(lock->path, &named) == 0 && mine.st_ino == named.st_ino && mine.st_dev == named.st_dev;
-}
-
 ac_status ac_checkpoint_check_lock(const ac_checkpoint_lock *lock)
 {
-    if (lock->fd < 0 || is_still_there(lock))
+    if (lock->fd < 0 || ac_file_lock_holds(lock->path, lock->fd))
         return AC_OK;
     return ac_error(AC_ERR_IO, "%s is gone: the folder was removed or replaced while this training ran", lock->path);
 }
 
 void ac_checkpoint_unlock_folder(ac_checkpoint_lock *lock)
 {
-    if (lock->fd < 0)
-        return;
-    if (is_still_there(lock))
-        unlink(lock->path);
-    close(lock->fd);
-    lock->fd = -1;
+    ac_file_unlock(lock->path, &lock->fd);
 }
 
 typedef struct candidate {

@@ -1,6 +1,7 @@
 /* Files that are complete or absent, and paths. */
 #include "anyclass/file.h"
 #include "anyclass/alloc.h"
+#include "anyclass/log.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -45,8 +46,7 @@ static void unlock(ac_file *file)
     file->lock = 0;
 }
 
-/* True when `fd` is still the file of that name: whoever had the lock before may have renamed or removed it. */
-static bool is_named(int fd, const char *path)
+bool ac_file_lock_holds(const char *path, int fd)
 {
     struct stat held, named;
     return fstat(fd, &held) == 0 && stat(path, &named) == 0 && held.st_ino == named.st_ino && held.st_dev == named.st_dev;
@@ -54,19 +54,29 @@ static bool is_named(int fd, const char *path)
 
 ac_status ac_file_lock(const char *path, int *fd, ac_lock *lock)
 {
-    for (;;) {
+    for (;;) { /* whoever had the lock before may have renamed or removed the file */
         *fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
         if (*fd < 0)
             return ac_error_errno("%s", path);
         bool taken = flock(*fd, LOCK_EX | LOCK_NB) == 0;
         *lock = taken ? AC_LOCK_TAKEN : errno == EWOULDBLOCK ? AC_LOCK_HELD : AC_LOCK_NONE;
-        if (*lock == AC_LOCK_NONE || (taken && is_named(*fd, path)))
+        if (*lock == AC_LOCK_NONE || (taken && ac_file_lock_holds(path, *fd)))
             return AC_OK;
         close(*fd);
         *fd = -1;
         if (!taken)
             return AC_OK;
     }
+}
+
+void ac_file_unlock(const char *path, int *fd)
+{
+    if (*fd < 0)
+        return;
+    if (ac_file_lock_holds(path, *fd) && unlink(path) != 0)
+        ac_log(AC_LOG_WARN, "%s: cannot be removed, but locks nothing any more", path);
+    close(*fd);
+    *fd = -1;
 }
 
 /* The temporary file, emptied once no other program has it locked. */
@@ -165,6 +175,14 @@ static ac_status rename_into_place(const char *part, const char *path)
     return sync_folder_of(path);
 }
 
+static void give_up(ac_file *file)
+{
+    if (file->keep_part)
+        ac_file_leave(file);
+    else
+        ac_file_discard(file);
+}
+
 ac_status ac_file_sync(ac_file *file)
 {
     ac_status status = AC_OK;
@@ -181,7 +199,7 @@ ac_status ac_file_sync(ac_file *file)
     file->synced = true;
     return AC_OK;
 out:
-    ac_file_discard(file);
+    give_up(file);
     return status;
 }
 
@@ -195,7 +213,7 @@ ac_status ac_file_commit(ac_file *file)
     memset(file, 0, sizeof *file);
     return AC_OK;
 out:
-    ac_file_discard(file);
+    give_up(file);
     return status;
 }
 

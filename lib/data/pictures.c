@@ -79,13 +79,16 @@ static ac_status list_folder(const char *root, const char *below, int depth, lis
     DIR *folder = opendir(path);
     if (!folder)
         return ac_error_errno("%s", path);
-    for (struct dirent *entry; status == AC_OK && (entry = readdir(folder)) != NULL;) {
+    errno = 0;
+    for (struct dirent *entry; status == AC_OK && (entry = readdir(folder)) != NULL; errno = 0) {
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
             continue;
         status = ac_path_join(name, below, entry->d_name);
         if (status == AC_OK)
             status = list_entry(root, name, depth, list);
     }
+    if (status == AC_OK && errno) /* the list is not whole */
+        status = ac_error_errno("%s", path);
     closedir(folder);
 out:
     return status;

@@ -17,8 +17,10 @@ static bool is_absent(const char *path)
 static void copy_reason(const char *path, char reason[AC_IMAGE_REASON_BYTES])
 {
     const char *text = ac_error_text();
-    size_t n = strlen(path);
-    if (strncmp(text, path, n) == 0 && strncmp(text + n, ": ", 2) == 0)
+    size_t n = 0;
+    while (path[n] && (text[n] == path[n] || text[n] == '?')) /* errors show control characters as ? */
+        n++;
+    if (!path[n] && strncmp(text + n, ": ", 2) == 0)
         text += n + 2;
     snprintf(reason, AC_IMAGE_REASON_BYTES, "%s", text[0] ? text : "cannot be decoded");
 }

@@ -3,6 +3,7 @@
 #include "anyclass/file.h"
 #include "tests/tap.h"
 #include <string.h>
+#include <unistd.h>
 
 enum { N = 2 };
 
@@ -54,6 +55,45 @@ static void test_link(char path[N][AC_PATH_BYTES])
     TAP_OK(ac_file_link(part, path[1]) == AC_ERR_IO && strstr(ac_error_text(), part) && holds(path[1], "new"), "a missing file is not linked");
 }
 
+static void test_lock(const char *path)
+{
+    ac_lock lock;
+    int fd = -1;
+    TAP_OK(ac_file_lock(path, &fd, &lock) == AC_OK && lock == AC_LOCK_TAKEN && ac_file_lock_holds(path, fd), "a lock holds");
+    ac_file_unlock(path, &fd);
+    TAP_OK(fd == -1 && !ac_path_exists(path), "its file goes with it");
+    TAP_CALL(ac_file_lock(path, &fd, &lock));
+    unlink(path);
+    TAP_OK(!ac_file_lock_holds(path, fd), "not one whose file was removed");
+    FILE *other = fopen(path, "w");
+    TAP_OK(other && !ac_file_lock_holds(path, fd), "or replaced");
+    ac_file_unlock(path, &fd);
+    TAP_OK(ac_path_exists(path), "the other's stays");
+    if (other)
+        fclose(other);
+    unlink(path);
+}
+
+/* A writer that wants to keep what cannot be committed. */
+static void test_keep_part(const char *path)
+{
+    char part[AC_PATH_BYTES + 8];
+    enum { UNTIL_RENAMED = 4 }; /* write, flush and sync, close, rename */
+    snprintf(part, sizeof part, "%s.part", path);
+    for (uint64_t at = 2; at <= UNTIL_RENAMED; at++) {
+        ac_file file = {0};
+        TAP_CALL(ac_file_create(&file, path));
+        file.keep_part = true;
+        ac_file_fail_at(at);
+        TAP_CALL(ac_file_printf(&file, "kept"));
+        TAP_OK(ac_file_commit(&file) == AC_ERR_IO && holds(part, "kept") && !holds(path, "kept"),
+               "failure of operation %llu: the temporary file is kept", (unsigned long long)at);
+        ac_file_fail_at(0);
+        TAP_OK(ac_file_create(&file, path) == AC_OK, "and nobody has it locked");
+        ac_file_discard(&file);
+    }
+}
+
 int main(void)
 {
     enum { UNTIL_SAFE = N + 2 * N }; /* a write each, then flush and sync as one operation, and close */
@@ -77,6 +117,8 @@ int main(void)
     ac_file_discard(&second);
     TAP_OK(holds(path[0], "mine"), "a file given up leaves the one before");
     test_link(path);
+    test_keep_part(path[0]);
+    test_lock(path[1]);
     tap_remove(folder);
     return tap_done();
 }

@@ -25,6 +25,8 @@ cmp -s "$TMP/other/copy.h5" "$TMP/copy.h5" || tap_refused 2 'two checkpoints wou
 
 # ---- checkpoints and data ----
 tap_refused 4 'version_b' "a version that is not there" "$infer_program" --log_dir "$TMP/logs" --versions b --data_root "$TMP/s" --results_output "$TMP/x"
+mkdir -p "$TMP/logs/version_young"; cp "$TMP/logs/version_a/last.h5" "$TMP/logs/version_young/"
+tap_refused 4 'checkpoints.json.*--checkpoints last' "a training amid its first epoch" "$infer_program" --log_dir "$TMP/logs" --versions young --data_root "$TMP/s" --results_output "$TMP/x"
 tap_refused 4 'none.h5' "a file that is not there" "$infer_program" --checkpoint "$TMP/none.h5" --data_root "$TMP/s" --results_output "$TMP/x"
 tap_refused 3 'val-manifest.json' "a file that is no checkpoint" "$infer_program" --checkpoint "$TMP/s/val-manifest.json" --data_root "$TMP/s" --results_output "$TMP/x"
 tap_refused 4 'anyclass-preprocess' "no shards" "$infer_program" --log_dir "$TMP/logs" --versions a --data_root "$TMP/none" --results_output "$TMP/x"
@@ -45,6 +47,9 @@ tap_ok "and writes nothing" test ! -e "$TMP/x"
 cp -r "$TMP/s" "$TMP/rotten"
 shard=$(echo "$TMP"/rotten/val-00000*.h5); printf '\x5A\xA5' | dd of="$shard" bs=1 seek=$(($(stat -c %s "$shard") / 3)) conv=notrunc 2>/dev/null
 tap_refused 3 'val-00000-of' "bit rot in a shard" ranks 2 "$infer_program" --log_dir "$TMP/logs" --versions a --data_root "$TMP/rotten" --results_output "$TMP/xr" --checkpoints val_f1
+tap_ok "a checkpoint of finite weights whose logits are infinite" "$BUILD/tests/infer/infinite" "$TMP/logs/version_a/last.h5" "$TMP/infinite.h5"
+tap_refused 5 'infinite.h5: a score of .* is not a number' "scores that are not finite" ranks 2 "$infer_program" --checkpoint "$TMP/infinite.h5" --data_root "$TMP/s" --results_output "$TMP/xi"
+tap_ok "none of them is written" test -z "$(ls "$TMP"/xi/*.csv* 2>/dev/null)"
 
 # ---- what is there already ----
 tap_ok "scores" infer 2 "$TMP/r" --checkpoints val_f1
@@ -78,9 +83,27 @@ bad_file "line 4: .*is not in the data" "with an unknown image" '4s/^/x/'
 bad_file "line 6: .*twice" "with an image twice" '5{h};6{g}'
 bad_file "line 1: not the header" "of other classes" '1s/ring/wing/'
 bad_file "line 7: 6 fields" "with a short row" '7s/,[^,]*$//'
-rm "$file"
+mv "$TMP/r/version_a/${stem}_sigmoid.rank0000.csv" "$TMP/r/version_a/${stem}_sigmoid.rank2147483647.csv"
+tap_refused 3 'rank2147483647.csv.*rename it' "a number behind which none is left" infer 2 "$TMP/r" --checkpoints val_f1
+rm "$TMP/r/version_a/${stem}_sigmoid.rank2147483647.csv"
 tap_ok "removed as it says" infer 2 "$TMP/r" --checkpoints val_f1
 tap_ok "they are scored again" diff <(tail -n +2 "$TMP/good.csv" | sort) <(tail -qn +2 "$TMP/r/version_a/${stem}"_sigmoid.rank*.csv | sort)
+listed() { grep -o '"file": "[^"]*"' "$TMP/r/version_a/${stem}_scores.json" | cut -d'"' -f4 | sort; }
+tap_ok "the record lists the files that are there" diff <(listed) <(cd "$TMP/r/version_a" && ls "${stem}"_sigmoid.rank*.csv)
+rm "$file"
+tap_refused 3 'val-00000-of' "a file of a finished set removed, and a shard that cannot be read" "$infer_program" --log_dir "$TMP/logs" --versions a --data_root "$TMP/rotten" --results_output "$TMP/r" --checkpoints val_f1
+tap_ok "the record says no more that it is finished" grep -q '"finished": false' "$TMP/r/version_a/${stem}_scores.json"
+tap_ok "whole again" infer 2 "$TMP/r" --checkpoints val_f1
+
+# ---- other programs change things meanwhile ----
+line=(--log_dir "$TMP/logs" --versions a --checkpoints val_f1 --watchdog_s 20 --results_output)
+tap_refused 3 'other shards of the split Val' "shards that are not the same for all ranks" mpirun -n 1 "$infer_program" --data_root "$TMP/s" "${line[@]}" "$TMP/xm" : -n 1 "$infer_program" --data_root "$TMP/s7" "${line[@]}" "$TMP/xm"
+head -4 "$TMP/good.csv" >"$file.part"
+exec 9<>"$file.part"; flock 9
+tap_refused 4 'still writes this file' "a temporary file that a process still has open" infer 2 "$TMP/r" --checkpoints val_f1
+exec 9>&-
+tap_ok "once it is closed" infer 2 "$TMP/r" --checkpoints val_f1
+tap_ok "it goes" no_parts "$TMP/r"
 
 # ---- one run at a time ----
 exec 9>"$TMP/r/version_a/inference.lock"
@@ -89,6 +112,17 @@ tap_refused 4 'another run writes scores' "a folder that is locked" infer 2 "$TM
 exec 9>&-
 tap_ok "a lock that a killed run left locks nothing" infer 2 "$TMP/r" --checkpoints val_f1
 tap_ok "and goes" no_parts "$TMP/r"
+
+replaced() { # the folder of a run that has several sets to score, between two sets, or amid the second
+    infer 2 "$TMP/rf" --do_val_test --batch_size 2 >"$TMP/said" 2>&1 &
+    local pid=$! i status=0
+    for ((i = 0; i < 3000; i++)); do ls "$TMP/rf/version_a" 2>/dev/null | grep -q "csv$" && break; sleep 0.01; done
+    mv "$TMP/rf" "$TMP/rf.old"; mkdir -p "$TMP/rf/version_a"; : >"$TMP/rf/version_a/inference.lock"
+    wait "$pid" || status=$?
+    cat "$TMP/said"; return "$status"
+}
+tap_refused 4 'version_a' "a folder that was replaced while a run wrote to it" replaced
+tap_ok "what is in it is another's" test "$(ls "$TMP/rf/version_a")" = inference.lock
 
 # ---- output that cannot be written ----
 : >"$TMP/file"
@@ -106,4 +140,10 @@ tap_ok "with room again" infer 2 "$TMP/small" --checkpoints val_f1 --split Train
 tap_says 'are taken over' "they are taken over"
 tap_ok "each image once" test "$(tail -qn +2 "$TMP"/small/version_a/*rank*.csv | cut -d, -f1 | sort -u | wc -l)" = 24
 tap_ok "nothing is left of it" no_parts "$TMP/small"
+all_rows() { HOW=error AT=$1 FOLDER=$2 "$BUILD/tests/infer/failing_calls" --checkpoint "$TMP/copy.h5" --data_root "$TMP/s" --results_output "$2" --batch_size 16; }
+for ((at = 15; at < 30; at++)); do # the first sync behind the rows: 14 images and a header
+    rm -rf "$TMP/xs"; all_rows $at "$TMP/xs" >"$TMP/said" 2>&1
+    grep -q '^failed: fsync' "$TMP/said" && break
+done
+tap_ok "a disk that is full when a score file is synced: no row is lost" test "$(cat "$TMP"/xs/*_Val_sigmoid.rank0000.csv.part | wc -l)" = 15
 tap_done

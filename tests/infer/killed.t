@@ -17,9 +17,10 @@ finished() { [ "$(grep -l '"finished": true' "$1"/version_a/*_scores.json | wc -
 # the launcher's
 one_start() {
     local launcher pids end status=0 i
+    rm -f "$TMP/out"
     (cd "$TMP" && exec mpirun -n "$1" "$infer_program" --log_dir "$TMP/logs" --versions a --data_root "$TMP/s" --results_output "$TMP/cut" "${options[@]}") >"$TMP/out" 2>&1 &
     launcher=$!
-    while [ "$4" = 1 ] && kill -0 "$launcher" 2>/dev/null && ! grep -q ': loaded' "$TMP/out"; do sleep 0.01; done
+    while [ "$4" = 1 ] && kill -0 "$launcher" 2>/dev/null && ! grep -qs ': loaded' "$TMP/out"; do sleep 0.01; done
     end=$(($(now_ms) + $2))
     while kill -0 "$launcher" 2>/dev/null && [ "$(now_ms)" -lt "$end" ]; do sleep 0.01; done
     pids=$(pgrep -P "$launcher" anyclass-infer)

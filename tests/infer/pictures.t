@@ -78,6 +78,13 @@ mkdir "$TMP/none"
 tap_refused 3 'no picture in it' "an empty folder" score 2 "$TMP/rn" "$TMP/none"
 tap_refused 4 'nowhere' "no folder" score 1 "$TMP/rn" "$TMP/nowhere"
 tap_ok "nothing is written then" test ! -e "$TMP/rn"
+mkdir "$TMP/lines"; cp "$TMP/p/6.jpg" "$TMP/lines/good.jpg"; head -c 300 "$TMP/p/6.jpg" >"$TMP/lines/"$'two\nlines.jpg'
+tap_ok "a rejected picture with a line end in its name" score 1 "$TMP/rl" "$TMP/lines" --max_bad 1
+tap_ok "the reason does not tell where it lies" grep -q '^lines.jpg",JPEG: ' "$TMP/rl"/*_rejected.csv
+: >"$TMP/rl/resnet18_val_f1_Images_rejected.csv.part" # of a run that was killed
+cp "$TMP/p/6.jpg" "$TMP/lines/"$'two\nlines.jpg'
+tap_ok "it is repaired" score 1 "$TMP/rl" "$TMP/lines"
+tap_ok "the list and what a killed run left of it go" test -z "$(ls "$TMP/rl" | grep 'rejected\|part$')"
 cp "$TMP/p/9.jpg" "$TMP/bad/new.jpg"
 tap_refused 2 'scores of other images' "another list of pictures" score 1 "$TMP/rb" "$TMP/bad"
 

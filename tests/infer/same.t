@@ -15,6 +15,11 @@ for case in "2 1 64" "3 1 5" "4 1 3" "1 2 7" "2 2 1" "1 1 1000"; do
     tap_ok "and leave nothing else" no_parts "$TMP/r"
     rm -rf "$TMP/r"
 done
+line=(--log_dir "$TMP/logs" --versions a --data_root "$TMP/s" --results_output "$TMP/r" --checkpoints val_f1 --batch_size 2 --watchdog_s 20)
+tap_ok "ranks with 1 and 5 threads" mpirun -n 1 -x OMP_NUM_THREADS=1 "$infer_program" "${line[@]}" : -n 1 -x OMP_NUM_THREADS=5 "$infer_program" "${line[@]}"
+tap_says ', 5 images a step on each' "make steps of the same size"
+tap_ok "and give the same scores" same_rows "$TMP/r1/$folder" "$TMP/r/$folder" val_f1_Val
+rm -rf "$TMP/r"
 if infer 1 "$TMP/b1" --precision bf16-mixed --checkpoints val_f1 >"$TMP/bf16" 2>&1; then
     for case in "2 1 64" "3 1 5" "1 2 3"; do
         read -r n threads batch <<<"$case"
@@ -43,6 +48,13 @@ if [ -n "$name" ]; then
     tap_ok "scores of one of two equal checkpoints are gone" infer 2 "$TMP/once"
     tap_ok "they come from the other's, without weights" test "$(grep -c ': loaded ' "$TMP/.tap_out")" = 0
     tap_ok "and are the same" same_rows "$TMP/r1/$folder" "$TMP/once/$folder" val_loss_Val
+    sed -i 3d "$TMP/once/$folder/resnet18_val_loss_Val_sigmoid.rank0000.csv" # a file of its own now, with a row less
+    tap_ok "a row of one of two equal checkpoints is gone" infer 2 "$TMP/once"
+    tap_ok "it is there again" same_rows "$TMP/r1/$folder" "$TMP/once/$folder" val_loss_Val
+    cp "$TMP/once/$folder/resnet18_${name}_Val_sigmoid.rank0000.csv" "$TMP/copy"; mv "$TMP/copy" "$TMP/once/$folder/resnet18_${name}_Val_sigmoid.rank0000.csv"
+    again=$(ls -il "$TMP/once/$folder" | cksum)
+    tap_ok "a copy in the place of a link" infer 1 "$TMP/once"
+    tap_ok "is left as it is" test "$again" = "$(ls -il "$TMP/once/$folder" | cksum)"
 else
     tap_skip "scores from an equal checkpoint" "no other checkpoint equals that of val_loss here"
 fi
