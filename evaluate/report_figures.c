@@ -174,22 +174,23 @@ void report_draw_metrics(ac_markup *out, const report_drawing *d)
     ac_figure_end(out);
 }
 
-void report_draw_class_f1(ac_markup *out, const report_drawing *d)
+static void draw_class_f(ac_markup *out, const report_drawing *d, const char *name, const char *title, bool is_f2)
 {
-    double top = report_begin_figure(out, d, "class_f1", "F1 of each class over the threshold",
+    double top = report_begin_figure(out, d, name, title,
                                      "One line for each class and their mean, from threshold 0.05 to 0.95.", WIDTH_PX,
                                      HEIGHT_PX);
-    class_panel(out, d, PLOT_LEFT_PX, top, false);
+    class_panel(out, d, PLOT_LEFT_PX, top, is_f2);
     ac_figure_end(out);
+}
+
+void report_draw_class_f1(ac_markup *out, const report_drawing *d)
+{
+    draw_class_f(out, d, "class_f1", "F1 of each class over the threshold", false);
 }
 
 void report_draw_class_f2(ac_markup *out, const report_drawing *d)
 {
-    double top = report_begin_figure(out, d, "class_f2", "F2 of each class over the threshold",
-                                     "One line for each class and their mean, from threshold 0.05 to 0.95.", WIDTH_PX,
-                                     HEIGHT_PX);
-    class_panel(out, d, PLOT_LEFT_PX, top, true);
-    ac_figure_end(out);
+    draw_class_f(out, d, "class_f2", "F2 of each class over the threshold", true);
 }
 
 void report_draw_thresholds(ac_markup *out, const report_drawing *d)

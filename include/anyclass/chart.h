@@ -87,6 +87,7 @@ enum { AC_CHART_HUES = 7, AC_CHART_DASHES = 3 };
 
 /** Begin and end <svg>. */
 void ac_figure_begin(ac_markup *out, const ac_figure *figure);
+/** Close what ac_figure_begin() opened. */
 void ac_figure_end(ac_markup *out);
 
 typedef struct ac_legend_entry {
@@ -102,6 +103,7 @@ double ac_figure_text_width(const char *text);
 
 /** Grid, ticks, labels and title of a panel, and the group that its marks go into; end it with ac_panel_end(). */
 void ac_panel_begin(ac_markup *out, const ac_panel *panel);
+/** Close what ac_panel_begin() opened. */
 void ac_panel_end(ac_markup *out);
 /** A line through points (x, y); NaN interrupts it, points beyond the axes lie at their ends. Points that a line
  * without them passes within 0.08 px are left out.

@@ -101,6 +101,18 @@ static ac_status compress_jpeg(writer *w)
     return AC_OK;
 }
 
+/* To the stream, or to memory where `memory` is set. */
+static ac_status run_jpeg(writer *w)
+{
+    w->jpeg.err = jpeg_std_error(&w->errors);
+    w->jpeg.client_data = w;
+    w->errors.error_exit = jpeg_failed;
+    w->errors.output_message = jpeg_silent;
+    ac_status status = compress_jpeg(w);
+    jpeg_destroy_compress(&w->jpeg);
+    return status;
+}
+
 ac_status ac_image_write_jpeg(const char *path, const uint8_t *pixels, int width_px, int height_px, int channels,
                               int quality)
 {
@@ -109,12 +121,7 @@ ac_status ac_image_write_jpeg(const char *path, const uint8_t *pixels, int width
     ac_status status = writer_open(&w);
     if (status != AC_OK)
         return status;
-    w.jpeg.err = jpeg_std_error(&w.errors);
-    w.jpeg.client_data = &w;
-    w.errors.error_exit = jpeg_failed;
-    w.errors.output_message = jpeg_silent;
-    status = compress_jpeg(&w);
-    jpeg_destroy_compress(&w.jpeg);
+    status = run_jpeg(&w);
     return writer_close(&w, status);
 }
 
@@ -158,12 +165,7 @@ ac_status ac_image_encode_jpeg(const uint8_t *pixels, int width_px, int height_p
     ac_status status = check_size(&w);
     if (status != AC_OK)
         return status;
-    w.jpeg.err = jpeg_std_error(&w.errors);
-    w.jpeg.client_data = &w;
-    w.errors.error_exit = jpeg_failed;
-    w.errors.output_message = jpeg_silent;
-    status = compress_jpeg(&w);
-    jpeg_destroy_compress(&w.jpeg);
+    status = run_jpeg(&w);
     *n_bytes = file.n_bytes;
     return status;
 }
