@@ -40,7 +40,8 @@ typedef struct ac_call {
     void *saved[AC_MAX_SAVED];
     const void *doutput[AC_MAX_DOUT];          /* backward: parts of the gradient of output 0; the sum of all counts */
     int n_doutput;                             /* 1, or more for kernels with AC_KERNEL_SUMS_DOUTPUT; 0 for the loss */
-    void *dinput[AC_MAX_INPUTS];               /* backward: to be written (never added to) */
+    void *dinput[AC_MAX_INPUTS];               /* backward: to be written */
+    bool add_dinput;                           /* dinput 0 holds a part of the gradient: add to it (AC_KERNEL_ADDS_DINPUT) */
     void *workspace;                           /* of the size plan() asked for, shared by all nodes */
     void *prepared;                            /* of the size plan() asked for, filled by prepare(), kept; plans for inference */
     const ac_node *norm;                       /* to be applied to the result; NULL: none (AC_KERNEL_TAKES_NORM) */
@@ -55,7 +56,10 @@ enum {
     AC_KERNEL_INPLACE_BACKWARD = 4, /* dinput 0 may be the memory of doutput 0 */
     /* In plans for inference, forward can apply the batch norm behind it to its result: `norm` is that node, output 0 is that
      * node's output and, if it has a residual, holds the residual when forward begins. */
-    AC_KERNEL_TAKES_NORM = 8
+    AC_KERNEL_TAKES_NORM = 8,
+    /* backward can add to dinput 0 instead of writing it (add_dinput): the gradient of a residual stream is then one buffer
+     * that goes through the network. */
+    AC_KERNEL_ADDS_DINPUT = 16
 };
 
 typedef struct ac_kernel_plan { /* filled by ac_kernel.plan, all zero before but `norm` */
@@ -78,6 +82,9 @@ struct ac_kernel {
     /** Make call->prepared from the parameters: right before the first forward of a plan for inference and before the first
      * after parameters changed. NULL: never. */
     ac_status (*prepare)(const ac_call *call);
+    /** Write output 0 once more, bit for bit, from what backward reads, and change nothing else. With it the plan drops an output that
+     * only backwards still need, and has it made again for them. NULL: it is kept. `output` and `saved` are set as for backward. */
+    ac_status (*recompute)(const ac_call *call);
 };
 
 typedef struct ac_optimizer_update { /* one pass over a whole arena; formulas in optimizer_formula.h */

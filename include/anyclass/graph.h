@@ -107,6 +107,8 @@ struct ac_op {
     ac_status (*infer)(struct ac_graph *graph, ac_node *node);
     /** Which inputs and outputs backward reads (AC_KEEP_*). */
     unsigned (*keep)(const ac_node *node);
+    /* bit i: the gradient of input i is that of output 0, unchanged. No kernel writes it. */
+    unsigned passes;
     /** Multiply-adds x 2 of one forward; backward is counted by the plan as twice that. May be NULL (0). */
     double (*flops)(const struct ac_graph *graph, const ac_node *node);
 };
@@ -155,6 +157,8 @@ const ac_shape *ac_graph_shape(const ac_graph *graph, ac_value value);
 /** Declare a parameter "{node name}.{suffix}" as the node's next one. */
 AC_NODISCARD ac_status ac_graph_add_param(ac_graph *graph, ac_node *node, const char *suffix, ac_param_role role, ac_layout layout,
                                           int n_dims, const int64_t *dims, ac_init init);
+/** The same under a name of its own: PyTorch's "class_token" belongs to no module. Plain layout, a vector. */
+AC_NODISCARD ac_status ac_graph_add_named_param(ac_graph *graph, ac_node *node, const char *name, int n_dims, const int64_t *dims, ac_init init);
 /** Set output `i` of the node (creating the value at the first call). */
 AC_NODISCARD ac_status ac_graph_set_output(ac_graph *graph, ac_node *node, int i, ac_shape shape);
 

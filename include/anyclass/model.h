@@ -7,13 +7,22 @@
 #include "anyclass/loss.h"
 #include "anyclass/ops.h"
 
+typedef struct ac_model_input { /* what a model is built on */
+    ac_value images;         /* f32 or the activations' type, normalised [N, S, S, 3] */
+    int64_t n_classes;
+    ac_value keys;           /* int64 [N] sample keys; AC_NO_VALUE: nothing is dropped at random */
+    uint64_t seed;           /* of what is dropped */
+    float dropout;           /* probability, where torchvision's model has dropout (ViT, MaxViT's mlp); needs keys */
+    float stochastic_depth;  /* probability at the last block (MaxViT); < 0: the model's own */
+} ac_model_input;
+
 typedef struct ac_model { /* one row of the registry */
     const char *name;          /* "resnet50" */
     int min_image_px;          /* smallest side the architecture allows */
     int image_multiple_px;     /* the side must be a multiple of this */
     const void *table;         /* the family's layer table */
-    /** Append the network from normalised images [N, S, S, 3] to logits [N, n_classes]. */
-    ac_value (*build)(const struct ac_model *model, ac_graph *graph, ac_value images, int64_t n_classes);
+    /** Append the network from images to logits [N, n_classes]. */
+    ac_value (*build)(const struct ac_model *model, ac_graph *graph, const ac_model_input *in);
 } ac_model;
 
 /** Row by name; NULL if there is none. */
@@ -33,7 +42,8 @@ typedef struct ac_network_options {
     bool flip;                 /* random mirror images (training) */
     ac_augment augment;        /* (training) */
     bool sync_bn;
-    uint64_t seed;             /* of the augmentation */
+    uint64_t seed;             /* of the augmentation and of what is dropped at random (training) */
+    float dropout, stochastic_depth; /* (training) as ac_model_input */
     ac_loss_config loss;
     ac_dtype activation_dtype; /* AC_F32 */
 } ac_network_options;

@@ -40,7 +40,9 @@ ac_status ac_network_build(const ac_network_options *o, ac_network *out)
     out->images = ac_graph_input(graph, "images", &(ac_shape){4, {o->batch, side, side, 3}, AC_U8});
     out->keys = ac_graph_input(graph, "keys", &(ac_shape){1, {o->batch}, AC_I64});
     ac_value x = ac_add_image_input(graph, "input", out->images, out->keys, &input);
-    out->logits = o->model->build(o->model, graph, x, o->n_classes);
+    ac_model_input in = {.images = x, .n_classes = o->n_classes, .keys = o->training ? out->keys : AC_NO_VALUE, .seed = o->seed,
+                         .dropout = o->dropout, .stochastic_depth = o->stochastic_depth};
+    out->logits = o->model->build(o->model, graph, &in);
     ac_graph_result(graph, out->logits);
     out->targets = out->class_weights = out->inverse_denominator = out->loss = AC_NO_VALUE;
     if (o->training)

@@ -62,10 +62,10 @@ static ac_value add_block(ac_graph *graph, block_name *name, ac_value x, bool bo
     return norm(graph, layer(name, bottleneck ? "bn3" : "bn2"), y, residual, true);
 }
 
-static ac_value build(const ac_model *model, ac_graph *graph, ac_value images, int64_t n_classes)
+static ac_value build(const ac_model *model, ac_graph *graph, const ac_model_input *in)
 {
     const resnet_table *table = model->table;
-    ac_value x = conv(graph, "conv1", images, 64, 7, 2);
+    ac_value x = conv(graph, "conv1", in->images, 64, 7, 2);
     x = norm(graph, "bn1", x, AC_NO_VALUE, true);
     x = ac_add_max_pool(graph, "maxpool", x, &(ac_pool_attribute){.kernel_px = 3, .stride_px = 2, .padding_px = 1});
     for (int stage = 0; stage < 4; stage++)
@@ -77,7 +77,7 @@ static ac_value build(const ac_model *model, ac_graph *graph, ac_value images, i
         }
     x = ac_add_global_avg_pool(graph, "avgpool", x);
     float bound = (float)(1.0 / sqrt(table->bottleneck ? 2048.0 : 512.0));
-    return ac_add_linear(graph, "fc", x, &(ac_linear_attribute){.out_features = n_classes, .bias = true, .float32_output = true,
+    return ac_add_linear(graph, "fc", x, &(ac_linear_attribute){.out_features = in->n_classes, .bias = true, .float32_output = true,
                                              .weight_init = {AC_INIT_UNIFORM, -bound, bound}, .bias_init = {AC_INIT_UNIFORM, -bound, bound}});
 }
 

@@ -159,8 +159,13 @@ const ac_shape *ac_graph_shape(const ac_graph *graph, ac_value value)
     return &graph->value[value].shape;
 }
 
-ac_status ac_graph_add_param(ac_graph *graph, ac_node *node, const char *suffix, ac_param_role role, ac_layout layout,
-                             int n_dims, const int64_t *dims, ac_init init)
+typedef struct param_kind {
+    ac_param_role role;
+    ac_layout layout;
+    ac_init init;
+} param_kind;
+
+static ac_status add_param(ac_graph *graph, ac_node *node, const char *name, const param_kind *kind, int n_dims, const int64_t *dims)
 {
     ac_status status = AC_OK;
     if (node->n_params == AC_MAX_NODE_PARAMS)
@@ -168,21 +173,34 @@ ac_status ac_graph_add_param(ac_graph *graph, ac_node *node, const char *suffix,
     AC_TRY(ac_reserve(&graph->param, &graph->param_capacity, graph->n_params + 1, sizeof *graph->param));
     ac_param_info *param = &graph->param[graph->n_params];
     memset(param, 0, sizeof *param);
-    int n = snprintf(param->name, sizeof param->name, "%s.%s", node->name, suffix);
-    if (n < 0 || (size_t)n >= sizeof param->name)
-        return ac_error(AC_ERR_RANGE, "parameter name '%s.%s' is too long", node->name, suffix);
+    AC_TRY(copy_name(param->name, name));
     param->shape.n_dims = n_dims;
     param->shape.dtype = AC_F32;
     for (int i = 0; i < n_dims && i < AC_MAX_DIMS; i++)
         param->shape.dim[i] = dims[i];
     AC_TRY(check_shape(param->name, &param->shape));
-    param->role = role;
-    param->layout = layout;
-    param->init = init;
+    param->role = kind->role;
+    param->layout = kind->layout;
+    param->init = kind->init;
     param->node = (int)(node - graph->node);
     node->param[node->n_params++] = (int)graph->n_params++;
 out:
     return status;
+}
+
+ac_status ac_graph_add_param(ac_graph *graph, ac_node *node, const char *suffix, ac_param_role role, ac_layout layout,
+                             int n_dims, const int64_t *dims, ac_init init)
+{
+    char name[AC_NAME_BYTES];
+    int n = snprintf(name, sizeof name, "%s.%s", node->name, suffix);
+    if (n < 0 || (size_t)n >= sizeof name)
+        return ac_error(AC_ERR_RANGE, "parameter name '%s.%s' is too long", node->name, suffix);
+    return add_param(graph, node, name, &(param_kind){role, layout, init}, n_dims, dims);
+}
+
+ac_status ac_graph_add_named_param(ac_graph *graph, ac_node *node, const char *name, int n_dims, const int64_t *dims, ac_init init)
+{
+    return add_param(graph, node, name, &(param_kind){AC_PARAM_VECTOR, AC_LAYOUT_PLAIN, init}, n_dims, dims);
 }
 
 ac_status ac_graph_set_output(ac_graph *graph, ac_node *node, int i, ac_shape shape)

@@ -21,7 +21,7 @@ static ac_status build(net *n, const char *model, bool training)
     const ac_loss_config loss = {AC_LOSS_BCE, 2, 1, 0.1};
     AC_TRY(ac_graph_create(AC_F32, &n->graph));
     n->x = ac_graph_input(n->graph, "x", &(ac_shape){4, {N, SIDE, SIDE, 3}, AC_F32});
-    n->logits = ac_model_find(model)->build(ac_model_find(model), n->graph, n->x, M);
+    n->logits = ac_model_find(model)->build(ac_model_find(model), n->graph, &(ac_model_input){.images = n->x, .n_classes = M, .keys = AC_NO_VALUE});
     ac_graph_result(n->graph, n->logits);
     if (training) {
         n->targets = ac_graph_input(n->graph, "targets", &(ac_shape){2, {N, M}, AC_U8});

@@ -66,7 +66,7 @@ static ac_status open_trial(trial *t, const ac_json_value *c)
     config.kind = strcmp(optimizer, "adamW") == 0 ? AC_OPTIMIZER_ADAMW : AC_OPTIMIZER_SGD;
     AC_TRY(ac_graph_create(AC_F32, &t->graph));
     t->x = ac_graph_input(t->graph, "x", &(ac_shape){4, {t->n, t->side_px, t->side_px, 3}, AC_F32});
-    ac_value logits = ac_model_find(model)->build(ac_model_find(model), t->graph, t->x, M);
+    ac_value logits = ac_model_find(model)->build(ac_model_find(model), t->graph, &(ac_model_input){.images = t->x, .n_classes = M, .keys = AC_NO_VALUE});
     t->targets = ac_graph_input(t->graph, "targets", &(ac_shape){2, {t->n, M}, AC_U8});
     t->weights = ac_graph_input(t->graph, "weights", &(ac_shape){1, {M + 1}, AC_F64});
     t->scale = ac_graph_input(t->graph, "scale", &(ac_shape){1, {1}, AC_F64});
@@ -195,7 +195,7 @@ static void test_counts(const ac_json_value *counts)
         bool good = model && ac_graph_create(AC_F32, &graph) == AC_OK && ac_json_read_int(ac_json_at(counts, k), "count", &wanted) == AC_OK;
         if (good) {
             ac_value x = ac_graph_input(graph, "x", &(ac_shape){4, {1, 32, 32, 3}, AC_F32});
-            ac_graph_result(graph, model->build(model, graph, x, M));
+            ac_graph_result(graph, model->build(model, graph, &(ac_model_input){.images = x, .n_classes = M, .keys = AC_NO_VALUE}));
             good = ac_graph_finish(graph) == AC_OK && ac_backend_find("cpu")->open(1, &device) == AC_OK &&
                    ac_params_create(device, graph, false, &params) == AC_OK;
         }

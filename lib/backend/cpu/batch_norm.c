@@ -333,5 +333,4 @@ out:
     return status;
 }
 
-const ac_kernel ac_cpu_batch_norm = {&ac_op_batch_norm, AC_KERNEL_SUMS_DOUTPUT | AC_KERNEL_INPLACE_FORWARD | AC_KERNEL_INPLACE_BACKWARD, plan,
-                                     NULL, forward, backward, NULL};
+const ac_kernel ac_cpu_batch_norm = {.op = &ac_op_batch_norm, .flags = AC_KERNEL_SUMS_DOUTPUT | AC_KERNEL_INPLACE_FORWARD | AC_KERNEL_INPLACE_BACKWARD, .plan = plan, .forward = forward, .backward = backward};

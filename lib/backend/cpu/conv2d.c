@@ -384,4 +384,4 @@ out:
     return status;
 }
 
-const ac_kernel ac_cpu_conv2d = {&ac_op_conv2d, AC_KERNEL_TAKES_NORM, plan, release, forward, backward, prepare};
+const ac_kernel ac_cpu_conv2d = {.op = &ac_op_conv2d, .flags = AC_KERNEL_TAKES_NORM, .plan = plan, .release = release, .forward = forward, .backward = backward, .prepare = prepare};

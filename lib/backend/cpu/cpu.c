@@ -177,7 +177,7 @@ static ac_status optimizer_update(ac_device *device, const ac_optimizer_update *
     return AC_OK;
 }
 
-const ac_kernel ac_cpu_any_class_loss = {&ac_op_any_class_loss, 0, ac_host_loss_plan, NULL, ac_host_loss_forward, ac_host_loss_backward, NULL};
+const ac_kernel ac_cpu_any_class_loss = {.op = &ac_op_any_class_loss, .plan = ac_host_loss_plan, .forward = ac_host_loss_forward, .backward = ac_host_loss_backward};
 
 static const ac_kernel *const kernels[] = {&ac_cpu_image_input,     &ac_cpu_conv2d, &ac_cpu_batch_norm,     &ac_cpu_max_pool,
                                            &ac_cpu_global_avg_pool, &ac_cpu_linear, &ac_cpu_any_class_loss};

@@ -158,7 +158,7 @@ static ac_status backward_max(const ac_call *call)
     return AC_OK;
 }
 
-const ac_kernel ac_cpu_max_pool = {&ac_op_max_pool, AC_KERNEL_SUMS_DOUTPUT, plan_max, NULL, forward_max, backward_max, NULL};
+const ac_kernel ac_cpu_max_pool = {.op = &ac_op_max_pool, .flags = AC_KERNEL_SUMS_DOUTPUT, .plan = plan_max, .forward = forward_max, .backward = backward_max};
 
 static ac_status plan_average(ac_device *device, const ac_graph *graph, const ac_node *node, bool training, unsigned wants, ac_kernel_plan *out)
 {

@@ -114,4 +114,4 @@ out:
     return status;
 }
 
-const ac_kernel ac_ref_batch_norm = {&ac_op_batch_norm, AC_KERNEL_SUMS_DOUTPUT, NULL, NULL, forward, backward, NULL};
+const ac_kernel ac_ref_batch_norm = {.op = &ac_op_batch_norm, .flags = AC_KERNEL_SUMS_DOUTPUT, .forward = forward, .backward = backward};

@@ -75,4 +75,4 @@ static ac_status backward(const ac_call *call)
     return AC_OK;
 }
 
-const ac_kernel ac_ref_conv2d = {&ac_op_conv2d, AC_KERNEL_SUMS_DOUTPUT, plan, NULL, forward, backward, NULL};
+const ac_kernel ac_ref_conv2d = {.op = &ac_op_conv2d, .flags = AC_KERNEL_SUMS_DOUTPUT, .plan = plan, .forward = forward, .backward = backward};

@@ -40,4 +40,4 @@ static ac_status backward(const ac_call *call)
     return AC_OK;
 }
 
-const ac_kernel ac_ref_linear = {&ac_op_linear, AC_KERNEL_SUMS_DOUTPUT, NULL, NULL, forward, backward, NULL};
+const ac_kernel ac_ref_linear = {.op = &ac_op_linear, .flags = AC_KERNEL_SUMS_DOUTPUT, .forward = forward, .backward = backward};

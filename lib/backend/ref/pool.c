@@ -59,7 +59,7 @@ static ac_status backward_max(const ac_call *call)
     return AC_OK;
 }
 
-const ac_kernel ac_ref_max_pool = {&ac_op_max_pool, AC_KERNEL_SUMS_DOUTPUT, NULL, NULL, forward_max, backward_max, NULL};
+const ac_kernel ac_ref_max_pool = {.op = &ac_op_max_pool, .flags = AC_KERNEL_SUMS_DOUTPUT, .forward = forward_max, .backward = backward_max};
 
 static ac_status forward_average(const ac_call *call)
 {
@@ -84,4 +84,4 @@ static ac_status backward_average(const ac_call *call)
     return AC_OK;
 }
 
-const ac_kernel ac_ref_global_avg_pool = {&ac_op_global_avg_pool, AC_KERNEL_SUMS_DOUTPUT, NULL, NULL, forward_average, backward_average, NULL};
+const ac_kernel ac_ref_global_avg_pool = {.op = &ac_op_global_avg_pool, .flags = AC_KERNEL_SUMS_DOUTPUT, .forward = forward_average, .backward = backward_average};

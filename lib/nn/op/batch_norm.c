@@ -15,6 +15,8 @@ static ac_status infer(ac_graph *graph, ac_node *node)
                         ac_shape_format(ac_graph_shape(graph, node->input[1]), of_residual, sizeof of_residual),
                         ac_shape_format(&x, of_x, sizeof of_x));
     }
+    if (a->activation > AC_ACTIVATION_GELU || (a->activation == AC_ACTIVATION_GELU && node->n_inputs > 1))
+        return ac_error(AC_ERR_RANGE, "an activation it has not, or GELU behind a residual");
     int64_t channels = x.dim[x.n_dims - 1];
     AC_TRY(ac_graph_add_param(graph, node, "weight", AC_PARAM_VECTOR, AC_LAYOUT_PLAIN, 1, &channels, scale));
     AC_TRY(ac_graph_add_param(graph, node, "bias", AC_PARAM_VECTOR, AC_LAYOUT_PLAIN, 1, &channels, zero));

@@ -4,8 +4,9 @@
 #include <string.h>
 
 static const ac_op *const table[] = {
-    &ac_op_image_input,     &ac_op_conv2d, &ac_op_batch_norm,     &ac_op_max_pool,
-    &ac_op_global_avg_pool, &ac_op_linear, &ac_op_any_class_loss,
+    &ac_op_image_input, &ac_op_conv2d,     &ac_op_batch_norm,     &ac_op_max_pool,       &ac_op_avg_pool,  &ac_op_global_avg_pool,
+    &ac_op_blur_pool,   &ac_op_linear,     &ac_op_layer_norm,     &ac_op_attention,      &ac_op_tokens,    &ac_op_first_token,
+    &ac_op_add,         &ac_op_dropout,    &ac_op_squeeze_excite, &ac_op_space_to_depth, &ac_op_any_class_loss,
 };
 
 const ac_op *const *ac_op_table(size_t *n)
