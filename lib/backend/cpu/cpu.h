@@ -9,7 +9,7 @@
 #include <dnnl.h>
 
 extern const ac_kernel ac_cpu_image_input, ac_cpu_conv2d, ac_cpu_batch_norm, ac_cpu_max_pool, ac_cpu_global_avg_pool, ac_cpu_linear,
-    ac_cpu_any_class_loss;
+    ac_cpu_any_class_loss, ac_cpu_attention;
 
 enum { CPU_N_PARTIALS = 1024 };
 
