@@ -10,6 +10,7 @@
 
 extern const ac_kernel ac_cpu_image_input, ac_cpu_conv2d, ac_cpu_batch_norm, ac_cpu_max_pool, ac_cpu_global_avg_pool, ac_cpu_linear,
     ac_cpu_any_class_loss;
+extern const ac_kernel ac_cpu_layer_norm, ac_cpu_add, ac_cpu_dropout, ac_cpu_tokens, ac_cpu_first_token;
 
 enum { CPU_N_PARTIALS = 1024 };
 
