@@ -20,6 +20,7 @@ typedef struct cpu_device {
     dnnl_engine_t engine;
     dnnl_stream_t stream;
     int n_threads;
+    const struct gemm_tile *gemm_tile; /* inner loop of float products (gemm_tile.h) */
     double partial[CPU_N_PARTIALS]; /* of sum_squares */
 } cpu_device;
 
