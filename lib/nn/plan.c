@@ -26,7 +26,7 @@ static unsigned wanted_gradients(const ac_plan *plan, int i)
     const ac_node *node = &plan->graph->node[i];
     unsigned wants = 0;
     for (int k = 0; plan->node[i].has_backward && k < node->n_inputs; k++)
-        if ((node->op->gradient_inputs >> k & 1u) && plan->graph->value[node->input[k]].needs_gradient)
+        if ((node->op->gradient_inputs >> k & 1u) && !(node->op->passes >> k & 1u) && plan->graph->value[node->input[k]].needs_gradient)
             wants |= 1u << k;
     return wants;
 }
@@ -153,6 +153,13 @@ static void bind_params(const ac_plan *plan, const ac_node *node, ac_call *call,
     }
 }
 
+/* Backwards and remakings read a value that is made again where it is made. */
+static int input_buffer(const ac_plan *plan, ac_value value, int pass)
+{
+    const plan_value *v = &plan->value[value];
+    return pass > 0 && v->again != AC_NO_BUFFER ? v->again : v->buffer;
+}
+
 /* A node whose work another does is not called; who takes a norm writes the norm's output. */
 static void bind_node(ac_plan *plan, int i)
 {
@@ -160,7 +167,7 @@ static void bind_node(ac_plan *plan, int i)
     const ac_node *node = &plan->graph->node[mine->takes == AC_NO_NODE ? i : mine->takes], *last = &plan->graph->node[i];
     if (!mine->kernel)
         return;
-    for (int pass = 0; pass < 2; pass++) {
+    for (int pass = 0; pass < 3; pass++) {
         ac_call *call = &mine->call[pass];
         memset(call, 0, sizeof *call);
         call->device = plan->device;
@@ -169,21 +176,24 @@ static void bind_node(ac_plan *plan, int i)
         call->state = mine->made.state;
         call->training = plan->training;
         for (int k = 0; k < node->n_inputs; k++)
-            call->input[k] = address(plan, plan->value[node->input[k]].buffer);
+            call->input[k] = address(plan, input_buffer(plan, node->input[k], pass));
         for (int k = 0; k < last->n_outputs; k++)
             call->output[k] = address(plan, plan->value[last->output[k]].buffer);
         for (int k = 0; k < node->n_saved; k++)
             call->saved[k] = address(plan, mine->saved[k]);
         bind_params(plan, node, call, pass == 1);
-        call->workspace = address(plan, mine->workspace[pass]);
+        call->workspace = pass < 2 ? address(plan, mine->workspace[pass]) : NULL;
         call->prepared = mine->made.prepared_bytes ? plan->prepared + mine->prepared : NULL;
         call->norm = mine->made.norm;
         for (int k = 0; call->norm && k < last->n_params; k++)
             call->norm_param[k] = param_address(plan, last->param[k]);
     }
     const plan_value *out = &plan->value[node->output[0]];
-    bool sums = mine->kernel->flags & AC_KERNEL_SUMS_DOUTPUT;
+    bool sums = (mine->kernel->flags & AC_KERNEL_SUMS_DOUTPUT) && !plan_passes(plan, i);
     ac_call *back = &mine->call[1];
+    back->add_dinput = mine->adds_dinput;
+    if (out->again != AC_NO_BUFFER)
+        mine->call[2].output[0] = address(plan, out->again);
     for (int k = 0; k < out->n_parts && k < (sums ? AC_MAX_DOUT : 1); k++)
         back->doutput[back->n_doutput++] = address(plan, out->part[k]);
     for (int k = 0; k < node->n_inputs; k++)
@@ -266,7 +276,7 @@ static ac_status run(ac_plan *plan, int i, int pass)
     if (call->prepared && plan->prepared_version != plan->params->version)
         status = node->kernel->prepare(call);
     if (status == AC_OK)
-        status = pass == 0 ? node->kernel->forward(call) : node->kernel->backward(call);
+        status = pass == 0 ? node->kernel->forward(call) : pass == 1 ? node->kernel->backward(call) : node->kernel->recompute(call);
     if (plan->profiling)
         (pass == 0 ? plan->forward_s : plan->backward_s)[i] += ac_now_s() - start;
     return status == AC_OK ? AC_OK : ac_error_in(status, "%s (%s)", plan->graph->node[i].name, plan->graph->node[i].op->name);
@@ -323,6 +333,8 @@ ac_status ac_plan_backward(ac_plan *plan, bool accumulate)
         node->call[1].accumulate = accumulate;
         if (node->has_backward) {
             AC_TRY(add_parts(plan, i));
+            if (node->remakes != AC_NO_NODE)
+                AC_TRY(run(plan, node->remakes, 2));
             AC_TRY(run(plan, i, 1));
         } else if (!accumulate) {
             AC_TRY(zero_unreached(plan, i));

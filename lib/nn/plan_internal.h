@@ -17,6 +17,7 @@ typedef struct plan_buffer {
 
 typedef struct plan_value {
     int buffer;
+    int again;                /* where the backwards that read it find it, made once more; AC_NO_BUFFER: where it was */
     int n_parts;              /* gradient parts, one per consumer */
     int part[AC_MAX_PARTS];   /* their buffers, the first written first */
 } plan_value;
@@ -28,10 +29,12 @@ typedef struct plan_node {
     int saved[AC_MAX_SAVED];  /* buffers */
     int workspace[2];         /* of forward, of backward */
     int dinput[AC_MAX_INPUTS];/* gradient parts this node writes */
+    bool adds_dinput;         /* dinput 0 is a part that another node has written */
+    int remakes;              /* the node whose output is made again right before this one's backward; AC_NO_NODE */
     bool has_backward;
     size_t prepared;          /* offset in plan->prepared */
     size_t n_ready;           /* gradient elements final after its backward; 0: no parameters */
-    ac_call call[2];          /* forward, backward: ready to run once bound */
+    ac_call call[3];          /* forward, backward, recompute: ready to run once bound */
 } plan_node;
 
 struct ac_plan {
@@ -70,6 +73,9 @@ void plan_place_prepared(ac_plan *plan);
 /** Instead of the places given so far, one of its own for every buffer with room for guard words behind it; the arena
  * grows (plan->memory.arena_bytes). Before the plan is bound. */
 void plan_place_apart(ac_plan *plan);
+
+/** Whether the gradient of an input of node i is that of its output: the parts of that are then added up first. */
+bool plan_passes(const ac_plan *plan, int i);
 
 /** Buffer that really holds the memory of `buffer`. */
 int plan_root(const ac_plan *plan, int buffer);

@@ -32,6 +32,55 @@ static void extend(plan_buffer *buffer, int time)
         buffer->last = time;
 }
 
+/* Can output 0 of node i be dropped, and made again for the backwards that read it? Not if that would need something
+ * that is made again itself. */
+static bool is_remade(const ac_plan *plan, int i)
+{
+    const ac_node *node = &plan->graph->node[i];
+    if (!plan->node[i].has_backward || !plan->node[i].kernel || !plan->node[i].kernel->recompute || plan->graph->value[node->output[0]].is_result)
+        return false;
+    unsigned keep = node->op->keep(node);
+    for (int k = 0; k < node->n_inputs; k++)
+        if ((keep & AC_KEEP_INPUT(k)) && plan->value[node->input[k]].again != AC_NO_BUFFER)
+            return false;
+    return !(keep & AC_KEEP_OUTPUT(0));
+}
+
+/* Node i reads `value` in its backward. Its producer comes before it in the graph, so it is known whether that makes it again:
+ * the backward that comes first has it made. */
+static ac_status keep_for_backward(ac_plan *plan, int i, ac_value value)
+{
+    ac_status status = AC_OK;
+    plan_value *v = &plan->value[value];
+    int time = plan_backward_time(plan, i), producer = plan->graph->value[value].producer;
+    if (producer < 0 || !is_remade(plan, producer)) {
+        extend(&plan->buffer[v->buffer], time);
+        return AC_OK;
+    }
+    if (v->again == AC_NO_BUFFER)
+        AC_TRY(add_buffer(plan, ac_shape_bytes(&plan->graph->value[value].shape), time, time, &v->again));
+    plan_buffer *again = &plan->buffer[v->again];
+    extend(again, time);
+    again->first = time < again->first ? time : again->first;
+out:
+    return status;
+}
+
+/* A node makes at most one value again: the operators that keep several inputs take none of those that are. */
+static ac_status find_remakers(ac_plan *plan)
+{
+    const ac_graph *graph = plan->graph;
+    for (size_t v = 0; v < graph->n_values; v++) {
+        if (plan->value[v].again == AC_NO_BUFFER)
+            continue;
+        plan_node *node = &plan->node[2 * (int)graph->n_nodes - 1 - plan->buffer[plan->value[v].again].first];
+        if (node->remakes != AC_NO_NODE)
+            return ac_error(AC_ERR_UNSUPPORTED, "%s: a backward that has two values made again", graph->value[v].name);
+        node->remakes = graph->value[v].producer;
+    }
+    return AC_OK;
+}
+
 /* Activations: from the producer to the last reader, which in training may be a backward. */
 static ac_status add_activations(ac_plan *plan)
 {
@@ -41,7 +90,7 @@ static ac_status add_activations(ac_plan *plan)
     for (size_t v = 0; v < graph->n_values; v++) {
         const ac_value_info *info = &graph->value[v];
         int first = info->producer < 0 ? -1 : info->producer;
-        plan->value[v].buffer = AC_NO_BUFFER;
+        plan->value[v].buffer = plan->value[v].again = AC_NO_BUFFER;
         if (first >= 0 && plan->node[first].done_by != AC_NO_NODE)
             continue; /* never stored */
         AC_TRY(add_buffer(plan, ac_shape_bytes(&info->shape), first, info->is_result ? end : first, &plan->value[v].buffer));
@@ -51,16 +100,17 @@ static ac_status add_activations(ac_plan *plan)
         unsigned keep = plan->node[i].has_backward ? node->op->keep(node) : 0;
         ac_value input[2 * AC_MAX_INPUTS];
         int n_inputs = plan_inputs(plan, i, input);
+        plan->node[i].remakes = AC_NO_NODE;
         for (int k = 0; k < n_inputs; k++) {
-            plan_buffer *buffer = &plan->buffer[plan->value[input[k]].buffer];
-            extend(buffer, i);
+            extend(&plan->buffer[plan->value[input[k]].buffer], i);
             if (keep & AC_KEEP_INPUT(k))
-                extend(buffer, plan_backward_time(plan, i));
+                AC_TRY(keep_for_backward(plan, i, input[k]));
         }
         for (int k = 0; k < node->n_outputs; k++)
             if (keep & AC_KEEP_OUTPUT(k))
                 extend(&plan->buffer[plan->value[node->output[k]].buffer], plan_backward_time(plan, i));
     }
+    AC_TRY(find_remakers(plan));
 out:
     return status;
 }
@@ -88,7 +138,65 @@ out:
     return status;
 }
 
-/* Every consumer writes its own part of a value's gradient; the producer's backward reads them all. */
+static bool is_passed(const ac_plan *plan, int i, int k)
+{
+    const ac_node *node = &plan->graph->node[i];
+    return plan->node[i].has_backward && (node->op->passes & node->op->gradient_inputs) >> k & 1u && plan->graph->value[node->input[k]].needs_gradient;
+}
+
+bool plan_passes(const ac_plan *plan, int i)
+{
+    for (int k = 0; k < plan->graph->node[i].n_inputs; k++)
+        if (is_passed(plan, i, k))
+            return true;
+    return false;
+}
+
+/* May node i add to the first part there is of the gradient of input 0? Not where it reads that very memory as its output's. Others that read it
+ * have run: they come behind node i in the graph. */
+static bool adds_to_part(const ac_plan *plan, int i)
+{
+    const ac_node *node = &plan->graph->node[i];
+    const plan_value *in = &plan->value[node->input[0]], *out = &plan->value[node->output[0]];
+    if (!(plan->node[i].kernel->flags & AC_KERNEL_ADDS_DINPUT) || in->n_parts == 0 || plan->graph->value[node->input[0]].is_result)
+        return false;
+    for (int k = 0; k < out->n_parts; k++)
+        if (out->part[k] == in->part[0])
+            return false;
+    return true;
+}
+
+/* The part of input k's gradient that node i makes. */
+static ac_status add_part(ac_plan *plan, int i, int k)
+{
+    ac_status status = AC_OK;
+    const ac_node *node = &plan->graph->node[i];
+    const ac_value_info *info = &plan->graph->value[node->input[k]];
+    plan_value *value = &plan->value[node->input[k]];
+    int last = info->is_result ? 2 * (int)plan->graph->n_nodes : plan_backward_time(plan, info->producer), part = AC_NO_BUFFER;
+    if (k == 0 && adds_to_part(plan, i)) {
+        plan->node[i].dinput[0] = value->part[0];
+        plan->node[i].adds_dinput = true;
+        return AC_OK;
+    }
+    if (value->n_parts == AC_MAX_PARTS)
+        return ac_error(AC_ERR_UNSUPPORTED, "%s is used by more than %d operators", info->name, AC_MAX_PARTS);
+    if (is_passed(plan, i, k)) {
+        if (plan->graph->value[node->output[0]].is_result)
+            return ac_error(AC_ERR_UNSUPPORTED, "%s: a result's gradient cannot be passed on", node->name);
+        part = plan->value[node->output[0]].part[0];
+        extend(&plan->buffer[part], last);
+    } else {
+        AC_TRY(add_buffer(plan, ac_shape_bytes(&info->shape), plan_backward_time(plan, i), last, &part));
+        plan->node[i].dinput[k] = part;
+    }
+    value->part[value->n_parts++] = part;
+out:
+    return status;
+}
+
+/* Every consumer writes its own part of a value's gradient, adds to one that is there, or passes its output's on; the producer's backward reads
+ * them all. */
 static ac_status add_gradients(ac_plan *plan)
 {
     ac_status status = AC_OK;
@@ -97,17 +205,9 @@ static ac_status add_gradients(ac_plan *plan)
         const ac_node *node = &graph->node[i];
         for (int k = 0; k < AC_MAX_INPUTS; k++)
             plan->node[i].dinput[k] = AC_NO_BUFFER;
-        for (int k = 0; plan->node[i].has_backward && k < node->n_inputs; k++) {
-            const ac_value_info *info = &graph->value[node->input[k]];
-            plan_value *value = &plan->value[node->input[k]];
-            if (!(node->op->gradient_inputs >> k & 1u) || !info->needs_gradient)
-                continue;
-            if (value->n_parts == AC_MAX_PARTS)
-                return ac_error(AC_ERR_UNSUPPORTED, "%s is used by more than %d operators", info->name, AC_MAX_PARTS);
-            int last = info->is_result ? 2 * (int)graph->n_nodes : plan_backward_time(plan, info->producer);
-            AC_TRY(add_buffer(plan, ac_shape_bytes(&info->shape), plan_backward_time(plan, i), last, &plan->node[i].dinput[k]));
-            value->part[value->n_parts++] = plan->node[i].dinput[k];
-        }
+        for (int k = 0; plan->node[i].has_backward && k < node->n_inputs; k++)
+            if ((node->op->gradient_inputs >> k & 1u) && graph->value[node->input[k]].needs_gradient)
+                AC_TRY(add_part(plan, i, k));
     }
 out:
     return status;
