@@ -191,6 +191,11 @@ static const ac_kernel *const kernels[] = {
     &ac_cpu_squeeze_excite,
     &ac_cpu_linear,
     &ac_cpu_attention,
+    &ac_cpu_layer_norm,
+    &ac_cpu_add,
+    &ac_cpu_dropout,
+    &ac_cpu_tokens,
+    &ac_cpu_first_token,
     &ac_cpu_any_class_loss,
 };
 

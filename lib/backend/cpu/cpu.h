@@ -11,6 +11,7 @@
 extern const ac_kernel ac_cpu_image_input, ac_cpu_conv2d, ac_cpu_batch_norm, ac_cpu_max_pool, ac_cpu_avg_pool,
     ac_cpu_global_avg_pool, ac_cpu_blur_pool, ac_cpu_space_to_depth, ac_cpu_squeeze_excite, ac_cpu_linear, ac_cpu_attention,
     ac_cpu_any_class_loss;
+extern const ac_kernel ac_cpu_layer_norm, ac_cpu_add, ac_cpu_dropout, ac_cpu_tokens, ac_cpu_first_token;
 
 enum { CPU_N_PARTIALS = 1024 };
 
