@@ -5,6 +5,7 @@
 #include "anyclass/bf16.h"
 #include "anyclass/ops.h"
 #include "backend/backends.h"
+#include "backend/cpu/tile_bf16.h"
 #include "nn/simd.h"
 #include <dnnl.h>
 
@@ -18,6 +19,7 @@ typedef struct cpu_device {
     dnnl_engine_t engine;
     dnnl_stream_t stream;
     int n_threads;
+    cpu_bf16_kernel bf16_kernel; /* of matrix products and convolutions in bf16 */
     double partial[CPU_N_PARTIALS]; /* of sum_squares */
 } cpu_device;
 
