@@ -5,6 +5,7 @@
 #include "anyclass/bf16.h"
 #include "anyclass/ops.h"
 #include "backend/backends.h"
+#include "backend/cpu/tile_bf16.h"
 #include "nn/simd.h"
 #include <dnnl.h>
 
@@ -20,6 +21,8 @@ typedef struct cpu_device {
     dnnl_engine_t engine;
     dnnl_stream_t stream;
     int n_threads;
+    const struct gemm_tile *gemm_tile; /* inner loop of float products (gemm_tile.h) */
+    cpu_bf16_kernel bf16_kernel; /* of matrix products and convolutions in bf16 */
     double partial[CPU_N_PARTIALS]; /* of sum_squares */
 } cpu_device;
 
