@@ -5,12 +5,14 @@
 #include "anyclass/bf16.h"
 #include "anyclass/ops.h"
 #include "backend/backends.h"
+#include "backend/cpu/tile_bf16.h"
 #include "nn/simd.h"
 #include <dnnl.h>
 
 extern const ac_kernel ac_cpu_image_input, ac_cpu_conv2d, ac_cpu_batch_norm, ac_cpu_max_pool, ac_cpu_avg_pool,
     ac_cpu_global_avg_pool, ac_cpu_blur_pool, ac_cpu_space_to_depth, ac_cpu_squeeze_excite, ac_cpu_linear, ac_cpu_attention,
     ac_cpu_any_class_loss;
+extern const ac_kernel ac_cpu_layer_norm, ac_cpu_add, ac_cpu_dropout, ac_cpu_tokens, ac_cpu_first_token;
 
 enum { CPU_N_PARTIALS = 1024 };
 
@@ -19,6 +21,8 @@ typedef struct cpu_device {
     dnnl_engine_t engine;
     dnnl_stream_t stream;
     int n_threads;
+    const struct gemm_tile *gemm_tile; /* inner loop of float products (gemm_tile.h) */
+    cpu_bf16_kernel bf16_kernel; /* of matrix products and convolutions in bf16 */
     double partial[CPU_N_PARTIALS]; /* of sum_squares */
 } cpu_device;
 
