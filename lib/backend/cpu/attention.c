@@ -126,7 +126,7 @@ static int64_t bias_floats(const layout *l)
     return l->table_rows ? l->n_heads * l->seen * l->padded_seen : 0;
 }
 
-/* And behind it the gradient of the table, in parts: double [n_set_tasks][n_heads][table_rows]. */
+/* And behind it the gradient of the table, in parts: double [n_set_tasks][n_heads][table_rows], rows in reverse. */
 static int64_t partial_floats(const layout *l)
 {
     return round_up(2 * l->n_set_tasks * l->n_heads * l->table_rows, ALIGN);
@@ -197,19 +197,25 @@ static void spread_bias(const layout *l, const float *table, int64_t head, float
 {
     int64_t middle = (l->window - 1) * 2 * l->window;
     bias += head * l->seen * l->padded_seen;
-    for (int64_t i = 0; i < l->seen; i++)
-        for (int64_t j = 0; j < l->padded_seen; j++)
-            bias[i * l->padded_seen + j] = j < l->seen ? table[(l->table_at[i] - l->table_at[j] + middle) * l->n_heads + head] * LOG2_E : 0;
+    for (int64_t i = 0; i < l->seen; i++, bias += l->padded_seen) {
+        for (int64_t j = 0; j < l->seen; j++)
+            bias[j] = table[(l->table_at[i] - l->table_at[j] + middle) * l->n_heads + head] * LOG2_E;
+        memset(bias + l->seen, 0, sizeof *bias * (size_t)(l->padded_seen - l->seen));
+    }
 }
 
-/* Sums [seen][padded_seen] of the gradient of a head's logits -> its part of the table. */
-static void gather_table(const layout *l, const float *sums, double *part)
+/* Sums [seen][padded_seen] of the gradient of a head's logits -> its part of the table, last row first: so a row of the window that position i looks
+ * at adds to neighbours in order. */
+AC_SIMD static void gather_table(const layout *l, const float *restrict sums, double *restrict part)
 {
-    int64_t middle = (l->window - 1) * 2 * l->window;
+    int64_t middle = (l->window - 1) * 2 * l->window, window = l->window;
     memset(part, 0, sizeof *part * (size_t)l->table_rows);
     for (int64_t i = 0; i < l->seen; i++)
-        for (int64_t j = 0; j < l->seen; j++)
-            part[l->table_at[i] - l->table_at[j] + middle] += (double)sums[i * l->padded_seen + j];
+        for (int64_t row = 0; row < window; row++) {
+            double *restrict to = part + row * (2 * window - 1) - l->table_at[i] + middle;
+            for (int64_t j = 0; j < window; j++)
+                to[j] += (double)sums[i * l->padded_seen + row * window + j];
+        }
 }
 
 typedef struct one { /* a head of a set */
@@ -347,7 +353,7 @@ static void add_parts(const layout *l, const ac_call *call, const double *partia
         float *gradient = &call->param_gradient[0][k * l->n_heads + head];
         double sum = 0;
         for (int64_t task = 0; task < l->n_set_tasks; task++)
-            sum += partial[(task * l->n_heads + head) * l->table_rows + k];
+            sum += partial[(task * l->n_heads + head) * l->table_rows + l->table_rows - 1 - k];
         *gradient = (float)(sum + (call->accumulate ? (double)*gradient : 0));
     }
 }
