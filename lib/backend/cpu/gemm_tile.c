@@ -53,21 +53,21 @@ AC_SIMD static void pack_across_any(const void *from, int64_t ld, int n, int64_t
 enum { PLAIN_ROWS = 4, PLAIN_COLUMNS = 8 };
 
 /* Always all rows: those behind `rows` are packed zeros and not stored. */
-static void run_plain(int rows, int64_t k, const float *a, const float *b, float *c, int64_t ldc, bool add)
+static void run_plain(int rows, const cpu_tile *t)
 {
     for (int first = 0; first < GEMM_PANEL; first += PLAIN_COLUMNS) {
         float sum[PLAIN_ROWS][PLAIN_COLUMNS] = {{0}};
-        for (int64_t p = 0; p < k; p++)
+        for (int64_t p = 0; p < t->k; p++)
             for (int i = 0; i < PLAIN_ROWS; i++)
                 for (int j = 0; j < PLAIN_COLUMNS; j++)
-                    sum[i][j] += a[p * GEMM_STRIP + i] * b[p * GEMM_PANEL + first + j];
+                    sum[i][j] += t->a[p * GEMM_STRIP + i] * t->b[p * GEMM_PANEL + first + j];
         for (int i = 0; i < rows; i++)
             for (int j = 0; j < PLAIN_COLUMNS; j++)
-                c[i * ldc + first + j] = sum[i][j] + (add ? c[i * ldc + first + j] : 0);
+                t->c[i][first + j] = sum[i][j] + (t->add ? t->c[i][first + j] : 0);
     }
 }
 
-static const gemm_tile plain = {"plain", PLAIN_ROWS, run_plain, pack_along_any, pack_across_any};
+static const gemm_tile plain = {"plain", PLAIN_ROWS, run_plain, NULL, pack_along_any, pack_across_any};
 
 #if CPU_HAS_AVX512_CODE
 #include <immintrin.h>
@@ -76,13 +76,14 @@ enum { AVX2_ROWS = 6, LANES8 = 8 };
 
 #define AVX2 __attribute__((target("avx2,fma")))
 
-static inline __attribute__((always_inline)) AVX2 void tile_avx2(const int rows, int64_t k, const float *a, const float *b, float *c, int64_t ldc, bool add)
+static inline __attribute__((always_inline)) AVX2 void tile_avx2(const int rows, const cpu_tile *t, int first)
 {
+    const float *a = t->a, *b = t->b + first;
     __m256 sum[AVX2_ROWS][2];
 #pragma GCC unroll 6
     for (int i = 0; i < rows; i++)
         sum[i][0] = sum[i][1] = _mm256_setzero_ps();
-    for (; k > 0; k--, a += GEMM_STRIP, b += GEMM_PANEL) {
+    for (int64_t k = t->k; k > 0; k--, a += GEMM_STRIP, b += GEMM_PANEL) {
         __m256 b0 = _mm256_loadu_ps(b), b1 = _mm256_loadu_ps(b + LANES8);
 #pragma GCC unroll 6
         for (int i = 0; i < rows; i++) {
@@ -94,33 +95,25 @@ static inline __attribute__((always_inline)) AVX2 void tile_avx2(const int rows,
 #pragma GCC unroll 6
     for (int i = 0; i < rows; i++)
         for (int half = 0; half < 2; half++) {
-            float *to = c + i * ldc + half * LANES8;
-            _mm256_storeu_ps(to, add ? _mm256_add_ps(sum[i][half], _mm256_loadu_ps(to)) : sum[i][half]);
+            float *to = t->c[i] + first + half * LANES8;
+            _mm256_storeu_ps(to, t->add ? _mm256_add_ps(sum[i][half], _mm256_loadu_ps(to)) : sum[i][half]);
         }
 }
 
-AVX2 static void run_avx2(int rows, int64_t k, const float *a, const float *b, float *c, int64_t ldc, bool add)
+AVX2 static void run_avx2(int rows, const cpu_tile *t)
 {
     for (int half = 0; half < GEMM_PANEL; half += 2 * LANES8)
         switch (rows) {
-        case 1: tile_avx2(1, k, a, b + half, c + half, ldc, add); break;
-        case 2: tile_avx2(2, k, a, b + half, c + half, ldc, add); break;
-        case 3: tile_avx2(3, k, a, b + half, c + half, ldc, add); break;
-        case 4: tile_avx2(4, k, a, b + half, c + half, ldc, add); break;
-        case 5: tile_avx2(5, k, a, b + half, c + half, ldc, add); break;
-        default: tile_avx2(6, k, a, b + half, c + half, ldc, add); break;
+        case 1: tile_avx2(1, t, half); break;
+        case 2: tile_avx2(2, t, half); break;
+        case 3: tile_avx2(3, t, half); break;
+        case 4: tile_avx2(4, t, half); break;
+        case 5: tile_avx2(5, t, half); break;
+        default: tile_avx2(6, t, half); break;
         }
 }
 
-static const gemm_tile avx2 = {"avx2", AVX2_ROWS, run_avx2, pack_along_any, pack_across_any};
-
-static void run_avx512(int rows, int64_t k, const float *a, const float *b, float *c, int64_t ldc, bool add)
-{
-    float *row[TILE_ROWS];
-    for (int i = 0; i < rows; i++)
-        row[i] = c + i * ldc;
-    cpu_tile_by_columns(rows, &(cpu_tile){.k = k, .n_runs = 1, .a = a, .lda = GEMM_STRIP, .b = b, .ldb = GEMM_PANEL, .c = row, .n_columns = GEMM_PANEL, .add = add});
-}
+static const gemm_tile avx2 = {"avx2", AVX2_ROWS, run_avx2, NULL, pack_along_any, pack_across_any};
 
 static void pack_along_avx512(const void *from, int64_t ld, int n, int64_t k, gemm_load how, int width, float *to)
 {
@@ -152,7 +145,7 @@ CPU_AVX512 static void pack_across_avx512(const void *from, int64_t ld, int n, i
         }
 }
 
-static const gemm_tile avx512 = {"avx512", TILE_ROWS, run_avx512, pack_along_avx512, pack_across_avx512};
+static const gemm_tile avx512 = {"avx512", TILE_ROWS, cpu_tile_by_columns, cpu_tile_by_rows, pack_along_avx512, pack_across_avx512};
 #endif
 
 const gemm_tile *cpu_gemm_find_tile(void)
