@@ -82,7 +82,7 @@ static int64_t packed_a_floats(void)
 
 static int64_t packed_b_floats(void)
 {
-    return PART_K * GEMM_PANEL;
+    return PART_K * (BLOCK_COLUMNS_ACROSS + GEMM_PANEL);
 }
 
 static int64_t sums_floats(void)
@@ -157,10 +157,10 @@ static void pack_strips(const gemm_tile *tile, const cpu_gemm *g, const cut *s, 
 }
 
 /* Rows as they are, but close together. */
-static void copy_rows(const cpu_gemm *g, int64_t i0, int64_t i1, int64_t k0, int64_t k, float *to, int64_t ld)
+static void copy_rows(const float *from, int64_t from_ld, int rows, int64_t k, float *to, int64_t ld)
 {
-    for (int64_t i = i0; i < i1; i++, to += ld)
-        memcpy(to, element(&g->a, i, k0), (size_t)k * sizeof *to);
+    for (int i = 0; i < rows; i++)
+        memcpy(to + i * ld, from + i * from_ld, (size_t)k * sizeof *to);
 }
 
 /* By all threads of the region. */
@@ -195,67 +195,91 @@ typedef struct target { /* of a block's sums: its first row and column, rows ld 
     bool ends;
 } target;
 
-/* All strips of a block by one panel. `a` is where the first row begins, packed or not. */
-static void run_panel(const gemm_tile *tile, const cpu_gemm *g, const cut *s, const target *to, const int64_t *row, int64_t n_strips, const float *a, int64_t lda,
-                      int64_t panel, float *sums, bool first, bool last, const float *next_b, cpu_tile t)
+/* A block while it is summed: its strips' first rows and what one part of k of it is. */
+typedef struct progress {
+    int64_t row[MAX_STRIPS + 1], n_strips;
+    int64_t k0, k, lda;
+    const float *a;     /* of the block, where tiles read it */
+    const float *far_a; /* a_by_rows: where it lies */
+    bool first, last;   /* part of k of the block */
+} progress;
+
+/* What is asked for while strip i of a panel is computed: during the first panel a's next strip, then the next panel of b. */
+static void look_ahead(const cpu_gemm *g, const cut *s, const progress *p, bool first_panel, int64_t i, const float *next_b, cpu_tile *t)
+{
+    t->ahead = NULL;
+    if (s->a_by_rows && first_panel) {
+        t->ahead = p->far_a + (p->row[i + 1] - p->row[0]) * g->a.row;
+        t->ahead_row = g->a.row;
+        t->ahead_next = LINE - 16 * g->a.row;
+    } else if (next_b && i < 2) {
+        t->ahead = next_b + i * p->k * LINE;
+        t->ahead_row = LINE;
+        t->ahead_next = 0;
+    }
+}
+
+/* All strips of a block by one panel; columns j and on of the result, whose sums begin at `sums`. */
+static void run_panel(const gemm_tile *tile, const cpu_gemm *g, const cut *s, const target *to, const progress *p, const buffers *buffer, int64_t j, bool first_panel,
+                      const float *b, const float *next_b, float *sums)
 {
     float *c[GEMM_STRIP];
     cpu_tile_end end = to->end;
-    int64_t j = panel * GEMM_PANEL;
-    t.c = c;
-    t.lda = lda;
-    t.ldb = GEMM_PANEL;
-    t.n_runs = 1;
+    cpu_tile t = {.k = p->k, .n_runs = 1, .lda = p->lda, .b = b, .ldb = GEMM_PANEL, .c = c, .add = to->add || !p->first, .end = p->last && to->ends ? &end : NULL};
     t.n_columns = (int)(to->direct ? cpu_min(GEMM_PANEL, g->n - j) : GEMM_PANEL);
-    t.end = last && to->ends ? &end : NULL;
     end.scale = end.scale ? end.scale + j : NULL;
     end.shift = end.shift ? end.shift + j : NULL;
-    for (int64_t i = 0; i < n_strips; i++) {
-        int rows = (int)(row[i + 1] - row[i]);
+    for (int64_t i = 0; i < p->n_strips; i++) {
+        int rows = (int)(p->row[i + 1] - p->row[i]);
+        int64_t first = p->row[i] - p->row[0];
         for (int r = 0; r < rows; r++, sums += to->ld)
             c[r] = sums;
-        end.residual = to->end.residual ? to->end.residual + row[i] * g->c_row + j : NULL;
-        if (s->a_in_place && first) { /* the strip behind this one */
-            t.ahead = a + (row[i + 1] - row[0]) * lda;
-            t.ahead_row = lda;
-            t.ahead_next = LINE - 16 * lda;
-        } else if (i < 2) { /* the next panel */
-            t.ahead = next_b ? next_b + i * t.k * LINE : NULL;
-            t.ahead_row = LINE;
-            t.ahead_next = 0;
-        } else {
-            t.ahead = NULL;
-        }
-        t.a = s->a_by_rows ? a + (row[i] - row[0]) * lda : a + i * t.k * GEMM_STRIP;
+        end.residual = to->end.residual ? to->end.residual + p->row[i] * g->c_row + j : NULL;
+        if (s->a_by_rows && !s->a_in_place && first_panel)
+            copy_rows(p->far_a + first * g->a.row, g->a.row, rows, p->k, buffer->a + first * p->lda, p->lda);
+        look_ahead(g, s, p, first_panel, i, next_b, &t);
+        t.a = s->a_by_rows ? p->a + first * p->lda : p->a + i * p->k * GEMM_STRIP;
         (s->a_by_rows ? tile->run_by_rows : tile->run)(rows, &t);
+    }
+}
+
+/* Part `part` of k of a block's sums. */
+static void sum_part(const gemm_tile *tile, const cpu_gemm *g, const cut *s, const block *b, int64_t part, const float *whole_b, const buffers *buffer, const target *to,
+                     progress *p)
+{
+    p->k0 = cpu_strip_begin(g->k, s->n_parts, part);
+    p->k = cpu_strip_begin(g->k, s->n_parts, part + 1) - p->k0;
+    p->first = part == b->part;
+    p->last = part + 1 == b->part_end;
+    p->a = buffer->a;
+    p->lda = GEMM_STRIP;
+    if (s->a_by_rows) {
+        p->far_a = element(&g->a, p->row[0], p->k0);
+        p->a = s->a_in_place ? p->far_a : buffer->a;
+        p->lda = s->a_in_place ? g->a.row : cpu_round_up(p->k, LINE) + LINE;
+    } else {
+        pack_strips(tile, g, s, p->row, p->n_strips, p->k0, p->k, buffer->a);
+    }
+    const float *own_b = buffer->b - b->panel * p->k * GEMM_PANEL;
+    bool together = g->b.column == 1; /* rows of b are read from end to end */
+    if (!whole_b && together)
+        pack_panels(tile, g, s->load_b, b->panel, b->panel_end, p->k0, p->k, buffer->b, p->k * GEMM_PANEL);
+    for (int64_t panel = b->panel; panel < b->panel_end; panel++) {
+        const float *from = whole_b ? whole_b + (panel * g->k + p->k0) * GEMM_PANEL : together ? own_b + panel * p->k * GEMM_PANEL : buffer->b;
+        const float *next = whole_b && panel + 1 < b->panel_end ? from + g->k * GEMM_PANEL : NULL;
+        if (!whole_b && !together)
+            pack_panels(tile, g, s->load_b, panel, panel + 1, p->k0, p->k, buffer->b, 0);
+        run_panel(tile, g, s, to, p, buffer, panel * GEMM_PANEL, panel == b->panel, from, next, to->sums + (panel - b->panel) * GEMM_PANEL);
     }
 }
 
 static void sum_block(const gemm_tile *tile, const cpu_gemm *g, const cut *s, const block *b, const float *whole_b, const buffers *buffer, const target *to)
 {
-    int64_t row[MAX_STRIPS + 1], n_strips = b->strip_end - b->strip;
-    for (int64_t i = 0; i <= n_strips; i++)
-        row[i] = cpu_strip_begin(g->m, s->n_strips, b->strip + i);
-    for (int64_t part = b->part; part < b->part_end; part++) {
-        int64_t k0 = cpu_strip_begin(g->k, s->n_parts, part), k = cpu_strip_begin(g->k, s->n_parts, part + 1) - k0, lda = GEMM_STRIP;
-        const float *a = buffer->a;
-        if (s->a_in_place) {
-            a = element(&g->a, row[0], k0);
-            lda = g->a.row;
-        } else if (s->a_by_rows) {
-            lda = cpu_round_up(k, LINE) + LINE;
-            copy_rows(g, row[0], row[n_strips], k0, k, buffer->a, lda);
-        } else {
-            pack_strips(tile, g, s, row, n_strips, k0, k, buffer->a);
-        }
-        for (int64_t panel = b->panel; panel < b->panel_end; panel++) {
-            if (!whole_b)
-                pack_panels(tile, g, s->load_b, panel, panel + 1, k0, k, buffer->b, 0);
-            cpu_tile t = {.k = k, .b = whole_b ? whole_b + (panel * g->k + k0) * GEMM_PANEL : buffer->b, .add = to->add || part > b->part};
-            run_panel(tile, g, s, to, row, n_strips, a, lda, panel, to->sums + (panel - b->panel) * GEMM_PANEL, panel == b->panel,
-                      part + 1 == b->part_end, whole_b && panel + 1 < b->panel_end ? t.b + g->k * GEMM_PANEL : NULL, t);
-        }
-    }
+    progress p = {.n_strips = b->strip_end - b->strip};
+    for (int64_t i = 0; i <= p.n_strips; i++)
+        p.row[i] = cpu_strip_begin(g->m, s->n_strips, b->strip + i);
+    for (int64_t part = b->part; part < b->part_end; part++)
+        sum_part(tile, g, s, b, part, whole_b, buffer, to, &p);
 }
 
 static target direct_target(const cpu_gemm *g, int64_t i0, int64_t j0)

@@ -115,7 +115,9 @@ AVX2 static void run_avx2(int rows, const cpu_tile *t)
 
 static const gemm_tile avx2 = {"avx2", AVX2_ROWS, run_avx2, NULL, pack_along_any, pack_across_any};
 
-static void pack_along_avx512(const void *from, int64_t ld, int n, int64_t k, gemm_load how, int width, float *to)
+enum { AHEAD_K = 64, AHEAD_ROWS = 24 }; /* so far in front of what is packed memory is asked for */
+
+CPU_AVX512 static void pack_along_avx512(const void *from, int64_t ld, int n, int64_t k, gemm_load how, int width, float *to)
 {
     enum { SIDE = 16 };
     if (how != GEMM_F32) {
@@ -123,8 +125,11 @@ static void pack_along_avx512(const void *from, int64_t ld, int n, int64_t k, ge
         return;
     }
     for (int64_t p = 0; p < k; p += SIDE)
-        for (int i = 0; i < width; i += SIDE)
+        for (int i = 0; i < width; i += SIDE) {
+            for (int r = i; r < n && r < i + SIDE; r++)
+                _mm_prefetch((const char *)((const float *)from + r * ld + p + AHEAD_K), _MM_HINT_T0);
             cpu_transpose_16((const float *)from + (n > i ? i : 0) * ld + p, ld, n - i, (int)(k - p < SIDE ? k - p : SIDE), to + p * width + i, width);
+        }
 }
 
 CPU_AVX512 static void pack_across_avx512(const void *from, int64_t ld, int n, int64_t k, gemm_load how, int width, float *to)
@@ -136,10 +141,14 @@ CPU_AVX512 static void pack_across_avx512(const void *from, int64_t ld, int n, i
     const float *at = from;
     uint32_t inside = n >= 32 ? UINT32_MAX : (UINT32_C(1) << n) - 1;
     if (width == GEMM_STRIP)
-        for (int64_t p = 0; p < k; p++)
+        for (int64_t p = 0; p < k; p++) {
+            _mm_prefetch((const char *)(at + (p + AHEAD_ROWS) * ld), _MM_HINT_T0);
             _mm512_storeu_ps(to + p * GEMM_STRIP, _mm512_maskz_loadu_ps((__mmask16)inside, at + p * ld));
+        }
     else
         for (int64_t p = 0; p < k; p++) {
+            _mm_prefetch((const char *)(at + (p + AHEAD_ROWS) * ld), _MM_HINT_T0);
+            _mm_prefetch((const char *)(at + (p + AHEAD_ROWS) * ld + 16), _MM_HINT_T0);
             _mm512_storeu_ps(to + p * GEMM_PANEL, _mm512_maskz_loadu_ps((__mmask16)inside, at + p * ld));
             _mm512_storeu_ps(to + p * GEMM_PANEL + 16, _mm512_maskz_loadu_ps((__mmask16)(inside >> 16), at + p * ld + 16));
         }
