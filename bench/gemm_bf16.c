@@ -1,6 +1,6 @@
 /* The bf16 products of linear layers and 1x1 convolutions, pass by pass: TFLOP/s of the fastest round. Random numbers, no files. Each round
  * goes over all of them once, so that no operand waits in the caches from the round before.
- * usage: gemm [THREADS [ROUNDS [WORD]]]; WORD: only lines that contain it. */
+ * usage: gemm_bf16 [THREADS [ROUNDS [WORD]]]; WORD: only lines that contain it. */
 #include "anyclass/alloc.h"
 #include "anyclass/log.h"
 #include "backend/backends.h"
@@ -132,7 +132,7 @@ int main(int argc, char **argv)
     }
 out:
     if (status != AC_OK)
-        fprintf(stderr, "gemm: %s\n", ac_error_text());
+        fprintf(stderr, "gemm_bf16: %s\n", ac_error_text());
     for (int i = 0; i < N_LAYERS; i++)
         close_layer(&o[i]);
     if (device)
