@@ -2,24 +2,29 @@
 #include "backend/cpu/gemm.h"
 #include "anyclass/activation_formula.h"
 
+static bool is_bf16(const cpu_device *cpu, const cpu_gemm *gemm)
+{
+    return cpu->bf16_kernel != CPU_BF16_NONE && (gemm->a.dtype == AC_BF16 || gemm->b.dtype == AC_BF16);
+}
+
 size_t cpu_gemm_workspace_bytes(const cpu_device *cpu, const cpu_gemm *gemm)
 {
-    return cpu_gemm_f32_workspace_bytes(cpu, gemm);
+    return (is_bf16(cpu, gemm) ? cpu_gemm_bf16_workspace_bytes : cpu_gemm_f32_workspace_bytes)(cpu, gemm);
 }
 
 void cpu_gemm_run(const cpu_device *cpu, const cpu_gemm *gemm, const void *packed_b, void *workspace)
 {
-    cpu_gemm_f32_run(cpu, gemm, packed_b, workspace);
+    (is_bf16(cpu, gemm) ? cpu_gemm_bf16_run : cpu_gemm_f32_run)(cpu, gemm, packed_b, workspace);
 }
 
 size_t cpu_gemm_packed_b_bytes(const cpu_device *cpu, const cpu_gemm *gemm)
 {
-    return cpu_gemm_f32_packed_b_bytes(cpu, gemm);
+    return (is_bf16(cpu, gemm) ? cpu_gemm_bf16_packed_b_bytes : cpu_gemm_f32_packed_b_bytes)(cpu, gemm);
 }
 
 void cpu_gemm_pack_b(const cpu_device *cpu, const cpu_gemm *gemm, void *packed_b)
 {
-    cpu_gemm_f32_pack_b(cpu, gemm, packed_b);
+    (is_bf16(cpu, gemm) ? cpu_gemm_bf16_pack_b : cpu_gemm_f32_pack_b)(cpu, gemm, packed_b);
 }
 
 enum { CHUNK = 256 }; /* columns at a time, all steps over them in the first cache */
