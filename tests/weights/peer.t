@@ -27,6 +27,7 @@ for case in ${PEER_MODELS:-resnet18:64 resnet50:64 vit_b_32:64 maxvit_t:224}; do
     tap_ok "$model: torchvision loads it with strict=True, in its order" peer export "$model" "$W/made.safetensors" "$n_classes"
     tap_ok "$model: scores" "$infer_program" --checkpoint "$W/made.h5" --data_root "$S" --results_output "$W/r"
     tap_ok "$model: are those of torchvision" peer logits "$model" "$W/made.safetensors" "$S/val-*-of-*.h5" "$W/r/${model}_made_Val_sigmoid.rank*.csv"
+    sed 's/^/# /' "$TMP/.tap_out"
     tap_ok "$model: torchvision saves it" peer save "$model" "$W/made.safetensors" "$W" "$n_classes"
     for file in plain.pth nested.pt lightning.ckpt; do
         tap_ok "$model: scores of $file" "$infer_program" --weights "$W/$file" --model "$model" --data_root "$S" --results_output "$W/$file.r"

@@ -61,8 +61,7 @@ def logits(name, path, shards, scores):
     for shard in sorted(glob.glob(shards)):
         with h5py.File(shard) as f:
             images.append(numpy.array(f["images"]))
-            n_images = len(images[-1])
-            names += [n.decode() if isinstance(n, bytes) else n for n in read_names(f, n_images)]
+            names += read_names(f, len(images[-1]))
     said = metadata(path)
     mean, std = (torch.tensor(json.loads(said[k])).reshape(1, 3, 1, 1) for k in ("mean", "std"))
     x = torch.from_numpy(numpy.concatenate(images)).permute(0, 3, 1, 2).float() / 255
@@ -81,11 +80,8 @@ def logits(name, path, shards, scores):
 
 
 def read_names(f, n):
-    names = f["names"]
-    if "name_offsets" in f:
-        at, text = numpy.array(f["name_offsets"]), bytes(numpy.array(names))
-        return [text[at[i]:at[i + 1]].rstrip(b"\0") for i in range(n)]
-    return [bytes(x).rstrip(b"\0") for x in numpy.array(names)]
+    at, text = numpy.array(f["name_offsets"]), numpy.array(f["name_bytes"]).tobytes()
+    return [text[at[i]:at[i + 1]].rstrip(b"\0").decode() for i in range(n)]
 
 
 def save(name, path, folder, n_classes):
