@@ -31,13 +31,15 @@ AC_INLINE cpu_lanes cpu_load_lanes(const void *values, int64_t i, int n, bool bf
 {
     cpu_lanes out = {0};
     if (bf16) {
-        cpu_lane_halves halves = {0};
+        uint16_t halves[CPU_LANES] = {0};
+        uint32_t bits[CPU_LANES];
         if (n == CPU_LANES)
-            memcpy(&halves, (const uint16_t *)values + i, sizeof halves);
+            memcpy(halves, (const uint16_t *)values + i, sizeof halves);
         else
-            memcpy(&halves, (const uint16_t *)values + i, (size_t)n * sizeof(uint16_t));
-        cpu_lane_bits bits = __builtin_convertvector(halves, cpu_lane_bits) << 16;
-        memcpy(&out, &bits, sizeof out);
+            memcpy(halves, (const uint16_t *)values + i, (size_t)n * sizeof(uint16_t));
+        for (int k = 0; k < CPU_LANES; k++) /* one instruction; of __builtin_convertvector() GCC 12 makes five */
+            bits[k] = (uint32_t)halves[k] << 16;
+        memcpy(&out, bits, sizeof out);
     } else if (n == CPU_LANES) {
         memcpy(&out, (const float *)values + i, sizeof out);
     } else {
