@@ -106,8 +106,8 @@ static void set_finish(const ac_node *norm, depthwise_pass *p)
 {
     const ac_batch_norm_attribute *a = (const void *)norm->attribute;
     p->add = norm->n_inputs > 1;
-    p->gelu = a->activation == AC_ACTIVATION_GELU;
-    p->slope = p->gelu ? 1 : cpu_norm_slope(norm);
+    p->gelu = cpu_norm_is_gelu(norm);
+    p->slope = cpu_norm_slope(norm);
     p->finish = p->add || a->activation != AC_ACTIVATION_NONE;
 }
 
