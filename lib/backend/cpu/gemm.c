@@ -1,25 +1,32 @@
 /* Who serves a matrix product, and what becomes of its sums: bias or scale and shift, activation, residual, type of the result. */
 #include "backend/cpu/gemm.h"
 #include "anyclass/activation_formula.h"
+#include "backend/cpu/gemm_tile.h"
+
+/* A processor without the tiles for it multiplies bf16 as float. */
+static bool is_bf16(const cpu_device *cpu, const cpu_gemm *gemm)
+{
+    return (gemm->a.dtype == AC_BF16 || gemm->b.dtype == AC_BF16) && cpu->gemm_tile->run_by_rows;
+}
 
 size_t cpu_gemm_workspace_bytes(const cpu_device *cpu, const cpu_gemm *gemm)
 {
-    return cpu_gemm_f32_workspace_bytes(cpu, gemm);
+    return (is_bf16(cpu, gemm) ? cpu_gemm_bf16_workspace_bytes : cpu_gemm_f32_workspace_bytes)(cpu, gemm);
 }
 
 void cpu_gemm_run(const cpu_device *cpu, const cpu_gemm *gemm, const void *packed_b, void *workspace)
 {
-    cpu_gemm_f32_run(cpu, gemm, packed_b, workspace);
+    (is_bf16(cpu, gemm) ? cpu_gemm_bf16_run : cpu_gemm_f32_run)(cpu, gemm, packed_b, workspace);
 }
 
 size_t cpu_gemm_packed_b_bytes(const cpu_device *cpu, const cpu_gemm *gemm)
 {
-    return cpu_gemm_f32_packed_b_bytes(cpu, gemm);
+    return (is_bf16(cpu, gemm) ? cpu_gemm_bf16_packed_b_bytes : cpu_gemm_f32_packed_b_bytes)(cpu, gemm);
 }
 
 void cpu_gemm_pack_b(const cpu_device *cpu, const cpu_gemm *gemm, void *packed_b)
 {
-    cpu_gemm_f32_pack_b(cpu, gemm, packed_b);
+    (is_bf16(cpu, gemm) ? cpu_gemm_bf16_pack_b : cpu_gemm_f32_pack_b)(cpu, gemm, packed_b);
 }
 
 enum { CHUNK = 256 }; /* columns at a time, all steps over them in the first cache */
