@@ -9,6 +9,11 @@ static bool is_bf16(const cpu_device *cpu, const cpu_gemm *gemm)
     return (gemm->a.dtype == AC_BF16 || gemm->b.dtype == AC_BF16) && cpu->gemm_tile->run_by_rows;
 }
 
+static bool is_bf16(const cpu_device *cpu, const cpu_gemm *gemm)
+{
+    return cpu->bf16_kernel != CPU_BF16_NONE && (gemm->a.dtype == AC_BF16 || gemm->b.dtype == AC_BF16);
+}
+
 size_t cpu_gemm_workspace_bytes(const cpu_device *cpu, const cpu_gemm *gemm)
 {
     return (is_bf16(cpu, gemm) ? cpu_gemm_bf16_workspace_bytes : cpu_gemm_f32_workspace_bytes)(cpu, gemm);
