@@ -42,6 +42,12 @@ bool ac_weights_is_torch_only(const char *name)
     return ends_with(name, ".num_batches_tracked") || ends_with(name, ".relative_position_index");
 }
 
+/* The blur of a TResNet's downsampling, which some of its implementations keep as a buffer: it is the same in all of them. */
+static bool is_blur(const loading *l, const char *name)
+{
+    return strncmp(l->options->model, "tresnet", 7) == 0 && ends_with(name, ".filt");
+}
+
 /* The last linear layer is the head. */
 static const ac_node *find_head(const ac_graph *graph)
 {
@@ -138,7 +144,7 @@ static ac_status check_all_used(const loading *l)
     for (size_t k = 0; k < w->n_tensors; k++) {
         if (w->tensor[k].outside && n_outside++ == 0)
             first = k;
-        if (!w->tensor[k].outside && !l->used[k] && !ac_weights_is_torch_only(w->tensor[k].name))
+        if (!w->tensor[k].outside && !l->used[k] && !ac_weights_is_torch_only(w->tensor[k].name) && !is_blur(l, w->tensor[k].name))
             return ac_error(AC_ERR_DATA, "it has a tensor %s of shape %s, which %s does not have", w->tensor[k].name,
                             format_dims(w->tensor[k].dim, w->tensor[k].n_dims, shape), l->options->model);
     }

@@ -70,8 +70,8 @@ static ac_status find_folder(archive *a)
     if (found == SIZE_MAX)
         return ac_error(AC_ERR_DATA, "it is a zip file, but not one of torch.save(): it has no data.pkl");
     const size_t n = zip->entry[found].n_name - strlen("data.pkl");
-    if (n >= sizeof a->folder)
-        return ac_error(AC_ERR_DATA, "its folder has a name of %zu bytes", n);
+    if (n >= sizeof a->folder || memchr(zip->entry[found].name, 0, n))
+        return ac_error(AC_ERR_DATA, "its folder has a name of %zu bytes, or one that cannot be used", n);
     memcpy(a->folder, zip->entry[found].name, n);
     a->folder[n] = 0;
     return AC_OK;

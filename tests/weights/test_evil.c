@@ -230,11 +230,14 @@ static ac_status open_bytes(const void *content, size_t n, ac_weights **w)
     return ac_weights_open(path, w);
 }
 
+/* A '?' in an entry's name is a zero in the file. */
 static void check_zip(const char *name, const zip_part *part, size_t n_parts, const char *text)
 {
     bytes zip;
     ac_weights *w;
     make_zip(part, n_parts, &zip);
+    for (size_t i = 0; i + 2 < zip.n; i++)
+        zip.at[i] = memcmp(zip.at + i, "?/d", 3) == 0 ? 0 : zip.at[i];
     const ac_status status = open_bytes(zip.at, zip.n, &w);
     TAP_OK(text ? status == AC_ERR_DATA && strstr(ac_error_text(), text) : status == AC_OK, "archive: %s: %s", name, ac_error_text());
     ac_weights_close(w);
@@ -257,6 +260,7 @@ static void check_archives(void)
     check_zip("a storage elsewhere", (zip_part[]){pickle, {"b/data/0", two, sizeof two}}, 2, "storage 0 is missing");
     check_zip("an entry twice", (zip_part[]){pickle, data, data}, 3, "two entries");
     check_zip("two pickles", (zip_part[]){pickle, data, {"b/data.pkl", GOOD_PICKLE, sizeof GOOD_PICKLE - 1}}, 3, "more than one");
+    check_zip("a folder with a zero in its name", (zip_part[]){{"a?/data.pkl", GOOD_PICKLE, sizeof GOOD_PICKLE - 1}, data}, 2, "cannot be used");
     check_zip("no pickle", (zip_part[]){data}, 1, "no data.pkl");
     check_zip("nothing", NULL, 0, "no file of weights");
     check_zip("a pickle that calls", (zip_part[]){evil, data}, 2, "os.system");
