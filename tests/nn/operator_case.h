@@ -287,7 +287,7 @@ static bool runs_here(const char *backend, ac_dtype activations)
 }
 
 /* All there is to say of one case. */
-static void run_case(const op_case *c)
+static inline void run_case(const op_case *c)
 {
     differences(c);
     for (size_t k = 0; k < sizeof tolerances / sizeof *tolerances; k++) {

@@ -12,20 +12,42 @@ static const op_case cases[] = {
     {"grid of 2, 2 heads of 8", 2, 6, 48, add_attention, .attention = AC_ATTENTION_GRID, .n_heads = 2, .window = 2},
     {"window of 3, 1 head of 5", 2, 9, 15, add_attention, .attention = AC_ATTENTION_WINDOW, .n_heads = 1, .window = 3},
     {"grid of 3, 3 heads of 5", 1, 6, 45, add_attention, .attention = AC_ATTENTION_GRID, .n_heads = 3, .window = 3},
-    {"window of 7, 2 heads of 32", 2, 14, 192, add_attention, .attention = AC_ATTENTION_WINDOW, .n_heads = 2, .window = 7},
-    {"grid of 7, 2 heads of 32", 2, 14, 192, add_attention, .attention = AC_ATTENTION_GRID, .n_heads = 2, .window = 7},
+    {"window of 7, 1 head of 32", 1, 14, 96, add_attention, .attention = AC_ATTENTION_WINDOW, .n_heads = 1, .window = 7},
+    {"grid of 7, 1 head of 32", 1, 14, 96, add_attention, .attention = AC_ATTENTION_GRID, .n_heads = 1, .window = 7},
     {"window of 7, the whole map, 5 heads of 8", 2, 7, 120, add_attention, .attention = AC_ATTENTION_WINDOW, .n_heads = 5, .window = 7},
     {"window of 1", 1, 3, 12, add_attention, .attention = AC_ATTENTION_WINDOW, .n_heads = 1, .window = 1},
 };
 
+/* Products in bf16 round probabilities before they are multiplied (2^-9 of each), which ref does not: losses are then as far apart as ref's own is from
+ * its loss in float (seen: up to 2.9e-3 here, 3.4e-3 there). Gradients stay within what the other operators have. */
+static const tolerance rounded = {AC_BF16, 6e-3, 0x1p-7, 2e-2};
+
+static void run_all_ways(const op_case *c)
+{
+    differences(c);
+    against_ref(c, "cpu", &tolerances[0]);
+    inference_against_ref(c, "cpu", &tolerances[0]);
+    nan_goes_through(c, "cpu", AC_F32);
+    nan_goes_through(c, "ref", AC_F32);
+    near_float(c);
+    setenv("ANYCLASS_ATTENTION", "plain", 1); /* what processors without AVX-512 run */
+    against_ref(c, "cpu", &tolerances[0]);
+    inference_against_ref(c, "cpu", &tolerances[0]);
+    unsetenv("ANYCLASS_ATTENTION");
+    if (!runs_here("cpu", AC_BF16))
+        return;
+    against_ref(c, "cpu", &rounded);
+    inference_against_ref(c, "cpu", &rounded);
+    nan_goes_through(c, "cpu", AC_BF16);
+    nan_goes_through(c, "ref", AC_BF16);
+    setenv("ANYCLASS_ATTENTION", "float", 1);
+    against_ref(c, "cpu", &tolerances[1]);
+    unsetenv("ANYCLASS_ATTENTION");
+}
+
 int main(void)
 {
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        run_case(&cases[i]);
-        setenv("ANYCLASS_ATTENTION", "plain", 1); /* what processors without AVX-512 run */
-        against_ref(&cases[i], "cpu", &tolerances[0]);
-        inference_against_ref(&cases[i], "cpu", &tolerances[0]);
-        unsetenv("ANYCLASS_ATTENTION");
-    }
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        run_all_ways(&cases[i]);
     return tap_done();
 }

@@ -105,7 +105,9 @@ static ac_status add_norm(const ac_node *norm, dnnl_primitive_attr_t attr)
     AC_TRY(cpu_check(dnnl_post_ops_create(&ops), "post operations"));
     if (norm->n_inputs > 1)
         AC_TRY(cpu_check(dnnl_post_ops_append_sum(ops, 1.0f), "residual"));
-    if (cpu_norm_slope(norm) != 1)
+    if (cpu_norm_is_gelu(norm))
+        AC_TRY(cpu_check(dnnl_post_ops_append_eltwise(ops, 1.0f, dnnl_eltwise_gelu_erf, 0, 0), "activation"));
+    else if (cpu_norm_slope(norm) != 1)
         AC_TRY(cpu_check(dnnl_post_ops_append_eltwise(ops, 1.0f, dnnl_eltwise_relu, cpu_norm_slope(norm), 0), "activation"));
     AC_TRY(cpu_check(dnnl_primitive_attr_set_post_ops(attr, ops), "post operations"));
 out:
@@ -223,7 +225,7 @@ static ac_status plan(ac_device *device, const ac_graph *graph, const ac_node *n
         out->state = c;
         return AC_OK;
     }
-    c->is_own = cpu_conv_describe(cpu, graph, node, &c->own) && (training || cpu_conv_infers(&c->own));
+    c->is_own = cpu_conv_describe(cpu, graph, node, &c->own) && (training || (cpu_conv_infers(&c->own) && !(out->norm && cpu_norm_is_gelu(out->norm))));
     if (c->is_own && training)
         out->workspace_bytes = cpu_conv_workspace_bytes(&c->own);
     else if (c->is_own)

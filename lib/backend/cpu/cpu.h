@@ -45,8 +45,10 @@ AC_INLINE void cpu_store(void *values, int64_t i, float value, bool bf16)
 void cpu_norm_scale_shift(const ac_call *call, const float *bias, float *scale, float *shift);
 /** Row o of w [n_rows, n] times scale[o] into out. */
 void cpu_scale_rows(const float *w, const float *scale, int64_t n_rows, int64_t n, float *out);
-/** What negative values are multiplied with by the norm's activation; 1: it has none. */
+/** What negative values are multiplied with by the norm's activation; 1: it has none, or GELU. */
 float cpu_norm_slope(const ac_node *norm);
+/** Whether the norm's activation is GELU, which no slope stands for. */
+bool cpu_norm_is_gelu(const ac_node *norm);
 
 /** Whether kernels take activations of this type here; AC_ERR_UNSUPPORTED with the reason. */
 AC_NODISCARD ac_status cpu_check_precision(const ac_device *device, ac_dtype activations);
