@@ -225,7 +225,7 @@ static ac_status plan(ac_device *device, const ac_graph *graph, const ac_node *n
         out->state = c;
         return AC_OK;
     }
-    c->is_own = cpu_conv_describe(cpu, graph, node, &c->own) && (training || (cpu_conv_infers(&c->own) && !(out->norm && cpu_norm_is_gelu(out->norm))));
+    c->is_own = cpu_conv_describe(cpu, graph, node, &c->own) && (training || cpu_conv_infers(&c->own, out->norm));
     if (c->is_own && training)
         out->workspace_bytes = cpu_conv_workspace_bytes(&c->own);
     else if (c->is_own)
