@@ -87,11 +87,11 @@ static const op_case cases[] = {
 static const op_case norms[] = {
     {"batch norm, gelu", 3, 7, 67, add_norm, .activation = AC_ACTIVATION_GELU},
     {"batch norm, gelu, 1 channel", 2, 5, 1, add_norm, .activation = AC_ACTIVATION_GELU},
-    {"conv 3x3 by tiles, batch norm, gelu", 4, 13, 40, add_conv_norm, 3, 1, 1, 1, 50, .activation = AC_ACTIVATION_GELU},
+    {"conv 3x3 by tiles, batch norm, gelu", 1, 13, 40, add_conv_norm, 3, 1, 1, 1, 50, .activation = AC_ACTIVATION_GELU},
     {"conv 1x1, batch norm, gelu", 2, 7, 35, add_conv_norm, 1, 1, 0, 1, 70, .activation = AC_ACTIVATION_GELU},
     {"depthwise conv, batch norm, gelu", 2, 8, 32, add_conv_norm, 3, 1, 1, 32, 32, .activation = AC_ACTIVATION_GELU},
     {"depthwise conv stride 2, batch norm, gelu", 2, 9, 20, add_conv_norm, 3, 2, 1, 20, 20, .activation = AC_ACTIVATION_GELU},
-    {"conv 3x3 by tiles, batch norm, leaky relu", 4, 13, 40, add_conv_norm, 3, 1, 1, 1, 50, .activation = AC_ACTIVATION_LEAKY_RELU},
+    {"conv 3x3 by tiles, batch norm, leaky relu", 1, 13, 40, add_conv_norm, 3, 1, 1, 1, 50, .activation = AC_ACTIVATION_LEAKY_RELU},
     {"conv 1x1, batch norm, leaky relu", 2, 7, 35, add_conv_norm, 1, 1, 0, 1, 70, .activation = AC_ACTIVATION_LEAKY_RELU},
     {"batch norm, leaky relu with slopes 1e-3 and 1e-2", 3, 7, 35, add_norm, .activation = AC_ACTIVATION_LEAKY_RELU},
     {"batch norm, leaky relu with slopes 1e-3 and 1e-2, residual", 3, 7, 35, add_norm, .activation = AC_ACTIVATION_LEAKY_RELU, .residual = true},
