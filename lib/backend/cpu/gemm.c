@@ -1,6 +1,13 @@
 /* Who serves a matrix product, and what becomes of its sums: bias or scale and shift, activation, residual, type of the result. */
 #include "backend/cpu/gemm.h"
 #include "anyclass/activation_formula.h"
+#include "backend/cpu/gemm_tile.h"
+
+/* A processor without the tiles for it multiplies bf16 as float. */
+static bool is_bf16(const cpu_device *cpu, const cpu_gemm *gemm)
+{
+    return (gemm->a.dtype == AC_BF16 || gemm->b.dtype == AC_BF16) && cpu->gemm_tile->run_by_rows;
+}
 
 static bool is_bf16(const cpu_device *cpu, const cpu_gemm *gemm)
 {
