@@ -6,11 +6,6 @@
 /* A processor without the tiles for it multiplies bf16 as float. */
 static bool is_bf16(const cpu_device *cpu, const cpu_gemm *gemm)
 {
-    return (gemm->a.dtype == AC_BF16 || gemm->b.dtype == AC_BF16) && cpu->gemm_tile->run_by_rows;
-}
-
-static bool is_bf16(const cpu_device *cpu, const cpu_gemm *gemm)
-{
     return cpu->bf16_kernel != CPU_BF16_NONE && (gemm->a.dtype == AC_BF16 || gemm->b.dtype == AC_BF16);
 }
 
