@@ -153,6 +153,7 @@ int main(void)
     check_file("nested.pth", AC_WEIGHTS_PYTORCH, AC_WEIGHTS_F32, 8);
     check_file("parallel.pth", AC_WEIGHTS_PYTORCH, AC_WEIGHTS_F32, 8);
     check_file("parameters.pth", AC_WEIGHTS_PYTORCH, AC_WEIGHTS_F32, 8);
+    check_file("prefixed.pth", AC_WEIGHTS_PYTORCH, AC_WEIGHTS_F32, 8);
     check_file("half.pth", AC_WEIGHTS_PYTORCH, AC_WEIGHTS_F16, 8);
     check_file("bfloat16.pth", AC_WEIGHTS_PYTORCH, AC_WEIGHTS_BF16, 8);
     check_file("double.pth", AC_WEIGHTS_PYTORCH, AC_WEIGHTS_F64, 8);
