@@ -112,12 +112,28 @@ static ac_status check_shape(const loading *l, size_t p, const ac_weights_tensor
 
 /* ---- who takes what ---- */
 
+/* A parameter's tensor, also under the name that torchvision gave it before version 0.13, which its published ViT files still have. */
+static int64_t find_tensor(const ac_weights *w, const char *name)
+{
+    static const char *const renamed[][2] = {{".mlp.0.", ".mlp.linear_1."}, {".mlp.3.", ".mlp.linear_2."}};
+    char old[2 * AC_NAME_BYTES];
+    int64_t k = ac_weights_find(w, name);
+    for (int i = 0; k < 0 && i < 2; i++) {
+        const char *at = strstr(name, renamed[i][0]);
+        if (!at)
+            continue;
+        snprintf(old, sizeof old, "%.*s%s%s", (int)(at - name), name, renamed[i][1], at + strlen(renamed[i][0]));
+        k = ac_weights_find(w, old);
+    }
+    return k;
+}
+
 static ac_status find_sources(loading *l)
 {
     ac_status status = AC_OK;
     for (size_t p = 0; p < l->params->n_params; p++) {
         const ac_param_info *info = &l->params->info[p];
-        const int64_t k = ac_weights_find(l->weights, info->name);
+        const int64_t k = find_tensor(l->weights, info->name);
         const size_t n = (size_t)ac_shape_elements(&info->shape);
         l->source[p] = NOT_THERE;
         l->n_most = n > l->n_most ? n : l->n_most;

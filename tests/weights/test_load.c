@@ -233,6 +233,34 @@ static void check_vision(const char *folder)
     }
 }
 
+static void add_old(ac_graph *g, int64_t n_classes)
+{
+    const ac_linear_attribute layer = {.out_features = 3, .weight_init = {AC_INIT_CONSTANT, 0, 0}};
+    ac_value x = ac_graph_input(g, "x", &(ac_shape){2, {1, 2}, AC_F32});
+    x = ac_add_linear(g, "layer.mlp.0", x, &layer);
+    x = ac_add_linear(g, "layer.mlp.3", x, &layer);
+    add_head(g, "fc", x, n_classes);
+}
+
+/* torchvision's published vision transformers have names of before 0.13. */
+static void check_old_names(const char *folder)
+{
+    char path[AC_PATH_BYTES];
+    float values[6 + 9 + 3 + 1], host[16];
+    model m;
+    TAP_CALL(ac_path_join(path, folder, "old.safetensors"));
+    for (int i = 0; i < 19; i++)
+        values[i] = (float)(i + 1);
+    write_tensors(path, "{" T("layer.mlp.linear_1.weight", "[3,2]", "0", "24") "," T("layer.mlp.linear_2.weight", "[3,3]", "24", "60") "," T("fc.weight", "[1,3]", "60", "72") ","
+                  T("fc.bias", "[1]", "72", "76") "}", values, 19, 19);
+    if (open_model(&m, add_old, 1) && TAP_CALL(load(&m, path, (ac_weights_options){0})))
+        for (int i = 0; i < 2; i++) {
+            const int p = ac_params_find(m.params, i ? "layer.mlp.3.weight" : "layer.mlp.0.weight");
+            TAP_OK(p >= 0 && ac_params_get(m.params, p, NULL, host) == AC_OK && memcmp(host, i ? values + 6 : values, (i ? 9 : 6) * sizeof *host) == 0, "old name %d", i);
+        }
+    close_model(&m);
+}
+
 /* Each allocation fails once: an error, and nothing is lost. */
 static void check_allocation(void)
 {
@@ -273,6 +301,7 @@ int main(void)
     check_wrong(folder);
     check_positions();
     check_vision(folder);
+    check_old_names(folder);
     check_allocation();
     tap_remove(folder);
     return tap_done();
