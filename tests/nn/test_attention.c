@@ -162,6 +162,40 @@ static void large_logits(const char *way)
         alone_close(&a[k]);
 }
 
+static int64_t n_nan(const alone *a, int array, int64_t first, int64_t n, int64_t stride)
+{
+    int64_t count = 0;
+    for (int64_t i = 0; i < n; i++)
+        count += isnan(alone_get(a, array, first + i * stride));
+    return count;
+}
+
+/* NaN in position 3's q, k or v (0, 1, 2) of head 1: who sees it becomes NaN, and nobody else. */
+static void nan_is_seen(const char *backend, const char *way, size_t t)
+{
+    enum { L = 40, HEADS = 2, D = 8, C = HEADS * D };
+    static const shape s = {"NaN", AC_ATTENTION_GLOBAL, 1, 1, L, HEADS, D, 0};
+    for (int which = 0; which < 3; which++) {
+        alone a;
+        bool ran = open_shape(&a, &s, backend, 1, types[t].dtype, .3f) == AC_OK;
+        if (!ran && types[t].dtype == AC_BF16) {
+            TAP_SKIP(ac_error_text());
+            alone_close(&a);
+            return;
+        }
+        fill_all(&a, s.name);
+        alone_set(&a, ALONE_X, 3 * 3 * C + which * C + D + 5, (double)NAN);
+        ran = ran && run(&a) == AC_OK;
+        int64_t others = 0, row = n_nan(&a, ALONE_Y, 3 * C + D, D, 1), column = n_nan(&a, ALONE_Y, D + 5, L, C), all = n_nan(&a, ALONE_Y, 0, L * C, 1);
+        for (int64_t i = 0; i < L; i++)
+            others += n_nan(&a, ALONE_Y, i * C, D, 1) + n_nan(&a, ALONE_DX, i * 3 * C, D, 1);
+        bool right = which == 0 ? row == D && all == D : which == 1 ? all == L * D : column == L && all == L;
+        TAP_OK(ran && right && others == 0, "%s, %s, %s: NaN in %c reaches whom it concerns", backend, way, ac_dtype_name(types[t].dtype), "qkv"[which]);
+        TAP_OK(ran && n_nan(&a, ALONE_DX, D, L, 3 * C) > 0, "%s, %s, %s: and the gradient", backend, way, ac_dtype_name(types[t].dtype));
+        alone_close(&a);
+    }
+}
+
 static int64_t whole(const ac_json_value *c, const char *key)
 {
     int64_t out = -1;
@@ -225,6 +259,7 @@ int main(void)
         const char *name, *attention, *bf16;
     } ways[] = {{"by default", "", ""}, {"float", "float", ""}, {"plain", "plain", ""}, {"dot", "", "dot"}};
     test_fixture("ref", "by definition");
+    nan_is_seen("ref", "by definition", 0);
     for (size_t w = 0; w < sizeof ways / sizeof *ways; w++) {
         setenv("ANYCLASS_ATTENTION", ways[w].attention, 1);
         setenv("ANYCLASS_BF16", ways[w].bf16, 1);
@@ -232,6 +267,8 @@ int main(void)
             test_fixture("cpu", ways[w].name);
             large_logits(ways[w].name);
         }
+        for (size_t t = 0; t < sizeof types / sizeof *types; t++)
+            nan_is_seen("cpu", ways[w].name, t);
         for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
             for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
                 if (types[t].dtype == AC_F32 && (*ways[w].bf16 || strcmp(ways[w].attention, "float") == 0))

@@ -7,7 +7,16 @@ static ac_value add_attention(ac_graph *g, ac_value x, const op_case *c)
     return ac_add_attention(g, "attention", x, &(ac_attention_attribute){c->attention, c->n_heads, c->window, 1 / sqrtf(head)});
 }
 
+/* Tokens of a map, of which the head sees the first. */
+static ac_value add_global(ac_graph *g, ac_value x, const op_case *c)
+{
+    x = ac_add_tokens(g, "tokens", x, &(ac_tokens_attribute){{AC_INIT_NORMAL, 0, 0.3f}, {AC_INIT_NORMAL, 0, 0.3f}});
+    return ac_add_first_token(g, "first token", add_attention(g, x, c));
+}
+
 static const op_case cases[] = {
+    {"global of 10, 3 heads of 5", 2, 3, 45, add_global, .attention = AC_ATTENTION_GLOBAL, .n_heads = 3},
+    {"global of 65, 1 head of 64", 1, 8, 192, add_global, .attention = AC_ATTENTION_GLOBAL, .n_heads = 1},
     {"window of 2, 2 heads of 8", 2, 6, 48, add_attention, .attention = AC_ATTENTION_WINDOW, .n_heads = 2, .window = 2},
     {"grid of 2, 2 heads of 8", 2, 6, 48, add_attention, .attention = AC_ATTENTION_GRID, .n_heads = 2, .window = 2},
     {"window of 3, 1 head of 5", 2, 9, 15, add_attention, .attention = AC_ATTENTION_WINDOW, .n_heads = 1, .window = 3},
@@ -18,17 +27,26 @@ static const op_case cases[] = {
     {"window of 1", 1, 3, 12, add_attention, .attention = AC_ATTENTION_WINDOW, .n_heads = 1, .window = 1},
 };
 
-/* Products in bf16 round probabilities before they are multiplied (2^-9 of each), which ref does not: losses are then as far apart as ref's own is from
- * its loss in float (seen: up to 2.9e-3 here, 3.4e-3 there). Gradients stay within what the other operators have. */
-static const tolerance rounded = {AC_BF16, 6e-3, 0x1p-7, 2e-2};
+/* Products in bf16 round probabilities and the gradient of logits before they are multiplied (2^-9 of each), which ref does not: losses are then as far
+ * apart as ref's own is from its loss in float (seen: up to 4.1e-3 here, 1.1e-2 there), gradients about one rounding further than the other operators'
+ * (seen: 8e-3). */
+static const tolerance rounded = {AC_BF16, 1e-2, 0x1p-6, 2e-2};
+
+/* The first token does not see what is not a number in another's q; test_attention has that. */
+static void nan_in_both(const op_case *c, ac_dtype dtype)
+{
+    if (c->add == add_attention) {
+        nan_goes_through(c, "cpu", dtype);
+        nan_goes_through(c, "ref", dtype);
+    }
+}
 
 static void run_all_ways(const op_case *c)
 {
     differences(c);
     against_ref(c, "cpu", &tolerances[0]);
     inference_against_ref(c, "cpu", &tolerances[0]);
-    nan_goes_through(c, "cpu", AC_F32);
-    nan_goes_through(c, "ref", AC_F32);
+    nan_in_both(c, AC_F32);
     near_float(c);
     setenv("ANYCLASS_ATTENTION", "plain", 1); /* what processors without AVX-512 run */
     against_ref(c, "cpu", &tolerances[0]);
@@ -38,8 +56,7 @@ static void run_all_ways(const op_case *c)
         return;
     against_ref(c, "cpu", &rounded);
     inference_against_ref(c, "cpu", &rounded);
-    nan_goes_through(c, "cpu", AC_BF16);
-    nan_goes_through(c, "ref", AC_BF16);
+    nan_in_both(c, AC_BF16);
     setenv("ANYCLASS_ATTENTION", "float", 1);
     against_ref(c, "cpu", &tolerances[1]);
     unsetenv("ANYCLASS_ATTENTION");

@@ -1,10 +1,12 @@
 /* Who serves a matrix product, and what becomes of its sums: bias or scale and shift, activation, residual, type of the result. */
 #include "backend/cpu/gemm.h"
 #include "anyclass/activation_formula.h"
+#include "backend/cpu/gemm_tile.h"
 
+/* A processor without the kernels for it multiplies bf16 as float, as all do that are asked for its tiles (ANYCLASS_GEMM). */
 static bool is_bf16(const cpu_device *cpu, const cpu_gemm *gemm)
 {
-    return cpu->bf16_kernel != CPU_BF16_NONE && (gemm->a.dtype == AC_BF16 || gemm->b.dtype == AC_BF16);
+    return cpu->bf16_kernel != CPU_BF16_NONE && cpu->gemm_tile->run_by_rows && (gemm->a.dtype == AC_BF16 || gemm->b.dtype == AC_BF16);
 }
 
 size_t cpu_gemm_workspace_bytes(const cpu_device *cpu, const cpu_gemm *gemm)

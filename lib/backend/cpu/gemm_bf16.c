@@ -148,8 +148,16 @@ static float *sums_of(const job *j, const block *b, int64_t first, int64_t s, in
 
 static void finish(const cpu_gemm *g, const float *sums, int64_t strip, int64_t pair)
 {
-    int64_t i = strip * BF16_SIDE, j = pair * BF16_SIDE;
-    cpu_gemm_finish(g, sums, BF16_SIDE, i, cpu_min(BF16_SIDE, g->m - i), j, cpu_min(BF16_SIDE, g->n - j));
+    int64_t i = strip * BF16_SIDE, j = pair * BF16_SIDE, rows = cpu_min(BF16_SIDE, g->m - i), columns = cpu_min(BF16_SIDE, g->n - j);
+    bool slopes = g->activation == AC_ACTIVATION_RELU || g->activation == AC_ACTIVATION_LEAKY_RELU;
+    if (g->activation != AC_ACTIVATION_NONE && !slopes) {
+        cpu_gemm_finish(g, sums, BF16_SIDE, i, rows, j, columns);
+        return;
+    }
+    cpu_bf16_finish f = {.to = g->c, .row = g->c_row, .bf16 = g->c_dtype == AC_BF16, .add = g->add, .scale = g->scale,
+                         .shift = g->scale ? g->shift : g->bias, .residual = g->residual,
+                         .slope = !slopes ? 1 : g->activation == AC_ACTIVATION_RELU ? 0 : g->slope};
+    cpu_bf16_finish_rows(&f, sums, i * g->c_row + j, (int)rows, j, (int)columns);
 }
 
 /* Bring a share of the next strip's rows into the second cache while this one is multiplied. */

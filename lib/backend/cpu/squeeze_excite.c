@@ -135,15 +135,16 @@ AC_SIMD static float dot(const float *a, const float *b, int64_t n)
     for (; i + 4 * CPU_LANES <= n; i += 4 * CPU_LANES)
         for (int k = 0; k < 4; k++)
             part[k] += cpu_load_lanes(a, i + k * CPU_LANES, CPU_LANES, false) * cpu_load_lanes(b, i + k * CPU_LANES, CPU_LANES, false);
-    for (; i < n; i += CPU_LANES) {
-        int left = n - i < CPU_LANES ? (int)(n - i) : CPU_LANES;
-        part[0] += cpu_load_lanes(a, i, left, false) * cpu_load_lanes(b, i, left, false);
-    }
+    for (; i + CPU_LANES <= n; i += CPU_LANES)
+        part[0] += cpu_load_lanes(a, i, CPU_LANES, false) * cpu_load_lanes(b, i, CPU_LANES, false);
+    float rest = 0;
+    for (; i < n; i++)
+        rest += a[i] * b[i];
     part[0] = (part[0] + part[1]) + (part[2] + part[3]);
     float sum = 0;
     for (int k = 0; k < CPU_LANES; k++)
         sum += part[0][k];
-    return sum;
+    return sum + rest;
 }
 
 /* y += a x */
