@@ -112,7 +112,7 @@ static ac_status check_shape(const loading *l, size_t p, const ac_weights_tensor
 
 /* ---- who takes what ---- */
 
-/* A parameter's tensor, also under the name that torchvision gave it before version 0.13, which its published ViT files still have. */
+/* A parameter's tensor, also under the name that older versions of torchvision gave it, which files of vision transformers may have. */
 static int64_t find_tensor(const ac_weights *w, const char *name)
 {
     static const char *const renamed[][2] = {{".mlp.0.", ".mlp.linear_1."}, {".mlp.3.", ".mlp.linear_2."}};

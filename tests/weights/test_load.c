@@ -242,7 +242,7 @@ static void add_old(ac_graph *g, int64_t n_classes)
     add_head(g, "fc", x, n_classes);
 }
 
-/* torchvision's published vision transformers have names of before 0.13. */
+/* Files of vision transformers from older versions of torchvision. */
 static void check_old_names(const char *folder)
 {
     char path[AC_PATH_BYTES];
