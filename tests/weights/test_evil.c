@@ -267,6 +267,85 @@ static void check_archives(void)
     check_zip("no dict", (zip_part[]){text, data}, 2, "no dict");
 }
 
+/* The same two entries as a file of more than 4 GiB would have them: sizes and places in 64 bits, in extra fields and a second end. */
+static void make_zip64(bytes *out, size_t n_extra, uint64_t end_shift)
+{
+    const float two[2] = {1, 2};
+    const zip_part part[] = {{"a/data.pkl", GOOD_PICKLE, sizeof GOOD_PICKLE - 1}, {"a/data/0", two, sizeof two}};
+    bytes directory = {0};
+    *out = (bytes){0};
+    for (size_t k = 0; k < 2; k++) {
+        const size_t at = out->n, n_name = strlen(part[k].name);
+        add_number(out, 0x04034b50, 4);
+        add_number(out, 0, 14);
+        add_number(out, UINT64_MAX, 8);
+        add_number(out, n_name, 2);
+        add_number(out, 0, 2);
+        add_bytes(out, part[k].name, n_name);
+        add_bytes(out, part[k].bytes, part[k].n);
+        add_number(&directory, 0x02014b50, 4);
+        add_number(&directory, 0, 16);
+        add_number(&directory, UINT64_MAX, 8);
+        add_number(&directory, n_name, 2);
+        add_number(&directory, 6 + 4 + n_extra, 2);
+        add_number(&directory, 0, 10);
+        add_number(&directory, UINT32_MAX, 4);
+        add_bytes(&directory, part[k].name, n_name);
+        add_number(&directory, 0x4246, 2); /* another block in front */
+        add_number(&directory, 2, 2);
+        add_number(&directory, 0, 2);
+        add_number(&directory, 1, 2);
+        add_number(&directory, n_extra, 2);
+        add_number(&directory, part[k].n, 8);
+        add_number(&directory, part[k].n, 8);
+        if (n_extra == 24)
+            add_number(&directory, at, 8);
+    }
+    const size_t at = out->n;
+    add_bytes(out, directory.at, directory.n);
+    const size_t end_at = out->n;
+    add_number(out, 0x06064b50, 4);
+    add_number(out, 44, 8);
+    add_number(out, 0, 12);
+    add_number(out, 2, 8);
+    add_number(out, 2, 8);
+    add_number(out, directory.n, 8);
+    add_number(out, at, 8);
+    add_number(out, 0x07064b50, 4);
+    add_number(out, 0, 4);
+    add_number(out, end_at + end_shift, 8);
+    add_number(out, 1, 4);
+    add_number(out, 0x06054b50, 4);
+    add_number(out, 0, 4);
+    add_number(out, UINT64_MAX, 8);
+    add_number(out, UINT32_MAX, 4);
+    add_number(out, 0, 2);
+    free(directory.at);
+}
+
+static void check_zip64(void)
+{
+    static const struct {
+        const char *name;
+        size_t n_extra;
+        uint64_t end_shift;
+        const char *text;
+    } cases[] = {{"good", 24, 0, NULL}, {"an extra field that is too short", 16, 0, "is damaged"}, {"an end elsewhere", 24, 1, "directory"},
+                 {"an end beyond the file", 24, (uint64_t)1 << 62, "outside"}, {"an end that wraps around", 24, UINT64_MAX - 20, "directory"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        bytes zip;
+        ac_weights *w;
+        float out[2] = {0};
+        make_zip64(&zip, cases[i].n_extra, cases[i].end_shift);
+        const ac_status status = open_bytes(zip.at, zip.n, &w);
+        TAP_OK(cases[i].text ? status == AC_ERR_DATA && strstr(ac_error_text(), cases[i].text)
+                             : status == AC_OK && ac_weights_read(w, 0, out) == AC_OK && out[1] == 2,
+               "zip of 64 bits: %s: %s", cases[i].name, ac_error_text());
+        ac_weights_close(w);
+        free(zip.at);
+    }
+}
+
 /* Every field of the zip file set to 0xff, byte by byte and four at a time: never more than a refusal. */
 static void check_edited_zip(void)
 {
@@ -362,6 +441,7 @@ int main(void)
     check_bombs();
     check_memory();
     check_archives();
+    check_zip64();
     check_edited_zip();
     check_headers();
     TAP_OK(ac_alloc_get_stats().n_live == 0, "all memory is released");
