@@ -11,7 +11,8 @@ static void build(ac_graph *g)
 {
     const ac_conv2d_attribute conv = {.out_channels = 12, .kernel_px = 1, .stride_px = 1, .groups = 1, .weight_init = {AC_INIT_UNIFORM, -1, 1}};
     const ac_batch_norm_attribute norm = {.eps = 1e-5f, .momentum = 0.1f, .weight_init = 1};
-    const ac_linear_attribute qkv = {.out_features = 12, .bias = true, .weight_init = {AC_INIT_UNIFORM, -1, 1}, .bias_init = {AC_INIT_UNIFORM, -1, 1}};
+    const ac_linear_attribute qkv = {
+        .out_features = 12, .bias = true, .weight_init = {AC_INIT_UNIFORM, -1, 1}, .bias_init = {AC_INIT_UNIFORM, -1, 1}};
     const ac_linear_attribute head = {.out_features = 2, .bias = true, .float32_output = true, .weight_init = {AC_INIT_UNIFORM, -1, 1}};
     ac_value x = ac_graph_input(g, "x", &(ac_shape){4, {1, 4, 4, 3}, AC_F32});
     ac_value r = ac_add_conv2d(g, "block.downsample.0", x, &conv);
@@ -23,9 +24,19 @@ static void build(ac_graph *g)
     ac_add_linear(g, "fc", x, &head);
 }
 
-static const char *const order[] = {"block.conv1.weight", "block.bn1.weight", "block.bn1.bias", "block.bn1.running_mean", "block.bn1.running_var",
-                                    "block.bn1.num_batches_tracked", "block.downsample.0.weight", "attention.relative_position_bias_table",
-                                    "attention.relative_position_index", "attention.to_qkv.weight", "attention.to_qkv.bias", "fc.weight", "fc.bias"};
+static const char *const order[] = {"block.conv1.weight",
+                                    "block.bn1.weight",
+                                    "block.bn1.bias",
+                                    "block.bn1.running_mean",
+                                    "block.bn1.running_var",
+                                    "block.bn1.num_batches_tracked",
+                                    "block.downsample.0.weight",
+                                    "attention.relative_position_bias_table",
+                                    "attention.relative_position_index",
+                                    "attention.to_qkv.weight",
+                                    "attention.to_qkv.bias",
+                                    "fc.weight",
+                                    "fc.bias"};
 enum { N_ORDER = sizeof order / sizeof *order };
 
 typedef struct made {
@@ -72,7 +83,8 @@ static void check_metadata(const ac_weights *w)
     TAP_OK(ac_json_read_string(ac_json_get(json, "model"), "", &text) == AC_OK && strcmp(text, "tiny") == 0, "model");
     TAP_OK(ac_json_read_string(ac_json_get(json, "image_size"), "", &text) == AC_OK && strcmp(text, "4") == 0, "image size");
     TAP_OK(ac_json_read_string(ac_json_get(json, "classes"), "", &text) == AC_OK && ac_json_parse("classes", text, strlen(text), &classes) == AC_OK &&
-               ac_json_count(classes) == 2 && ac_json_read_string(ac_json_at(classes, 1), "", &text) == AC_OK && strcmp(text, "caf\xC3\xA9 \"x\"") == 0,
+               ac_json_count(classes) == 2 && ac_json_read_string(ac_json_at(classes, 1), "", &text) == AC_OK &&
+               strcmp(text, "caf\xC3\xA9 \"x\"") == 0,
            "classes");
     TAP_OK(ac_json_read_string(ac_json_get(json, "mean"), "", &text) == AC_OK && ac_json_parse("mean", text, strlen(text), &mean) == AC_OK &&
                ac_json_read_double(ac_json_at(mean, 2), "", &value) == AC_OK && (float)value == 0.1f,
@@ -85,7 +97,8 @@ static void check_metadata(const ac_weights *w)
 static void check_export(made *m)
 {
     ac_weights *from = NULL, *w = NULL;
-    if (TAP_CALL(ac_weights_open(m->checkpoint, &from)) && TAP_CALL(ac_weights_save(m->out, &m->info, m->graph, from)) && TAP_CALL(ac_weights_open(m->out, &w))) {
+    if (TAP_CALL(ac_weights_open(m->checkpoint, &from)) && TAP_CALL(ac_weights_save(m->out, &m->info, m->graph, from)) &&
+        TAP_CALL(ac_weights_open(m->out, &w))) {
         TAP_OK(w->n_tensors == N_ORDER, "%zu tensors", w->n_tensors);
         for (size_t k = 0; k < N_ORDER && k < w->n_tensors; k++)
             TAP_OK(strcmp(w->tensor[k].name, order[k]) == 0, "tensor %zu is %s", k, w->tensor[k].name);
@@ -120,7 +133,8 @@ static void check_failures(made *m)
             status = ac_weights_save(m->out, &m->info, m->graph, from);
             ac_file_fail_at(0);
             ac_alloc_fail_at(0);
-            n_wrong += ac_alloc_get_stats().n_live != live || ac_path_exists(part) || (status != AC_OK && status != (kind ? AC_ERR_MEMORY : AC_ERR_IO));
+            n_wrong +=
+                ac_alloc_get_stats().n_live != live || ac_path_exists(part) || (status != AC_OK && status != (kind ? AC_ERR_MEMORY : AC_ERR_IO));
             ac_weights_close(from);
             n_wrong += ac_file_read_all(m->out, 0, &after, &n_after) != AC_OK || n_after != n_before || memcmp(before, after, n_before) != 0;
             ac_free(after);
@@ -133,9 +147,18 @@ static void check_failures(made *m)
 int main(void)
 {
     static char *classes[] = {"RB", "caf\xC3\xA9 \"x\""}, config[] = "{}";
-    made m = {.info = {.model = "tiny", .class_name = classes, .n_classes = 2, .image_size_px = 4, .mean = {.5f, .25f, .1f}, .std = {.1f, .2f, .3f},
-                       .config = config, .precision = "32", .loss_scale = 1, .optimizer_step = 7}};
-    if (!tap_folder(m.folder) || !TAP_CALL(ac_path_join(m.checkpoint, m.folder, "last.h5")) || !TAP_CALL(ac_path_join(m.out, m.folder, "out.safetensors")))
+    made m = {.info = {.model = "tiny",
+                       .class_name = classes,
+                       .n_classes = 2,
+                       .image_size_px = 4,
+                       .mean = {.5f, .25f, .1f},
+                       .std = {.1f, .2f, .3f},
+                       .config = config,
+                       .precision = "32",
+                       .loss_scale = 1,
+                       .optimizer_step = 7}};
+    if (!tap_folder(m.folder) || !TAP_CALL(ac_path_join(m.checkpoint, m.folder, "last.h5")) ||
+        !TAP_CALL(ac_path_join(m.out, m.folder, "out.safetensors")))
         return tap_done();
     if (TAP_CALL(ac_graph_create(AC_F32, &m.graph))) {
         build(m.graph);
