@@ -9,10 +9,10 @@
 
 typedef struct entry { /* a tensor to write */
     char name[AC_NAME_BYTES + 32];
-    int param;             /* of the graph; -1: an int64 buffer */
-    int64_t window;        /* then: relative_position_index of so many positions along a side; 0: num_batches_tracked */
+    int param;      /* of the graph; -1: an int64 buffer */
+    int64_t window; /* then: relative_position_index of so many positions along a side; 0: num_batches_tracked */
     ac_shape shape;
-    uint64_t at, n_bytes;  /* behind the header */
+    uint64_t at, n_bytes; /* behind the header */
 } entry;
 
 typedef struct entries {

@@ -52,7 +52,10 @@ static ac_status make(const char *model, const char *shards, const char *path)
     if (!ac_model_find(model))
         return ac_error(AC_ERR_USAGE, "no model %s", model);
     AC_TRY(ac_store_open(shards, "val", &store));
-    ac_network_options o = {.model = ac_model_find(model), .batch = 1, .image_size_px = store.image_size_px, .n_classes = (int64_t)store.n_classes,
+    ac_network_options o = {.model = ac_model_find(model),
+                            .batch = 1,
+                            .image_size_px = store.image_size_px,
+                            .n_classes = (int64_t)store.n_classes,
                             .activation_dtype = AC_F32};
     memcpy(o.mean, store.manifest.mean, sizeof o.mean);
     memcpy(o.std, store.manifest.std, sizeof o.std);
