@@ -11,7 +11,8 @@ bool cpu_conv_bf16_describe(const cpu_device *cpu, const ac_graph *graph, const 
     if (a->groups != 1 || a->kernel_px != 1 || a->stride_px != 1 || a->padding_px != 0 || x->dtype != AC_BF16 || y->dtype != AC_BF16 ||
         cpu->bf16_kernel == CPU_BF16_NONE || (wanted && strcmp(wanted, "onednn") == 0))
         return false;
-    *out = (cpu_conv){x->dim[0], x->dim[1], x->dim[2], x->dim[3], y->dim[1], y->dim[2], y->dim[3], 1, 1, 0, a->bias, cpu->n_threads};
+    *out = (cpu_conv){.n = x->dim[0], .h = x->dim[1], .w = x->dim[2], .c = x->dim[3], .oh = y->dim[1], .ow = y->dim[2], .o = y->dim[3],
+                      .kernel_px = 1, .stride_px = 1, .bias = a->bias, .n_threads = cpu->n_threads, .cpu = cpu};
     return true;
 }
 

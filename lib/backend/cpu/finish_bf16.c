@@ -51,7 +51,11 @@ INLINE void finish_wide(const cpu_bf16_finish *f, const float *sums, int64_t at,
     for (int i = 0; i < rows; i++, at += f->row, sums += BF16_SIDE) {
         __m256i low = _mm512_cvtepi32_epi16(cpu_bf16_round(finish_16(f, &left, sums, at, true, plain)));
         __m256i high = _mm512_cvtepi32_epi16(cpu_bf16_round(finish_16(f, &right, sums + BF16_LANES, at + BF16_LANES, true, plain)));
-        _mm512_storeu_si512((uint16_t *)f->to + at, _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1));
+        __m512i line = _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
+        if (f->past_caches)
+            _mm512_stream_si512((void *)((uint16_t *)f->to + at), line);
+        else
+            _mm512_storeu_si512((uint16_t *)f->to + at, line);
     }
 }
 

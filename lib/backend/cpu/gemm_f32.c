@@ -12,8 +12,8 @@ enum {
     PART_K = 384,        /* a panel of b of this depth lies in the first cache */
     BLOCK_ROWS = 112,
     ONE_BLOCK = 480,     /* so many rows are one block, which packs what it needs of b; more share a packed b */
-    BLOCK_COLUMNS = 256,
-    BLOCK_COLUMNS_ACROSS = 384, /* where a is packed for each block */
+    BLOCK_COLUMNS = 512,
+    BLOCK_COLUMNS_ACROSS = 768, /* where a is packed for each block */
     MAX_STRIPS = ONE_BLOCK / 3 + 1,
     CONFLICT = 512,      /* rows whose distance in floats is a multiple of it lie in too few places of the first cache */
     LINE = 16            /* floats */

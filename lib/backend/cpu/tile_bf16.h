@@ -59,6 +59,7 @@ typedef struct cpu_bf16_finish {
     const float *scale, *shift; /* NULL: none */
     const void *residual; /* NULL: none; may be `to` */
     float slope;          /* 1: no activation */
+    bool past_caches;     /* a bf16 result of whole cache lines that is too large to be found there later: it is not read before it is written */
 } cpu_bf16_finish;
 
 /** Rows of sums [rows][32] into elements at + i * row + j, which are of columns column + j. */
