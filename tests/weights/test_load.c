@@ -158,7 +158,8 @@ static void write_tensors(const char *path, const char *header, const float *val
 {
     bytes out = {0};
     float *data = calloc(n, sizeof *data);
-    memcpy(data, values, n_values * sizeof *data);
+    if (n_values)
+        memcpy(data, values, n_values * sizeof *data);
     add_number(&out, strlen(header), 8);
     add_bytes(&out, header, strlen(header));
     add_bytes(&out, data, n * sizeof *data);
