@@ -91,6 +91,43 @@ INLINE void slope_512(const void *from, int64_t first, int64_t n, bool bf16, flo
     }
 }
 
+INLINE __m512 affine_of(const norm_affine *a, int64_t i, int64_t c, bool bf16, __mmask16 inside)
+{
+    __m512 centred = _mm512_sub_ps(load(a->x, i, bf16, inside), _mm512_maskz_loadu_ps(inside, a->mean + c));
+    return _mm512_add_ps(_mm512_mul_ps(centred, _mm512_maskz_loadu_ps(inside, a->k + c)), _mm512_maskz_loadu_ps(inside, a->b + c));
+}
+
+INLINE void norm_512(const norm_affine *a, int64_t i, int64_t c, int64_t n, bool bf16, void *y)
+{
+    for (int64_t k = 0; k < n; k += LANES)
+        store(y, i + k, bf16, first_lanes(n - k), gelu_of(affine_of(a, i + k, c + k, bf16, first_lanes(n - k))));
+}
+
+INLINE void norm_slope_512(const norm_affine *a, int64_t i, int64_t c, int64_t n, bool bf16, float *g)
+{
+    for (int64_t k = 0; k < n; k += LANES) {
+        __mmask16 inside = first_lanes(n - k);
+        __m512 slope = slope_of(affine_of(a, i + k, c + k, bf16, inside));
+        _mm512_mask_storeu_ps(g + k, inside, _mm512_mul_ps(_mm512_maskz_loadu_ps(inside, g + k), slope));
+    }
+}
+
+static CPU_AVX512 void norm_by_16(const norm_affine *a, int64_t i, int64_t c, int64_t n, bool bf16, void *y)
+{
+    if (bf16)
+        norm_512(a, i, c, n, true, y);
+    else
+        norm_512(a, i, c, n, false, y);
+}
+
+static CPU_AVX512 void norm_slope_by_16(const norm_affine *a, int64_t i, int64_t c, int64_t n, bool bf16, float *g)
+{
+    if (bf16)
+        norm_slope_512(a, i, c, n, true, g);
+    else
+        norm_slope_512(a, i, c, n, false, g);
+}
+
 static CPU_AVX512 void copy_by_16(const void *from, int64_t first, int64_t n, bool bf16, void *to)
 {
     if (bf16)
@@ -164,6 +201,42 @@ AC_SIMD static void slope_by_formula(const void *from, int64_t first, int64_t n,
         slope(from, first, n, false, g);
 }
 
+AC_INLINE float affine_at(const norm_affine *a, int64_t i, int64_t c, bool bf16)
+{
+    return (cpu_load(a->x, i, bf16) - a->mean[c]) * a->k[c] + a->b[c];
+}
+
+AC_INLINE void norm(const norm_affine *affine, int64_t i, int64_t c, int64_t n, bool bf16, void *y)
+{
+    const norm_affine a = *affine;
+#pragma omp simd
+    for (int64_t k = 0; k < n; k++)
+        cpu_store(y, i + k, ac_gelu(affine_at(&a, i + k, c + k, bf16)), bf16);
+}
+
+AC_SIMD static void norm_by_formula(const norm_affine *a, int64_t i, int64_t c, int64_t n, bool bf16, void *y)
+{
+    if (bf16)
+        norm(a, i, c, n, true, y);
+    else
+        norm(a, i, c, n, false, y);
+}
+
+AC_INLINE void norm_slope(const norm_affine *affine, int64_t i, int64_t c, int64_t n, bool bf16, float *g)
+{
+    const norm_affine a = *affine;
+    for (int64_t k = 0; k < n; k++)
+        g[k] *= ac_gelu_slope(affine_at(&a, i + k, c + k, bf16));
+}
+
+AC_SIMD static void norm_slope_by_formula(const norm_affine *a, int64_t i, int64_t c, int64_t n, bool bf16, float *g)
+{
+    if (bf16)
+        norm_slope(a, i, c, n, true, g);
+    else
+        norm_slope(a, i, c, n, false, g);
+}
+
 static bool has_own_code(void)
 {
     return CPU_HAS_AVX512_CODE && cpu_has_avx512();
@@ -199,6 +272,28 @@ void cpu_gelu(float *value, int64_t n)
 void cpu_gelu_slope(const float *value, float *g, int64_t n)
 {
     cpu_gelu_slope_of(value, 0, n, false, g);
+}
+
+void cpu_gelu_norm(const norm_affine *affine, int64_t i, int64_t c, int64_t n, bool bf16, void *y)
+{
+#if CPU_HAS_AVX512_CODE
+    if (has_own_code()) {
+        norm_by_16(affine, i, c, n, bf16, y);
+        return;
+    }
+#endif
+    norm_by_formula(affine, i, c, n, bf16, y);
+}
+
+void cpu_gelu_norm_slope(const norm_affine *affine, int64_t i, int64_t c, int64_t n, bool bf16, float *g)
+{
+#if CPU_HAS_AVX512_CODE
+    if (has_own_code()) {
+        norm_slope_by_16(affine, i, c, n, bf16, g);
+        return;
+    }
+#endif
+    norm_slope_by_formula(affine, i, c, n, bf16, g);
 }
 
 bool cpu_gelu_finish(const cpu_gemm *gemm, const float *sums, int64_t ld, int64_t i0, int64_t rows, int64_t j0, int64_t columns)
