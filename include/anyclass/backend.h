@@ -59,7 +59,9 @@ enum {
     AC_KERNEL_TAKES_NORM = 8,
     /* backward can add to dinput 0 instead of writing it (add_dinput): the gradient of a residual stream is then one buffer
      * that goes through the network. */
-    AC_KERNEL_ADDS_DINPUT = 16
+    AC_KERNEL_ADDS_DINPUT = 16,
+    /* recompute reads saved tensors and parameters, no input: it serves where the input is itself made again, later. */
+    AC_KERNEL_RECOMPUTES_FROM_SAVED = 32
 };
 
 typedef struct ac_kernel_plan { /* filled by ac_kernel.plan, all zero before but `norm` */

@@ -32,8 +32,8 @@ static void extend(plan_buffer *buffer, int time)
         buffer->last = time;
 }
 
-/* Can output 0 of node i be dropped, and made again for the backwards that read it? Not if that would need something
- * that is made again itself. */
+/* Can output 0 of node i be dropped, and made again for the backwards that read it? Not if that would need an input that is made again
+ * itself: that one comes later, for the node's own backward. */
 static bool is_remade(const ac_plan *plan, int i)
 {
     const ac_node *node = &plan->graph->node[i];
@@ -41,7 +41,8 @@ static bool is_remade(const ac_plan *plan, int i)
         plan->graph->value[node->output[0]].is_result)
         return false;
     unsigned keep = node->op->keep(node);
-    for (int k = 0; k < node->n_inputs; k++)
+    bool reads_inputs = !(plan->node[i].kernel->flags & AC_KERNEL_RECOMPUTES_FROM_SAVED);
+    for (int k = 0; reads_inputs && k < node->n_inputs; k++)
         if ((keep & AC_KEEP_INPUT(k)) && plan->value[node->input[k]].again != AC_NO_BUFFER)
             return false;
     return !(keep & AC_KEEP_OUTPUT(0));

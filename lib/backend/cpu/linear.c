@@ -334,5 +334,5 @@ static ac_status backward(const ac_call *call)
     return AC_OK;
 }
 
-const ac_kernel ac_cpu_linear = {.op = &ac_op_linear, .flags = AC_KERNEL_SUMS_DOUTPUT | AC_KERNEL_ADDS_DINPUT, .plan = plan, .forward = forward,
-                                 .backward = backward, .prepare = prepare, .recompute = recompute};
+const ac_kernel ac_cpu_linear = {.op = &ac_op_linear, .flags = AC_KERNEL_SUMS_DOUTPUT | AC_KERNEL_ADDS_DINPUT | AC_KERNEL_RECOMPUTES_FROM_SAVED,
+                                 .plan = plan, .forward = forward, .backward = backward, .prepare = prepare, .recompute = recompute};
