@@ -2,7 +2,22 @@
 #include "backend/backends.h"
 #include <string.h>
 
-static const ac_backend *const backends[] = {&ac_backend_cpu, &ac_backend_ref};
+#ifdef AC_WITH_CUDA
+#define CUDA_BACKEND &ac_backend_cuda,
+#define CUDA_NAME "|cuda"
+#else
+#define CUDA_BACKEND
+#define CUDA_NAME
+#endif
+#ifdef AC_WITHOUT_CPU /* a build without oneDNN, to try the others */
+#define CPU_BACKEND
+#define CPU_NAME
+#else
+#define CPU_BACKEND &ac_backend_cpu,
+#define CPU_NAME "cpu|"
+#endif
+
+static const ac_backend *const backends[] = {CPU_BACKEND CUDA_BACKEND &ac_backend_ref};
 
 const ac_backend *ac_backend_find(const char *name)
 {
@@ -14,7 +29,7 @@ const ac_backend *ac_backend_find(const char *name)
 
 const char *ac_backend_names(void)
 {
-    return "cpu|ref";
+    return CPU_NAME "ref" CUDA_NAME;
 }
 
 const ac_kernel *ac_backend_kernel(const ac_backend *backend, const ac_op *op)

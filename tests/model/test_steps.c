@@ -5,6 +5,7 @@
 #include "anyclass/model.h"
 #include "anyclass/optimizer.h"
 #include "anyclass/plan.h"
+#include "tests/backend.h"
 #include "tests/model/drawn.h"
 #include "tests/tap.h"
 #include <stdio.h>
@@ -72,7 +73,7 @@ static ac_status open_trial(trial *t, const ac_json_value *c)
     t->scale = ac_graph_input(t->graph, "scale", &(ac_shape){1, {1}, AC_F64});
     t->loss = ac_add_any_class_loss(t->graph, "loss", logits, t->targets, t->weights, t->scale, &loss);
     AC_TRY(ac_graph_finish(t->graph));
-    AC_TRY(ac_backend_find("cpu")->open(0, &t->device));
+    AC_TRY(ac_backend_find(tested_backend())->open(0, &t->device));
     AC_TRY(ac_params_create(t->device, t->graph, true, &t->params));
     AC_TRY(drawn_fill(t->params));
     AC_TRY(scale_residuals(t->params, (float)number(c, "residual_scale")));

@@ -184,5 +184,5 @@ static const ac_kernel *const kernels[] = {&ac_cpu_image_input,     &ac_cpu_conv
 
 const ac_backend ac_backend_cpu = {
     "cpu", kernels, sizeof kernels / sizeof *kernels, open_device, close_device, describe, cpu_check_precision, allocate, release, copy, copy,
-    zero,  add,     sum_squares,                      optimizer_update,
+    zero,  add,     sum_squares,                      optimizer_update, NULL,
 };

@@ -91,5 +91,5 @@ static const ac_kernel *const kernels[] = {&ac_ref_image_input,     &ac_ref_conv
 
 const ac_backend ac_backend_ref = {
     "ref", kernels, sizeof kernels / sizeof *kernels, open_device, close_device, describe, check_precision, allocate, release, copy, copy,
-    zero,  add,     sum_squares,                      optimizer_update,
+    zero,  add,     sum_squares,                      optimizer_update, NULL,
 };

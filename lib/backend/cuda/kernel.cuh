@@ -1,0 +1,162 @@
+/* What kernels share: the launch, element types, vectors of 16 bytes, the geometry of passes over [rows, channels]. The only
+ * place that knows whether nvcc or the emulation in tests/cuda_host compiles them. */
+#ifndef ANYCLASS_LIB_BACKEND_CUDA_KERNEL_CUH
+#define ANYCLASS_LIB_BACKEND_CUDA_KERNEL_CUH
+
+#include "backend/cuda/cuda.h"
+
+#ifdef AC_CUDA_EMULATED
+#include "tests/cuda_host/emulate.h"
+#else
+#include <cuda_bf16.h>
+#include <cuda_runtime.h>
+
+template <typename... P, typename... A>
+static inline ac_status cuda_launch(const char *name, void (*kernel)(P...), dim3 grid, dim3 block, size_t shared, cudaStream_t stream, A... arguments)
+{
+    kernel<<<grid, block, shared, stream>>>(static_cast<P>(arguments)...);
+    return cuda_launched(name);
+}
+/* AC_LAUNCH((kernel<T>), grid, block, shared bytes, stream, arguments...) is an ac_status */
+#define AC_LAUNCH(kernel, ...) cuda_launch(#kernel, kernel, __VA_ARGS__)
+#define AC_DYNAMIC_SHARED(type, name) extern __shared__ __align__(16) unsigned char name##_bytes[]; type *name = reinterpret_cast<type *>(name##_bytes)
+#endif
+
+struct bf16 {
+    uint16_t bits;
+};
+
+__host__ __device__ static inline float to_float(float v)
+{
+    return v;
+}
+
+__host__ __device__ static inline float to_float(bf16 v)
+{
+    return ac_float_from_bf16(v.bits);
+}
+
+template <typename T> __host__ __device__ static inline T from_float(float v);
+
+template <> __host__ __device__ inline float from_float<float>(float v)
+{
+    return v;
+}
+
+template <> __host__ __device__ inline bf16 from_float<bf16>(float v)
+{
+    bf16 out;
+#ifdef __CUDA_ARCH__
+    out.bits = __bfloat16_as_ushort(__float2bfloat16_rn(v));
+#else
+    out.bits = ac_bf16_from_float(v);
+#endif
+    return out;
+}
+
+/* N neighbours, read and written at once. */
+template <typename T, int N> struct alignas(sizeof(T) * N) pack {
+    T v[N];
+};
+
+template <typename T, int N> __device__ static inline pack<T, N> load(const T *from, int64_t at)
+{
+    return *reinterpret_cast<const pack<T, N> *>(from + at);
+}
+
+template <typename T, int N> __device__ static inline void store(T *to, int64_t at, const pack<T, N> &value)
+{
+    *reinterpret_cast<pack<T, N> *>(to + at) = value;
+}
+
+template <typename T> struct widest {
+    static constexpr int n = 16 / sizeof(T); /* elements of a vector */
+};
+
+/* The statement with T the type of activations, VEC the vector that `channels` allow. */
+#define CUDA_FOR_TYPE(dtype, ...)                                                                                     \
+    do {                                                                                                              \
+        if ((dtype) == AC_BF16) {                                                                                     \
+            typedef bf16 T;                                                                                           \
+            __VA_ARGS__;                                                                                              \
+        } else {                                                                                                      \
+            typedef float T;                                                                                          \
+            __VA_ARGS__;                                                                                              \
+        }                                                                                                             \
+    } while (0)
+
+#define CUDA_FOR_TYPE_AND_WIDTH(dtype, channels, ...)                                                                 \
+    CUDA_FOR_TYPE(dtype, {                                                                                            \
+        if ((channels) % widest<T>::n == 0) {                                                                         \
+            constexpr int VEC = widest<T>::n;                                                                         \
+            __VA_ARGS__;                                                                                              \
+        } else {                                                                                                      \
+            constexpr int VEC = 1;                                                                                    \
+            __VA_ARGS__;                                                                                              \
+        }                                                                                                             \
+    })
+
+static inline int cuda_width(ac_dtype dtype, int64_t channels)
+{
+    int n = dtype == AC_BF16 ? widest<bf16>::n : widest<float>::n;
+    return channels % n == 0 ? n : 1;
+}
+
+enum { CUDA_BLOCK = 256 };
+
+/* Blocks of CUDA_BLOCK threads that give every one of n items a thread. */
+static inline dim3 cuda_blocks(int64_t n)
+{
+    return dim3((unsigned)((n + CUDA_BLOCK - 1) / CUDA_BLOCK), 1, 1);
+}
+
+__device__ static inline int64_t thread_index()
+{
+    return (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
+}
+
+/* How a tensor [rows, channels] is divided: a block has threads (tx, ty), each column of threads a vector of channels, and goes
+ * down tile_rows rows. Depends on shape and device alone, so sums over tiles do too. */
+struct row_grid {
+    int64_t rows, tile_rows;
+    int channels, n_vectors; /* vectors in a row */
+    int n_tiles;
+    dim3 grid, block;
+};
+
+static inline row_grid make_row_grid(const cuda_device *device, int64_t rows, int64_t channels, int width)
+{
+    row_grid g;
+    unsigned tx = 1;
+    g.rows = rows;
+    g.channels = (int)channels;
+    g.n_vectors = (int)(channels / width);
+    while ((int)tx < g.n_vectors && tx < 32)
+        tx *= 2;
+    g.block = dim3(tx, CUDA_BLOCK / tx, 1);
+    int64_t across = (g.n_vectors + tx - 1) / tx, wanted = (int64_t)device->n_multiprocessors * 8 / across;
+    wanted = wanted < 1 ? 1 : wanted > (int64_t)CUDA_N_PARTIALS ? (int64_t)CUDA_N_PARTIALS : wanted;
+    g.tile_rows = (rows + wanted - 1) / wanted;
+    g.tile_rows = (g.tile_rows + g.block.y - 1) / g.block.y * g.block.y;
+    g.n_tiles = (int)((rows + g.tile_rows - 1) / g.tile_rows);
+    g.grid = dim3((unsigned)across, (unsigned)g.n_tiles, 1);
+    return g;
+}
+
+/* Sum over threadIdx.y of `value`, for each threadIdx.x, in a fixed order; blockDim.y is a power of two. All threads call it and
+ * all get the sum. */
+__device__ static inline double sum_over_y(double value, double *shared /* [threads] */)
+{
+    unsigned at = threadIdx.y * blockDim.x + threadIdx.x;
+    __syncthreads();
+    shared[at] = value;
+    for (unsigned half = blockDim.y / 2; half > 0; half /= 2) {
+        __syncthreads();
+        if (threadIdx.y < half)
+            shared[at] += shared[at + half * blockDim.x];
+    }
+    __syncthreads();
+    return shared[threadIdx.x];
+}
+
+#endif
