@@ -1,10 +1,48 @@
-/* The families' tables, for the registry. One row per model name. */
+/* What the families share: the list of all models, names of layers, and the branches that end in a residual. */
 #ifndef ANYCLASS_LIB_MODELS_H
 #define ANYCLASS_LIB_MODELS_H
 
 #include "anyclass/model.h"
 
-extern const ac_model ac_models_resnet[];
-extern const size_t ac_n_models_resnet;
+/* Every model, in the order in which help texts name them. A family's file defines `const ac_model ac_model_NAME`; the registry's
+ * rows and the text of ac_model_names() are both made of this list. */
+#define AC_MODELS(ROW)                                                                                                                               \
+    ROW(resnet18) ROW(resnet34) ROW(resnet50) ROW(resnet101) ROW(resnet152)                                                                          \
+    ROW(tresnet_m) ROW(tresnet_l) ROW(tresnet_xl)                                                                                                    \
+    ROW(vit_b_16) ROW(vit_b_32) ROW(vit_l_16) ROW(vit_l_32)                                                                                          \
+    ROW(maxvit_t) ROW(maxvit_s)
+
+#define AC_DECLARE_MODEL(name) extern const ac_model ac_model_##name;
+AC_MODELS(AC_DECLARE_MODEL)
+#undef AC_DECLARE_MODEL
+
+typedef struct ac_layer_name { /* names the layers of one block: "layer1.0" + ".conv1" */
+    char base[64], full[AC_NAME_BYTES];
+} ac_layer_name;
+
+/** "{base}.{suffix}", valid until the next call with this name. */
+const char *ac_layer_name_get(ac_layer_name *name, const char *suffix);
+
+typedef struct ac_model_builder { /* a model under construction */
+    ac_graph *graph;
+    const ac_model_input *in;
+    uint32_t n_drops;       /* places so far where something is dropped at random */
+    float stochastic_depth; /* probability at the last block, the model's own or the input's; 0 without keys */
+} ac_model_builder;
+
+/** A builder at its first layer; `own_stochastic_depth` is what the model has when the input asks for none. */
+ac_model_builder ac_model_builder_begin(ac_graph *graph, const ac_model_input *in, float own_stochastic_depth);
+/** Drop elements of x as the input says; x itself where nothing is dropped. */
+ac_value ac_model_add_dropout(ac_model_builder *b, const char *name, ac_value x);
+/** residual + x, where x is dropped per image with probability `depth`. */
+ac_value ac_model_add_residual(ac_model_builder *b, const char *name, ac_value x, ac_value residual, float depth);
+/** residual + linear(x), one operator where nothing is dropped; else elements of linear(x) are dropped (`dropout`), and per image all
+ * of it with probability `depth`. */
+typedef struct ac_model_branch {
+    ac_linear_attribute linear;
+    bool dropout;
+    float depth;
+} ac_model_branch;
+ac_value ac_model_add_branch(ac_model_builder *b, const char *name, ac_value x, ac_value residual, const ac_model_branch *branch);
 
 #endif

@@ -1,12 +1,17 @@
 /* The network around a model: normalised input in front, loss behind. */
 #include "anyclass/model.h"
+#include <stdio.h>
 #include <string.h>
 
 static ac_status check_options(const ac_network_options *o)
 {
-    if (o->image_size_px < o->model->min_image_px || o->image_size_px % o->model->image_multiple_px)
-        return ac_error(AC_ERR_USAGE, "%s needs images of at least %d pixels%s, these have %d", o->model->name, o->model->min_image_px,
-                        o->model->image_multiple_px > 1 ? " and a suitable multiple" : "", o->image_size_px);
+    int least = o->model->min_image_px, multiple = o->model->image_multiple_px;
+    if (o->image_size_px < least || o->image_size_px % multiple) {
+        char suitable[48] = "";
+        if (multiple > 1)
+            snprintf(suitable, sizeof suitable, " and a multiple of %d", multiple);
+        return ac_error(AC_ERR_USAGE, "%s needs images of at least %d pixels%s, these have %d", o->model->name, least, suitable, o->image_size_px);
+    }
     if (o->n_classes < 1 || o->batch < 1)
         return ac_error(AC_ERR_USAGE, "a network needs at least one class and one image per step");
     return AC_OK;

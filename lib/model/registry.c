@@ -1,10 +1,17 @@
-/* Model names and the families behind them. */
+/* Model names and the rows behind them; the list is in models.h. */
 #include "model/models.h"
 #include <string.h>
 
+#define ROW(name) &ac_model_##name,
+static const ac_model *const rows[] = {AC_MODELS(ROW)};
+#undef ROW
+#define ROW(name) "|" #name
+static const char names[] = AC_MODELS(ROW);
+#undef ROW
+
 const ac_model *ac_model_at(size_t i)
 {
-    return i < ac_n_models_resnet ? &ac_models_resnet[i] : NULL;
+    return i < sizeof rows / sizeof *rows ? rows[i] : NULL;
 }
 
 const ac_model *ac_model_find(const char *name)
@@ -17,5 +24,5 @@ const ac_model *ac_model_find(const char *name)
 
 const char *ac_model_names(void)
 {
-    return "resnet18|resnet34|resnet50|resnet101|resnet152";
+    return names + 1;
 }

@@ -34,32 +34,22 @@ static ac_value norm(ac_graph *graph, const char *name, ac_value x, ac_value res
     return ac_add_batch_norm(graph, name, x, residual, &attribute);
 }
 
-typedef struct block_name { /* names the layers of one block: "layer1.0" + ".conv1" */
-    char base[32], full[64];
-} block_name;
-
-static const char *layer(block_name *name, const char *suffix)
-{
-    snprintf(name->full, sizeof name->full, "%s.%s", name->base, suffix);
-    return name->full;
-}
-
-static ac_value add_block(ac_graph *graph, block_name *name, ac_value x, bool bottleneck, int64_t width, int stride_px, bool downsample)
+static ac_value add_block(ac_graph *graph, ac_layer_name *name, ac_value x, bool bottleneck, int64_t width, int stride_px, bool downsample)
 {
     int64_t out_channels = bottleneck ? 4 * width : width;
     ac_value y = x, residual = x;
-    y = conv(graph, layer(name, "conv1"), y, width, bottleneck ? 1 : 3, bottleneck ? 1 : stride_px);
-    y = norm(graph, layer(name, "bn1"), y, AC_NO_VALUE, true);
-    y = conv(graph, layer(name, "conv2"), y, width, 3, bottleneck ? stride_px : 1);
+    y = conv(graph, ac_layer_name_get(name, "conv1"), y, width, bottleneck ? 1 : 3, bottleneck ? 1 : stride_px);
+    y = norm(graph, ac_layer_name_get(name, "bn1"), y, AC_NO_VALUE, true);
+    y = conv(graph, ac_layer_name_get(name, "conv2"), y, width, 3, bottleneck ? stride_px : 1);
     if (bottleneck) {
-        y = norm(graph, layer(name, "bn2"), y, AC_NO_VALUE, true);
-        y = conv(graph, layer(name, "conv3"), y, out_channels, 1, 1);
+        y = norm(graph, ac_layer_name_get(name, "bn2"), y, AC_NO_VALUE, true);
+        y = conv(graph, ac_layer_name_get(name, "conv3"), y, out_channels, 1, 1);
     }
     if (downsample) {
-        residual = conv(graph, layer(name, "downsample.0"), x, out_channels, 1, stride_px);
-        residual = norm(graph, layer(name, "downsample.1"), residual, AC_NO_VALUE, false);
+        residual = conv(graph, ac_layer_name_get(name, "downsample.0"), x, out_channels, 1, stride_px);
+        residual = norm(graph, ac_layer_name_get(name, "downsample.1"), residual, AC_NO_VALUE, false);
     }
-    return norm(graph, layer(name, bottleneck ? "bn3" : "bn2"), y, residual, true);
+    return norm(graph, ac_layer_name_get(name, bottleneck ? "bn3" : "bn2"), y, residual, true);
 }
 
 static ac_value build(const ac_model *model, ac_graph *graph, const ac_model_input *in)
@@ -70,7 +60,7 @@ static ac_value build(const ac_model *model, ac_graph *graph, const ac_model_inp
     x = ac_add_max_pool(graph, "maxpool", x, &(ac_pool_attribute){.kernel_px = 3, .stride_px = 2, .padding_px = 1});
     for (int stage = 0; stage < 4; stage++)
         for (int b = 0; b < table->n_blocks[stage]; b++) {
-            block_name name;
+            ac_layer_name name;
             snprintf(name.base, sizeof name.base, "layer%d.%d", stage + 1, b);
             int stride_px = stage > 0 && b == 0 ? 2 : 1;
             x = add_block(graph, &name, x, table->bottleneck, 64 << stage, stride_px, b == 0 && (stage > 0 || table->bottleneck));
@@ -84,8 +74,9 @@ static ac_value build(const ac_model *model, ac_graph *graph, const ac_model_inp
 static const resnet_table resnet18 = {false, {2, 2, 2, 2}}, resnet34 = {false, {3, 4, 6, 3}}, resnet50 = {true, {3, 4, 6, 3}},
                           resnet101 = {true, {3, 4, 23, 3}}, resnet152 = {true, {3, 8, 36, 3}};
 
-const ac_model ac_models_resnet[] = {
-    {"resnet18", 32, 1, &resnet18, build},   {"resnet34", 32, 1, &resnet34, build},   {"resnet50", 32, 1, &resnet50, build},
-    {"resnet101", 32, 1, &resnet101, build}, {"resnet152", 32, 1, &resnet152, build},
-};
-const size_t ac_n_models_resnet = sizeof ac_models_resnet / sizeof *ac_models_resnet;
+#define MODEL(model_name) const ac_model ac_model_##model_name = {#model_name, 32, 1, &model_name, build}
+MODEL(resnet18);
+MODEL(resnet34);
+MODEL(resnet50);
+MODEL(resnet101);
+MODEL(resnet152);

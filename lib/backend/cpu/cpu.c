@@ -179,8 +179,20 @@ static ac_status optimizer_update(ac_device *device, const ac_optimizer_update *
 
 const ac_kernel ac_cpu_any_class_loss = {.op = &ac_op_any_class_loss, .plan = ac_host_loss_plan, .forward = ac_host_loss_forward, .backward = ac_host_loss_backward};
 
-static const ac_kernel *const kernels[] = {&ac_cpu_image_input,     &ac_cpu_conv2d, &ac_cpu_batch_norm,     &ac_cpu_max_pool,
-                                           &ac_cpu_global_avg_pool, &ac_cpu_linear, &ac_cpu_any_class_loss};
+static const ac_kernel *const kernels[] = {
+    &ac_cpu_image_input,
+    &ac_cpu_conv2d,
+    &ac_cpu_batch_norm,
+    &ac_cpu_max_pool,
+    &ac_cpu_avg_pool,
+    &ac_cpu_global_avg_pool,
+    &ac_cpu_blur_pool,
+    &ac_cpu_space_to_depth,
+    &ac_cpu_squeeze_excite,
+    &ac_cpu_linear,
+    &ac_cpu_attention,
+    &ac_cpu_any_class_loss,
+};
 
 const ac_backend ac_backend_cpu = {
     "cpu", kernels, sizeof kernels / sizeof *kernels, open_device, close_device, describe, cpu_check_precision, allocate, release, copy, copy,

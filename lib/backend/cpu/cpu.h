@@ -8,7 +8,8 @@
 #include "nn/simd.h"
 #include <dnnl.h>
 
-extern const ac_kernel ac_cpu_image_input, ac_cpu_conv2d, ac_cpu_batch_norm, ac_cpu_max_pool, ac_cpu_global_avg_pool, ac_cpu_linear,
+extern const ac_kernel ac_cpu_image_input, ac_cpu_conv2d, ac_cpu_batch_norm, ac_cpu_max_pool, ac_cpu_avg_pool,
+    ac_cpu_global_avg_pool, ac_cpu_blur_pool, ac_cpu_space_to_depth, ac_cpu_squeeze_excite, ac_cpu_linear, ac_cpu_attention,
     ac_cpu_any_class_loss;
 
 enum { CPU_N_PARTIALS = 1024 };
@@ -45,6 +46,8 @@ float cpu_norm_slope(const ac_node *norm);
 
 /** Whether kernels take activations of this type here; AC_ERR_UNSUPPORTED with the reason. */
 AC_NODISCARD ac_status cpu_check_precision(const ac_device *device, ac_dtype activations);
+/** The same for the type of input 0 of the node, which must be that of output 0 as well. */
+AC_NODISCARD ac_status cpu_check_types(const ac_device *device, const ac_graph *graph, const ac_node *node);
 
 /** AC_ERR_UNSUPPORTED for "unimplemented", AC_ERR_MEMORY, else AC_ERR_NUMERIC; AC_OK for success. */
 AC_NODISCARD ac_status cpu_check(dnnl_status_t result, const char *what);

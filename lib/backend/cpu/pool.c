@@ -5,7 +5,7 @@
 
 enum { LANES = 32 };
 
-static ac_status check_types(ac_device *device, const ac_graph *graph, const ac_node *node)
+ac_status cpu_check_types(const ac_device *device, const ac_graph *graph, const ac_node *node)
 {
     const ac_shape *x = ac_graph_shape(graph, node->input[0]), *y = ac_graph_shape(graph, node->output[0]);
     if (x->dtype != y->dtype)
@@ -16,7 +16,7 @@ static ac_status check_types(ac_device *device, const ac_graph *graph, const ac_
 static ac_status plan_max(ac_device *device, const ac_graph *graph, const ac_node *node, bool training, unsigned wants, ac_kernel_plan *out)
 {
     (void)training, (void)wants, (void)out;
-    return check_types(device, graph, node);
+    return cpu_check_types(device, graph, node);
 }
 
 typedef struct window { /* what is constant for a call of max_pool */
@@ -163,7 +163,7 @@ const ac_kernel ac_cpu_max_pool = {.op = &ac_op_max_pool, .flags = AC_KERNEL_SUM
 static ac_status plan_average(ac_device *device, const ac_graph *graph, const ac_node *node, bool training, unsigned wants, ac_kernel_plan *out)
 {
     (void)training, (void)wants, (void)out;
-    return check_types(device, graph, node);
+    return cpu_check_types(device, graph, node);
 }
 
 /* Mean over the pixels of an image, n <= LANES channels from element i on. */

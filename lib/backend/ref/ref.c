@@ -86,8 +86,20 @@ static ac_status optimizer_update(ac_device *device, const ac_optimizer_update *
 
 const ac_kernel ac_ref_any_class_loss = {.op = &ac_op_any_class_loss, .plan = ac_host_loss_plan, .forward = ac_host_loss_forward, .backward = ac_host_loss_backward};
 
-static const ac_kernel *const kernels[] = {&ac_ref_image_input,     &ac_ref_conv2d, &ac_ref_batch_norm,     &ac_ref_max_pool,
-                                           &ac_ref_global_avg_pool, &ac_ref_linear, &ac_ref_any_class_loss};
+static const ac_kernel *const kernels[] = {
+    &ac_ref_image_input,
+    &ac_ref_conv2d,
+    &ac_ref_batch_norm,
+    &ac_ref_max_pool,
+    &ac_ref_avg_pool,
+    &ac_ref_global_avg_pool,
+    &ac_ref_blur_pool,
+    &ac_ref_space_to_depth,
+    &ac_ref_squeeze_excite,
+    &ac_ref_linear,
+    &ac_ref_attention,
+    &ac_ref_any_class_loss,
+};
 
 const ac_backend ac_backend_ref = {
     "ref", kernels, sizeof kernels / sizeof *kernels, open_device, close_device, describe, check_precision, allocate, release, copy, copy,

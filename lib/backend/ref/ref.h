@@ -7,7 +7,8 @@
 #include "anyclass/ops.h"
 #include "backend/backends.h"
 
-extern const ac_kernel ac_ref_image_input, ac_ref_conv2d, ac_ref_batch_norm, ac_ref_max_pool, ac_ref_global_avg_pool, ac_ref_linear,
+extern const ac_kernel ac_ref_image_input, ac_ref_conv2d, ac_ref_batch_norm, ac_ref_max_pool, ac_ref_avg_pool,
+    ac_ref_global_avg_pool, ac_ref_blur_pool, ac_ref_space_to_depth, ac_ref_squeeze_excite, ac_ref_linear, ac_ref_attention,
     ac_ref_any_class_loss;
 
 /** Pillow's hue, saturation, value of a colour, by its definition; and back. */

@@ -25,7 +25,7 @@ static ac_status infer(ac_graph *graph, ac_node *node)
     if (a->kind != AC_ATTENTION_GLOBAL) {
         int64_t side = 2 * a->window_px - 1, table[] = {side * side, a->n_heads};
         AC_TRY(ac_graph_add_param(graph, node, "relative_position_bias_table", AC_PARAM_VECTOR, AC_LAYOUT_PLAIN, 2, table,
-                                  (ac_init){AC_INIT_TRUNCATED_NORMAL, 0, 0.02f}));
+                                  (ac_init){AC_INIT_NORMAL, 0, 0.02f}));
     }
     node->n_saved = 1;
     node->saved[0] = (ac_shape){3, {y.dim[0], a->n_heads, positions}, AC_F32};
