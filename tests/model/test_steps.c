@@ -197,7 +197,7 @@ static void test_counts(const ac_json_value *counts)
         if (good) {
             ac_value x = ac_graph_input(graph, "x", &(ac_shape){4, {1, 32, 32, 3}, AC_F32});
             ac_graph_result(graph, model->build(model, graph, &(ac_model_input){.images = x, .n_classes = M, .keys = AC_NO_VALUE}));
-            good = ac_graph_finish(graph) == AC_OK && ac_backend_find("cpu")->open(1, &device) == AC_OK &&
+            good = ac_graph_finish(graph) == AC_OK && ac_backend_find(tested_backend())->open(1, &device) == AC_OK &&
                    ac_params_create(device, graph, false, &params) == AC_OK;
         }
         TAP_OK(good && (int64_t)params->n_trainable == wanted, "%s: %lld parameters", ac_json_key_at(counts, k), (long long)wanted);

@@ -298,6 +298,8 @@ static ac_status plan(ac_device *device, const ac_graph *graph, const ac_node *n
     (void)wants;
     const ac_shape *x = ac_graph_shape(graph, node->input[0]), *y = ac_graph_shape(graph, node->output[0]);
     int64_t channels = x->dim[x->n_dims - 1];
+    if (((const ac_batch_norm_attribute *)node->attribute)->activation > AC_ACTIVATION_LEAKY_RELU)
+        return ac_error(AC_ERR_UNSUPPORTED, "none of its activations");
     if (x->dtype != y->dtype)
         return ac_error(AC_ERR_UNSUPPORTED, "%s in, %s out", ac_dtype_name(x->dtype), ac_dtype_name(y->dtype));
     row_grid g = make_row_grid(cuda_of(device), ac_shape_elements(x) / channels, channels, cuda_width(x->dtype, channels));

@@ -140,15 +140,21 @@ out:
     return status;
 }
 
-/* Sums in a fixed order, operands as they are; float is float unless tf32 is allowed, and by no transform that loses digits. */
-static bool is_welcome(const cuda_device *device, const cuda_conv_spec *s, cudnnBackendDescriptor_t config)
+/* Sums in a fixed order, operands as they are; float is float unless tf32 is allowed, and by no transform that loses digits.
+ * *compiles: the engine is built at run time, which takes a second or more. */
+static bool is_welcome(const cuda_device *device, const cuda_conv_spec *s, cudnnBackendDescriptor_t config, bool *compiles)
 {
     cudnnBackendDescriptor_t engine = NULL;
     cudnnBackendNumericalNote_t note[CUDNN_NUMERICAL_NOTE_TYPE_COUNT];
-    int64_t n = 0, n_notes = 0;
+    cudnnBackendBehaviorNote_t behaviour[CUDNN_BEHAVIOR_NOTE_TYPE_COUNT];
+    int64_t n = 0, n_notes = 0, n_behaviours = 0;
     bool good = cudnnBackendCreateDescriptor(CUDNN_BACKEND_ENGINE_DESCRIPTOR, &engine) == CUDNN_STATUS_SUCCESS &&
                 cudnnBackendGetAttribute(config, CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &n, &engine) == CUDNN_STATUS_SUCCESS &&
                 cudnnBackendGetAttribute(engine, CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_TYPE_NUMERICAL_NOTE, CUDNN_NUMERICAL_NOTE_TYPE_COUNT, &n_notes, note) == CUDNN_STATUS_SUCCESS;
+    *compiles = false;
+    if (good && cudnnBackendGetAttribute(engine, CUDNN_ATTR_ENGINE_BEHAVIOR_NOTE, CUDNN_TYPE_BEHAVIOR_NOTE, CUDNN_BEHAVIOR_NOTE_TYPE_COUNT, &n_behaviours, behaviour) == CUDNN_STATUS_SUCCESS)
+        for (int64_t i = 0; i < n_behaviours && i < CUDNN_BEHAVIOR_NOTE_TYPE_COUNT; i++)
+            *compiles |= behaviour[i] == CUDNN_BEHAVIOR_NOTE_RUNTIME_COMPILATION;
     for (int64_t i = 0; good && i < n_notes && i < CUDNN_NUMERICAL_NOTE_TYPE_COUNT; i++) {
         bool loses = note[i] == CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS || note[i] == CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION ||
                      note[i] == CUDNN_NUMERICAL_NOTE_FFT || note[i] == CUDNN_NUMERICAL_NOTE_WINOGRAD || note[i] == CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_4x4 ||
@@ -195,9 +201,13 @@ static ac_status collect(cuda_device *device, const cuda_conv_spec *s, cudnnBack
     for (int i = 0; i < MOST_ENGINES; i++)
         AC_TRY(make(CUDNN_BACKEND_ENGINECFG_DESCRIPTOR, &config[i]));
     AC_TRY(cuda_dnn_check(cudnnBackendGetAttribute(guess, CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR, MOST_ENGINES, &n, config), "engines"));
-    for (int64_t i = 0; i < n && i < MOST_ENGINES && found->n < wanted; i++)
-        if (is_welcome(device, s, config[i]) && build(device, config[i], &found->execution[found->n], &found->workspace_bytes[found->n]))
-            found->n++;
+    for (int pass = 0; pass < 2 && found->n == 0; pass++) /* those that are there already come first */
+        for (int64_t i = 0; i < n && i < MOST_ENGINES && found->n < wanted; i++) {
+            bool compiles;
+            if (is_welcome(device, s, config[i], &compiles) && compiles == (pass == 1) &&
+                build(device, config[i], &found->execution[found->n], &found->workspace_bytes[found->n]))
+                found->n++;
+        }
 out:
     for (int i = 0; i < MOST_ENGINES; i++)
         drop(&config[i]);

@@ -32,6 +32,8 @@ static ac_status plan(ac_device *base, const ac_graph *graph, const ac_node *nod
     cuda_product_spec s = spec_of(graph, node, &mixed);
     CUDA_TRY(cuda_check_precision(base, x->dtype));
     CUDA_TRY(cuda_check_precision(base, y->dtype));
+    if (((const ac_linear_attribute *)node->attribute)->activation != AC_ACTIVATION_NONE || node->n_inputs > 1)
+        return ac_error(AC_ERR_UNSUPPORTED, "no activation and no residual yet");
     if (mixed && x->dtype != AC_BF16)
         return ac_error(AC_ERR_UNSUPPORTED, "%s in, %s out", ac_dtype_name(x->dtype), ac_dtype_name(y->dtype));
     s.forward = true;
@@ -93,4 +95,4 @@ static ac_status backward(const ac_call *call)
     return AC_OK;
 }
 
-extern "C" const ac_kernel ac_cuda_linear = {&ac_op_linear, 0, plan, release, forward, backward, NULL};
+extern "C" const ac_kernel ac_cuda_linear = {&ac_op_linear, 0, plan, release, forward, backward, NULL, NULL};

@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Programs and inputs of check-gpu and bench-gpu in one folder, for a machine with a GPU but without the packages that anyclass is built with: all
+# of them linked in, without the CPU backend (and its library).
+# usage: tests/gpu/pack.sh FOLDER [MAKE_ARGUMENT...]      (from the project's folder; CUDA_ARCHS=90 for one kind of GPU)
+set -euo pipefail
+folder=$1
+shift
+build=build/release-cuda
+tests="tests/nn/test_operators tests/model/test_steps tests/model/test_golden $(ls tests/nn/test_operators_*.c 2>/dev/null | sed "s/\.c$//" || true)"
+benches="bench/step bench/ops"
+targets=
+for t in $tests $benches; do targets+=" $build/$t"; done
+# shellcheck disable=SC2086
+make -j2 CUDA=1 "$@" $targets | grep -E "warning|error" || true
+mkdir -p "$folder/fixtures"
+flags="-std=c11 -Iinclude -Ilib -DAC_WITH_CUDA -DAC_WITHOUT_CPU"
+gcc $flags -O2 -c lib/backend/registry.c -o "$folder/registry.o"
+cuda=${CUDA_HOME:-/usr/local/cuda}
+for t in $tests $benches; do
+    gcc "$build/$t.o" "$folder/registry.o" "$build/libanyclass.a" -fopenmp -static-libgcc -L"$cuda/lib64" -L/usr/lib/x86_64-linux-gnu/hdf5/serial \
+        -l:libhdf5_serial.a -l:libsz.a -l:libaec.a -l:libz.a -l:libyajl_s.a -l:libxxhash.a -l:libcublasLt.so.13 -l:libcudnn.so.9 -lcudart_static -ldl -lrt -lpthread \
+        -lstdc++ -lm -o "$folder/$(basename "$t")"
+done
+rm "$folder/registry.o"
+mkdir -p "$folder/tests/model/fixtures"
+cp tests/model/fixtures/*.json "$folder/tests/model/fixtures/"
+mkdir -p "$folder/lib"; cp /usr/lib/x86_64-linux-gnu/libgomp.so.1 "$folder/lib/"
+cp bench/peer_gpu.py tests/gpu/call.sh "$folder/"
+for f in bench/peer_*.py tests/reference; do [ -e "$f" ] && cp -r "$f" "$folder/" || true; done
+mkdir -p "$folder/shared/golden"
+shared=${ANYCLASS_SHARED:-../../shared}
+[ -e "$shared/golden/models.h5" ] && cp "$shared/golden/models.h5" "$folder/shared/golden/"
+du -sh "$folder"
