@@ -40,22 +40,14 @@ tap() { # NAME PARTS [ENVIRONMENT...]
 }
 
 check() {
-    for t in test_operators*; do tap "$t" 8; done
+    for t in ${TESTS:-$(ls -d test_operators*)}; do tap "$t" 8; done
     tap test_steps 1
     tap test_golden 1
     clock "correctness"
 }
 
 row() { # JSON on stdin to the table
-    python3 -c '
-import json, sys
-for line in sys.stdin:
-    if not line.startswith("{"):
-        print(line.strip()[:200]); continue
-    r = json.loads(line)
-    who = r.get("who", "anyclass") + " " + r.get("mode", "")
-    print(f"{r["model"]:10} {r.get("work", r.get("ours")):9} {r["precision"]:4} {who:28} {r["images_per_s"]:9.1f} img/s {r.get("step_ms", 1e3 * r.get("step_s", 0)):8.2f} ms  "
-          + (f"peak {r["peak_mib"]} MiB (reserved {r["reserved_mib"]})" if "peak_mib" in r else f"arena {r["arena_mib"]} + parameters {r["params_mib"]} MiB") + " " + r.get("note", ""))' | tee -a "$table"
+    python3 gpu_table.py | tee -a "$table"
 }
 
 ours() { # MODEL PRECISION WORK NOTE [ENVIRONMENT...]

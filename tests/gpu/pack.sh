@@ -12,7 +12,7 @@ targets=
 for t in $tests $benches; do targets+=" $build/$t"; done
 # shellcheck disable=SC2086
 make -j2 CUDA=1 "$@" $targets | grep -E "warning|error" || true
-mkdir -p "$folder/fixtures"
+mkdir -p "$folder"
 flags="-std=c11 -Iinclude -Ilib -DAC_WITH_CUDA -DAC_WITHOUT_CPU"
 gcc $flags -O2 -c lib/backend/registry.c -o "$folder/registry.o"
 cuda=${CUDA_HOME:-/usr/local/cuda}
@@ -25,8 +25,8 @@ rm "$folder/registry.o"
 mkdir -p "$folder/tests/model/fixtures"
 cp tests/model/fixtures/*.json "$folder/tests/model/fixtures/"
 mkdir -p "$folder/lib"; cp /usr/lib/x86_64-linux-gnu/libgomp.so.1 "$folder/lib/"
-cp bench/peer_gpu.py tests/gpu/call.sh "$folder/"
-for f in bench/peer_*.py tests/reference; do [ -e "$f" ] && cp -r "$f" "$folder/" || true; done
+cp bench/peer_gpu.py bench/gpu_table.py tests/gpu/call.sh "$folder/"
+[ -e tests/reference ] && cp -r tests/reference "$folder/tests/"
 mkdir -p "$folder/shared/golden"
 shared=${ANYCLASS_SHARED:-../../shared}
 [ -e "$shared/golden/models.h5" ] && cp "$shared/golden/models.h5" "$folder/shared/golden/"
