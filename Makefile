@@ -59,21 +59,21 @@ else ifeq ($(CUDA),emulated)
 LIB_SRC   += $(filter-out $(CUDA_LIBRARY_SRC),$(sort $(wildcard lib/backend/cuda/*.c))) tests/cuda_host/libraries.c
 endif
 CUDA_OBJS := $(if $(CUDA),$(CUDA_SRC:%.cu=$(BUILD)/%.cu.o) $(if $(filter emulated,$(CUDA)),$(BUILD)/tests/cuda_host/emulate.cc.o))
-PROG_SRC  := $(filter-out %/main.c,$(sort $(wildcard $(PROGRAMS:%=%/*.c))))
+PROG_SRC  := $(filter-out %/main.c,$(sort $(wildcard $(PROGRAMS:%=%/*.c) infer/weights/*.c)))
 TEST_PARTS := tests/cuda_host/libraries.c tests/demo/scene.c tests/evaluate/browser_link.c
 FUZZ_SRC  := $(sort $(wildcard tests/fuzz/*.c))
 TEST_SRC  := $(filter-out $(TEST_PARTS) $(FUZZ_SRC),$(sort $(wildcard tests/*/*.c)))
 BENCH_SRC := $(sort $(wildcard bench/*.c))
 ASSETS    := lib/chart/colors.css lib/chart/style.css evaluate/report.css evaluate/report.js
 LIB       := $(BUILD)/libanyclass.a
-BINS      := $(PROGRAMS:%=$(BIN)/anyclass-%)
+BINS      := $(PROGRAMS:%=$(BIN)/anyclass-%) $(BIN)/anyclass-weights
 TEST_BINS := $(TEST_SRC:%.c=$(BUILD)/%)
 BENCH_BINS := $(BENCH_SRC:%.c=$(BUILD)/%)
 FUZZ_BINS := $(FUZZ_SRC:%.c=$(BUILD)/%)
 FUZZ_TARGETS ?= $(filter-out seeds,$(FUZZ_SRC:tests/fuzz/%.c=%))
 FUZZ_LIB  := $(BUILD)/libparsers.a
 FUZZ_LIB_SRC := $(filter lib/core/% lib/image/% lib/data/% lib/hdf5/% lib/checkpoint/%,$(LIB_SRC))
-OBJS      := $(patsubst %.c,$(BUILD)/%.o,$(LIB_SRC) $(PROG_SRC) $(PROGRAMS:%=%/main.c) $(TEST_SRC) $(TEST_PARTS) $(BENCH_SRC) $(FUZZ_SRC))
+OBJS      := $(patsubst %.c,$(BUILD)/%.o,$(LIB_SRC) $(PROG_SRC) $(PROGRAMS:%=%/main.c) infer/weights/main.c $(TEST_SRC) $(TEST_PARTS) $(BENCH_SRC) $(FUZZ_SRC))
 
 DEBIAN_PACKAGES := gcc make pkg-config perl openmpi-bin libopenmpi-dev libhdf5-dev libjpeg62-turbo-dev libpng-dev \
                    libdnnl-dev libyajl-dev libxxhash-dev libzip-dev
@@ -127,6 +127,10 @@ $(LIB): $(patsubst %.c,$(BUILD)/%.o,$(LIB_SRC) $(PROG_SRC)) $(ASSETS:%=$(BUILD)/
 	ar rcs $@ $^
 
 $(BIN)/anyclass-%: $(BUILD)/%/main.o $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) $^ $(ALL_LIBS) -o $@
+
+$(BIN)/anyclass-weights: $(BUILD)/infer/weights/main.o $(LIB)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) $^ $(ALL_LIBS) -o $@
 

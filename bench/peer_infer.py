@@ -1,4 +1,4 @@
-"""PyTorch doing what anyclass-infer does: shards through h5py and a DataLoader, torchvision's model with a checkpoint's weights, sigmoid
+"""PyTorch doing what anyclass-infer does: shards through h5py and a DataLoader, the model with a checkpoint's weights, sigmoid
 scores as CSV. Prints a JSON line. usage: peer_infer.py --checkpoint FILE --shards FOLDER --split test --output FILE.csv [--mode MODE]
 [--precision 32|bf16] [--batch N] [--threads N] [--workers N]
 
@@ -8,13 +8,17 @@ weights). The weights of anyclass have PyTorch's names and layouts, so the score
 import argparse
 import glob
 import json
+import os
+import sys
 import time
 
 begin = time.time()
 import h5py
 import numpy as np
 import torch
-import torchvision
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests", "reference"))
+from models import make_model
 
 p = argparse.ArgumentParser()
 p.add_argument("--checkpoint", required=True)
@@ -56,9 +60,9 @@ class Shards(torch.utils.data.Dataset):
 class Network(torch.nn.Module):
     """Pixels to logits: normalised as anyclass does it."""
 
-    def __init__(self, info, weights):
+    def __init__(self, info, weights, side):
         super().__init__()
-        self.model = getattr(torchvision.models, info["model"])(num_classes=len(info["classes"]))
+        self.model = make_model(info["model"], len(info["classes"]), side)
         self.model.load_state_dict(weights, strict=False)
         self.register_buffer("mean", 255 * torch.tensor(info["mean"]).view(1, 3, 1, 1))
         self.register_buffer("scale", 1 / (255 * torch.tensor(info["std"]).view(1, 3, 1, 1)))
@@ -71,7 +75,8 @@ with h5py.File(o.checkpoint) as f:
     info = json.loads(f["info"][:].tobytes())
     weights = {}
     f["model"].visititems(lambda name, d: weights.__setitem__(name, torch.from_numpy(d[:])) if isinstance(d, h5py.Dataset) else None)
-network = Network(info, weights).eval()
+data = Shards()
+network = Network(info, weights, data[0].shape[0]).eval()
 dtype = torch.bfloat16 if o.precision == "bf16" else torch.float32
 if o.mode in ("fuse", "jit"):
     from torch.fx.experimental import optimization
@@ -80,7 +85,6 @@ if o.mode in ("fuse", "jit"):
 network.model = network.model.to(dtype)
 if o.mode != "eager":
     network.model = network.model.to(memory_format=torch.channels_last)
-data = Shards()
 loader = torch.utils.data.DataLoader(data, batch_size=o.batch, num_workers=o.workers, persistent_workers=False)
 first_s = last_s = None
 n_done = n_first = 0

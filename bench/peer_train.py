@@ -10,6 +10,7 @@ BEGIN = time.time()  # before torch is imported: the time to the first step coun
 import argparse
 import contextlib
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -39,7 +40,9 @@ if args.precision == "bf16":
     sys.exit(0)
 
 import torch
-import torchvision
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests", "reference"))
+from models import make_model
 
 torch.set_num_threads(args.threads)
 torch.manual_seed(0)
@@ -72,7 +75,7 @@ def fastest_implementation(dtype):
 
 whole = args.precision == "bf16-model"
 dtype = torch.bfloat16 if whole else torch.float32
-model = torchvision.models.get_model(args.model, num_classes=17).to(dtype)
+model = make_model(args.model, 17, args.image_size).to(dtype)
 x = torch.randint(0, 256, (args.batch, 3, args.image_size, args.image_size), dtype=torch.uint8)
 y = (torch.rand(args.batch, 17) < 0.1).float()
 if args.mode != "eager":

@@ -92,7 +92,7 @@ static ac_status check_checkpoint_names(const ac_string_list *names)
     return AC_OK;
 }
 
-/* "epoch=03-val_f1=0.8512.h5" is the best of val_f1; anything else keeps its name. */
+/* "epoch=03-val_f1=0.8512.h5" is the best of val_f1; anything else keeps its name, without what says the kind of file. */
 static void name_of_file(const char *base, char out[NAME_BYTES])
 {
     const char *dash = strchr(base, '-');
@@ -104,19 +104,24 @@ static void name_of_file(const char *base, char out[NAME_BYTES])
         }
     }
     snprintf(out, NAME_BYTES, "%s", base);
-    size_t n = strlen(out);
-    if (n > 3 && strcmp(out + n - 3, ".h5") == 0)
-        out[n - 3] = 0;
+    static const char *const endings[] = {".h5", ".safetensors", ".pth", ".pt", ".ckpt"};
+    for (size_t e = 0; e < sizeof endings / sizeof *endings; e++) {
+        size_t n = strlen(out), n_end = strlen(endings[e]);
+        if (n > n_end && strcmp(out + n - n_end, endings[e]) == 0) {
+            out[n - n_end] = 0;
+            return;
+        }
+    }
 }
 
-/* --checkpoint FILE: its version is the folder it lies in. */
-static ac_status add_file(const infer *in, const char *path, candidates *list)
+/* --checkpoint FILE or --weights FILE: its version is the folder it lies in. */
+static ac_status add_file(const infer *in, const char *option, const char *path, candidates *list)
 {
     ac_status status = AC_OK;
     candidate one = {0};
     char *full = realpath(path, NULL);
     if (!full)
-        AC_TRY(ac_error_errno("--checkpoint %s", path));
+        AC_TRY(ac_error_errno("--%s %s", option, path));
     char *base = strrchr(full, '/');
     *base++ = 0;
     const char *folder = strrchr(full, '/');
@@ -137,8 +142,10 @@ static ac_status list_candidates(const infer *in, candidates *list)
 {
     ac_status status = AC_OK;
     const infer_config *c = in->config;
+    if (c->weights)
+        return add_file(in, "weights", c->weights, list);
     for (size_t k = 0; k < c->checkpoint.n_items; k++)
-        AC_TRY(add_file(in, c->checkpoint.item[k], list));
+        AC_TRY(add_file(in, "checkpoint", c->checkpoint.item[k], list));
     if (c->checkpoint.n_items == 0)
         AC_TRY(check_checkpoint_names(&c->checkpoints));
     for (size_t v = 0; c->checkpoint.n_items == 0 && v < c->versions.n_items; v++)
@@ -147,14 +154,14 @@ out:
     return status;
 }
 
-static ac_status add_names(infer_jobs *jobs, const ac_checkpoint_info *info, size_t *at)
+ac_status infer_add_names(infer_jobs *jobs, char *const *names, size_t n_names, size_t *at)
 {
     ac_status status = AC_OK;
     *at = jobs->n_name_bytes;
-    for (size_t c = 0; c < info->n_classes; c++) {
-        size_t n = strlen(info->class_name[c]) + 1;
+    for (size_t c = 0; c < n_names; c++) {
+        size_t n = strlen(names[c]) + 1;
         AC_TRY(ac_reserve(&jobs->names, &jobs->names_capacity, jobs->n_name_bytes + n, 1));
-        memcpy(jobs->names + jobs->n_name_bytes, info->class_name[c], n);
+        memcpy(jobs->names + jobs->n_name_bytes, names[c], n);
         jobs->n_name_bytes += n;
     }
 out:
@@ -178,7 +185,7 @@ static ac_status describe(const infer *in, const char *path, infer_jobs *jobs, i
     if (strcmp(info.precision, infer_precision_name(in->config)) != 0)
         ac_log(AC_LOG_INFO, "%s was trained with --precision %s, scores are computed with %s", path, info.precision,
                infer_precision_name(in->config));
-    AC_TRY(add_names(jobs, &info, &out->classes_at));
+    AC_TRY(infer_add_names(jobs, info.class_name, info.n_classes, &out->classes_at));
 out:
     ac_checkpoint_info_release(&info);
     return status;
@@ -203,7 +210,7 @@ static ac_status add_weights(const infer *in, infer_jobs *jobs, const candidates
 {
     ac_status status = AC_OK;
     infer_weights w = {.first_target = jobs->n_targets};
-    AC_TRY(describe(in, list->item[i].path, jobs, &w));
+    AC_TRY(in->config->weights ? infer_foreign_describe(in, list->item[i].path, jobs, &w) : describe(in, list->item[i].path, jobs, &w));
     AC_TRY(ac_reserve(&jobs->weights, &jobs->weights_capacity, jobs->n_weights + 1, sizeof *jobs->weights));
     for (size_t k = i; k < list->n; k++) {
         if (!ac_hash_equal(hash[k], hash[i]))
@@ -232,7 +239,8 @@ static ac_status find(const infer *in, infer_jobs *jobs)
     AC_TRY(list_candidates(in, &list));
     AC_TRY(ac_calloc(list.n + 1, sizeof *hash, &hash));
     for (size_t i = 0; i < list.n; i++)
-        AC_TRY(ac_checkpoint_read_hash(list.item[i].path, &hash[i]));
+        AC_TRY(in->config->weights ? infer_foreign_hash(in, list.item[i].path, &hash[i])
+                                   : ac_checkpoint_read_hash(list.item[i].path, &hash[i]));
     for (size_t i = 0; i < list.n; i++) {
         size_t first = 0;
         while (!ac_hash_equal(hash[first], hash[i]))

@@ -24,6 +24,22 @@ static const ac_option options[] = {
      O(checkpoint),
      .unit = "FILE",
      .help = "Instead of --log_dir and --versions: these checkpoints."},
+    {.name = "weights",
+     .type = AC_OPTION_STRING,
+     O(weights),
+     .unit = "FILE",
+     .help = "Instead of a checkpoint: .safetensors, PyTorch's .pth or Lightning's .ckpt (docs/weights.md)."},
+    {.name = "model",
+     .type = AC_OPTION_STRING,
+     O(model),
+     .unit = "NAME",
+     .help = "--weights: the model whose weights these are, unless the file says it."},
+    {.name = "inplace_abn",
+     .type = AC_OPTION_CHOICE,
+     O(inplace_abn),
+     .fallback = "auto",
+     .choices = AC_INPLACE_ABN_CHOICES,
+     .help = "--weights: batch norm weights w stand for |w| + 1e-5; auto: in files of a TResNet that say so."},
     {.group = "Images",
      .name = "data_root",
      .type = AC_OPTION_STRING,
@@ -105,7 +121,8 @@ static const ac_program program = {
     .name = "anyclass-infer",
     .summary = "Scores of every image, for every version and each of its best checkpoints.",
     .usage = "--log_dir LOGS --versions A B --data_root SHARDS --split Val --results_output FOLDER\n"
-             "       anyclass-infer --checkpoint FILE --images FOLDER --results_output FOLDER",
+             "       anyclass-infer --checkpoint FILE --images FOLDER --results_output FOLDER\n"
+             "       anyclass-infer --weights FILE --model NAME --data_root SHARDS --split Val --results_output FOLDER",
     .notes = "A run that was stopped goes on where it was, on any number of ranks: run it again.",
     .options = options,
     .n_options = sizeof options / sizeof *options,
@@ -136,6 +153,22 @@ static ac_status check_versions(const ac_string_list *versions)
     return AC_OK;
 }
 
+/* A file of weights is a source of its own. */
+static ac_status check_weights_options(const infer_config *c, const ac_options *given)
+{
+    static const char *const others[] = {"log_dir", "versions", "checkpoints", "checkpoint"};
+    static const char *const of_weights[] = {"model", "inplace_abn"};
+    for (size_t i = 0; c->weights && i < sizeof others / sizeof *others; i++)
+        if (ac_options_given(given, others[i]))
+            return ac_error(AC_ERR_USAGE, "--weights and --%s exclude each other", others[i]);
+    for (size_t i = 0; !c->weights && i < sizeof of_weights / sizeof *of_weights; i++)
+        if (ac_options_given(given, of_weights[i]))
+            return ac_error(AC_ERR_USAGE, "--%s is for --weights: a checkpoint says it itself", of_weights[i]);
+    if (c->model && !ac_model_find(c->model))
+        return ac_error(AC_ERR_USAGE, "--model: '%s' is none of %s", c->model, ac_model_names());
+    return AC_OK;
+}
+
 static ac_status check_options(const infer_config *c, const ac_options *given)
 {
     ac_status status = AC_OK;
@@ -145,8 +178,9 @@ static ac_status check_options(const infer_config *c, const ac_options *given)
     for (size_t i = 0; c->checkpoint.n_items && i < sizeof of_versions / sizeof *of_versions; i++)
         if (ac_options_given(given, of_versions[i]))
             return ac_error(AC_ERR_USAGE, "--checkpoint and --%s exclude each other", of_versions[i]);
-    if (!c->checkpoint.n_items && (!c->log_dir || !c->versions.n_items))
-        return ac_error(AC_ERR_USAGE, "--%s is required, or --checkpoint (--help lists all)",
+    AC_TRY(check_weights_options(c, given));
+    if (!c->weights && !c->checkpoint.n_items && (!c->log_dir || !c->versions.n_items))
+        return ac_error(AC_ERR_USAGE, "--%s is required, or --checkpoint, or --weights (--help lists all)",
                         c->log_dir ? "versions" : "log_dir");
     if (!c->data_root == !c->images)
         return ac_error(AC_ERR_USAGE, "give %s --data_root (shards) or --images (a folder of pictures)",
@@ -221,6 +255,8 @@ out:
 static ac_status check_weights(infer *in, const infer_weights *weights)
 {
     ac_checkpoint_info info = {0};
+    if (weights->is_foreign) /* only a network knows what must be in it */
+        return infer_session_load(in, weights);
     ac_watchdog_at(in->run->watchdog, "checking a checkpoint", -1, in->run->rank > 0);
     ac_status status = in->run->rank == 0 ? ac_checkpoint_check(weights->path, &info) : AC_OK;
     ac_watchdog_at(in->run->watchdog, "checking a checkpoint", -1, true);

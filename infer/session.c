@@ -107,12 +107,12 @@ out:
 }
 
 /* Rank 0's part. Trainings replace their checkpoints: what is loaded must be what the scores are said to come from. */
-static ac_status read_weights(const infer_weights *w, ac_params *params)
+static ac_status read_weights(const infer *in, const infer_weights *w, ac_params *params)
 {
     ac_status status = AC_OK;
     ac_hash hash;
-    AC_TRY(ac_checkpoint_load(w->path, params, NULL));
-    AC_TRY(ac_checkpoint_read_hash(w->path, &hash));
+    AC_TRY(w->is_foreign ? infer_foreign_load(in, w, params) : ac_checkpoint_load(w->path, params, NULL));
+    AC_TRY(w->is_foreign ? infer_foreign_hash(in, w->path, &hash) : ac_checkpoint_read_hash(w->path, &hash));
     if (!ac_hash_equal(hash, w->hash))
         status = ac_error(AC_ERR_IO, "%s was replaced since this run began: run it again", w->path);
 out:
@@ -133,7 +133,7 @@ ac_status infer_session_load(infer *in, const infer_weights *w)
     ac_watchdog_at(in->run->watchdog, "loading a checkpoint", -1, in->run->rank > 0);
     AC_TRY(ac_comm_agree(comm, status));
     s->loaded = SIZE_MAX;
-    status = in->run->rank == 0 ? read_weights(w, s->params) : AC_OK;
+    status = in->run->rank == 0 ? read_weights(in, w, s->params) : AC_OK;
     ac_watchdog_at(in->run->watchdog, "loading a checkpoint", -1, true);
     AC_TRY(ac_comm_agree(comm, status));
     AC_TRY(ac_comm_broadcast(comm, s->params->value, s->params->n_values * sizeof *s->params->value));

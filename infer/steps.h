@@ -1,5 +1,5 @@
 /* What the steps of anyclass-infer share. A run goes through: which checkpoints there are and under which names
- * (jobs.c), shards or pictures (input.c), what the output folders hold already (record.c, existing.c), a network with
+ * (jobs.c, foreign.c), shards or pictures (input.c), what the output folders hold already (record.c, existing.c), a network with
  * weights (session.c), scores (score.c) into files (output.c), and what completes a set of them (finish.c). */
 #ifndef ANYCLASS_INFER_STEPS_H
 #define ANYCLASS_INFER_STEPS_H
@@ -12,15 +12,16 @@
 #include "anyclass/plan.h"
 #include "anyclass/program.h"
 #include "anyclass/store.h"
+#include "anyclass/weights.h"
 
 enum { NAME_BYTES = 256, MAX_INPUTS = 3 };
 
 typedef struct infer_config {
     ac_common_config common;
-    const char *log_dir, *data_root, *images, *results_output, *device;
+    const char *log_dir, *data_root, *images, *results_output, *device, *weights, *model;
     ac_string_list versions, checkpoints, checkpoint, split;
     bool do_val_test, allow_warnings, overwrite;
-    int precision;
+    int precision, inplace_abn;
     int64_t batch_size, n_threads, n_workers, max_bad;
 } infer_config;
 
@@ -37,6 +38,7 @@ typedef struct infer_target {   /* where a checkpoint's scores go, and under whi
 typedef struct infer_weights { /* a checkpoint, once whatever its names; plain bytes, so that ranks can send it */
     char path[AC_PATH_BYTES];
     ac_hash hash; /* of the file */
+    bool is_foreign; /* --weights: no checkpoint */
     char model[64];
     int image_size_px;
     float mean[3], std[3];
@@ -104,6 +106,18 @@ AC_NODISCARD ac_status infer_jobs_find(infer *in);
 void infer_jobs_release(infer_jobs *jobs);
 /** Name of class c of a checkpoint; borrowed. */
 const char *infer_class_name(const infer_jobs *jobs, const infer_weights *weights, size_t c);
+
+/** Append the zero-terminated names of n classes. @param[out] at  where they begin. AC_ERR_MEMORY. */
+AC_NODISCARD ac_status infer_add_names(infer_jobs *jobs, char *const *names, size_t n, size_t *at);
+
+/* ---- foreign.c: --weights, rank 0 ---- */
+
+/** Of the file's bytes and of how they are read. AC_ERR_IO. */
+AC_NODISCARD ac_status infer_foreign_hash(const infer *in, const char *path, ac_hash *hash);
+/** Model, classes, image size and normalisation: what the file says of itself, else what options and shards say. AC_ERR_USAGE when
+ * nobody says it; AC_ERR_DATA. */
+AC_NODISCARD ac_status infer_foreign_describe(const infer *in, const char *path, infer_jobs *jobs, infer_weights *out);
+AC_NODISCARD ac_status infer_foreign_load(const infer *in, const infer_weights *weights, ac_params *params);
 
 /* ---- input.c ---- */
 

@@ -22,6 +22,8 @@ static void warn_all_unused(const train_config *c, const ac_options *given)
     warn_unused(given, !cosine, "min_lr", "this --schedule");
     warn_unused(given, !cosine, "restart_period", "this --schedule");
     warn_unused(given, !cosine, "restart_factor", "this --schedule");
+    warn_unused(given, !c->init, "new_head", "no --init");
+    warn_unused(given, !c->init, "inplace_abn", "no --init");
     warn_unused(given, c->warmup_epochs == 0, "warmup_start_factor", "--warmup_epochs 0");
 }
 
@@ -40,6 +42,10 @@ ac_status trainer_check_options(const train_config *c, const ac_options *given)
     AC_TRY(check_name(c->version_name));
     if (c->checkpoint && !c->checkpoint[0])
         return ac_error(AC_ERR_USAGE, "--checkpoint needs a file, or auto");
+    if (c->init && !c->init[0])
+        return ac_error(AC_ERR_USAGE, "--init needs a file");
+    if (c->init && c->checkpoint && strcmp(c->checkpoint, "auto") != 0)
+        return ac_error(AC_ERR_USAGE, "--init begins a training, --checkpoint goes on with one: give one of them, or --checkpoint auto");
     if (c->min_lr > c->learning_rate)
         return ac_error(AC_ERR_USAGE, "--min_lr %g is larger than --learning_rate %g", c->min_lr, c->learning_rate);
     if (c->overwrite && c->checkpoint)

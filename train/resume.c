@@ -31,7 +31,7 @@ static bool same_json(const ac_json_value *a, const ac_json_value *b)
 
 static bool decides_result(const char *group, const char *name)
 {
-    static const char *const others[] = {"data_root", "n_workers", "prefetch_mib", "max_epochs"};
+    static const char *const others[] = {"data_root", "n_workers", "prefetch_mib", "max_epochs", "init", "new_head", "inplace_abn"};
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         if (strcmp(name, others[i]) == 0)
             return false;
@@ -183,6 +183,15 @@ static void take_over(ac_checkpoint_info *mine, const ac_checkpoint_info *saved)
     memcpy(mine->best, saved->best, sizeof mine->best);
 }
 
+/* Weights to begin with; read whole by --dry_run too. */
+static ac_status begin_with(trainer *t)
+{
+    const train_config *c = t->config;
+    const ac_weights_options o = {.model = c->model, .graph = t->size[0].network.graph, .new_head = c->new_head, .inplace_abn = (ac_inplace_abn)c->inplace_abn};
+    ac_status status = ac_weights_load(c->init, &o, t->params);
+    return status == AC_OK ? status : ac_error_in(status, "--init");
+}
+
 static ac_status begin(trainer *t, bool writes)
 {
     ac_status status = AC_OK;
@@ -196,8 +205,13 @@ static ac_status begin(trainer *t, bool writes)
         if (writes)
             AC_TRY(ac_checkpoint_adopt(t->folder, path, &info));
         take_over(&t->info, &info);
-    } else if (writes && t->config->overwrite) {
-        AC_TRY(ac_checkpoint_clear(t->folder));
+        if (t->config->init)
+            ac_log(AC_LOG_INFO, "--init %s was for the beginning of this training: its weights are not read again", t->config->init);
+    } else {
+        if (t->config->init)
+            AC_TRY(begin_with(t));
+        if (writes && t->config->overwrite)
+            AC_TRY(ac_checkpoint_clear(t->folder));
     }
     if (writes)
         AC_TRY(trainer_record_begin(t));
@@ -244,12 +258,13 @@ ac_status trainer_resume(trainer *t)
     AC_TRY(ac_comm_broadcast(comm, &t->info.loss_sum, sizeof t->info.loss_sum));
     AC_TRY(ac_comm_broadcast(comm, &t->info.loss_scale, sizeof t->info.loss_scale));
     AC_TRY(ac_comm_broadcast(comm, &t->info.optimizer_step, sizeof t->info.optimizer_step));
-    if (t->info.optimizer_step > 0) {
+    if (t->info.optimizer_step > 0 || t->config->init) {
         AC_TRY(ac_comm_broadcast(comm, t->params->value, bytes));
         AC_TRY(ac_comm_broadcast(comm, t->params->buffer, t->params->n_buffers * sizeof(float)));
+    }
+    if (t->info.optimizer_step > 0)
         for (int m = 0; m < t->optimizer->n_moments; m++)
             AC_TRY(ac_comm_broadcast(comm, t->optimizer->moment[m], bytes));
-    }
     t->optimizer->step = t->info.optimizer_step;
     ac_params_changed(t->params);
 out:

@@ -10,20 +10,21 @@
 #include "anyclass/program.h"
 #include "anyclass/schedule.h"
 #include "anyclass/store.h"
+#include "anyclass/weights.h"
 
 typedef struct train_config {
     ac_common_config common;
-    const char *data_root, *log_save_dir, *version_name, *model, *device, *checkpoint;
+    const char *data_root, *log_save_dir, *version_name, *model, *device, *checkpoint, *init;
     int64_t batch_size, micro_batch, max_epochs, n_threads, n_workers, seed, log_every, bucket_mib, max_steps, prefetch_mib;
     int64_t checkpoint_steps, check_steps;
-    int base_loss, optimizer, schedule, precision;
+    int base_loss, optimizer, schedule, precision, inplace_abn;
     double focal_gamma, meta_loss_weight, meta_loss_beta, class_balancing_beta;
     double learning_rate, weight_decay, momentum, clip_norm, lr_decay, min_lr, warmup_start_factor;
     ac_double_list lr_steps;
     int64_t warmup_epochs, restart_period, restart_factor;
     int augment; /* 0: auto; else 1 + ac_augment_kind */
     double jitter_brightness, jitter_contrast, jitter_saturation, jitter_hue, rotation_degrees;
-    bool flip, sync_bn, profile, overwrite;
+    bool flip, sync_bn, profile, overwrite, new_head;
 } train_config;
 
 extern const ac_program train_program;

@@ -67,6 +67,7 @@ typedef struct ac_kernel_plan { /* filled by ac_kernel.plan, all zero before but
     void *state;            /* primitives, tables; released by ac_kernel.release */
     size_t workspace_bytes; /* most that forward, backward or prepare needs */
     size_t prepared_bytes;  /* inference: what prepare() makes of the parameters */
+    bool keeps_output;      /* recompute() is not for this node: output 0 is kept as without it */
 } ac_kernel_plan;
 
 struct ac_kernel {

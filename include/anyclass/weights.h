@@ -68,6 +68,10 @@ AC_NODISCARD ac_status ac_weights_read(ac_weights *weights, size_t k, float *out
 /** Hash of all bytes of a file. AC_ERR_IO. */
 AC_NODISCARD ac_status ac_weights_hash_file(const char *path, ac_hash *hash);
 
+/** A buffer that only PyTorch has: num_batches_tracked, a counter that nothing reads, or relative_position_index, a table that
+ * follows from the window's size. */
+bool ac_weights_is_torch_only(const char *name);
+
 /* ---- into parameters ---- */
 
 #define AC_INPLACE_ABN_CHOICES "auto|yes|no"
@@ -93,9 +97,12 @@ void ac_weights_resize_positions(const float *from, int64_t n_old, float *to, in
 
 /* ---- out of a checkpoint ---- */
 
-/** Write a checkpoint's weights as .safetensors with PyTorch's names and shapes, the buffers that only PyTorch has included, so
- * that load_state_dict(strict=True) accepts them: complete or absent (file.h).
- * @return AC_ERR_DATA naming the checkpoint; AC_ERR_IO; AC_ERR_MEMORY. */
-AC_NODISCARD ac_status ac_weights_export(const char *checkpoint, const char *path);
+/** Write the weights of a checkpoint as .safetensors: PyTorch's names, shapes and order, and the buffers that only PyTorch has, so
+ * that load_state_dict(strict=True) accepts them. What `info` says of model, classes, image size and normalisation becomes metadata.
+ * Complete or absent (file.h); one tensor at a time is in memory.
+ * @param graph  of the checkpoint's model, classes and image size
+ * @param from   the checkpoint, open
+ * @return AC_ERR_DATA when the checkpoint does not hold the graph's parameters; AC_ERR_IO; AC_ERR_MEMORY. */
+AC_NODISCARD ac_status ac_weights_save(const char *path, const ac_checkpoint_info *info, const ac_graph *graph, ac_weights *from);
 
 #endif

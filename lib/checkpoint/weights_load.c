@@ -37,8 +37,7 @@ static bool ends_with(const char *name, const char *end)
     return n >= n_end && strcmp(name + n - n_end, end) == 0;
 }
 
-/* Buffers that only PyTorch has: a counter that nothing reads, and a table that follows from the window's size. */
-static bool is_torch_only(const char *name)
+bool ac_weights_is_torch_only(const char *name)
 {
     return ends_with(name, ".num_batches_tracked") || ends_with(name, ".relative_position_index");
 }
@@ -139,7 +138,7 @@ static ac_status check_all_used(const loading *l)
     for (size_t k = 0; k < w->n_tensors; k++) {
         if (w->tensor[k].outside && n_outside++ == 0)
             first = k;
-        if (!w->tensor[k].outside && !l->used[k] && !is_torch_only(w->tensor[k].name))
+        if (!w->tensor[k].outside && !l->used[k] && !ac_weights_is_torch_only(w->tensor[k].name))
             return ac_error(AC_ERR_DATA, "it has a tensor %s of shape %s, which %s does not have", w->tensor[k].name,
                             format_dims(w->tensor[k].dim, w->tensor[k].n_dims, shape), l->options->model);
     }

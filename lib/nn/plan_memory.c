@@ -37,7 +37,8 @@ static void extend(plan_buffer *buffer, int time)
 static bool is_remade(const ac_plan *plan, int i)
 {
     const ac_node *node = &plan->graph->node[i];
-    if (!plan->node[i].has_backward || !plan->node[i].kernel || !plan->node[i].kernel->recompute || plan->graph->value[node->output[0]].is_result)
+    if (!plan->node[i].has_backward || !plan->node[i].kernel || !plan->node[i].kernel->recompute || plan->node[i].made.keeps_output ||
+        plan->graph->value[node->output[0]].is_result)
         return false;
     unsigned keep = node->op->keep(node);
     for (int k = 0; k < node->n_inputs; k++)

@@ -41,7 +41,7 @@ static bool can_take(const ac_plan *plan, int i)
     const ac_node *norm = &graph->node[i];
     const ac_value_info *x = &graph->value[norm->input[0]];
     int n_readers = 0;
-    if (!norm->op->is_norm || x->producer < 0 || x->is_result || !plan->node[x->producer].kernel ||
+    if (!norm->op->is_norm || x->producer < 0 || x->is_result || !plan->node[x->producer].kernel || plan->node[x->producer].takes != AC_NO_NODE ||
         !(plan->node[x->producer].kernel->flags & AC_KERNEL_TAKES_NORM))
         return false;
     for (size_t c = 0; c < graph->n_nodes; c++)

@@ -2,6 +2,7 @@
  * usage: seeds FOLDER    makes FOLDER/TARGET/NAME for every target */
 #include "anyclass/alloc.h"
 #include "anyclass/file.h"
+#include "checkpoint/weights_zip.h"
 #include "tests/fuzz/checkpoint_seed.h"
 #include "tests/fuzz/shard_seed.h"
 #include <dirent.h>
@@ -185,6 +186,55 @@ static void checkpoints(void)
     remove(path);
 }
 
+/* The pickle in one of torch's files, alone and in a zip file of the target's own. */
+static void pickle_of(const char *name, const char *path, const uint8_t *bytes, size_t n)
+{
+    ac_zip zip;
+    uint64_t at;
+    char title[80];
+    const int fd = open(path, O_RDONLY);
+    check(ac_zip_open(fd, n, &zip));
+    for (size_t k = 0; k < zip.n; k++) {
+        if (zip.entry[k].n_name < 9 || memcmp(zip.entry[k].name + zip.entry[k].n_name - 9, "/data.pkl", 9) != 0)
+            continue;
+        check(ac_zip_locate(fd, &zip, k, &at));
+        snprintf(title, sizeof title, "pickle-%s", name);
+        put("weights_pth", title, "\x01\x00", 2, bytes + at, (size_t)zip.entry[k].n_bytes);
+        snprintf(title, sizeof title, "zipped-%s", name);
+        put("weights_pth", title, "\x02\x00", 2, bytes + at, (size_t)zip.entry[k].n_bytes);
+    }
+    ac_zip_release(&zip);
+    close(fd);
+}
+
+static void weights(void)
+{
+    static const char *const files[] = {"plain.pth", "protocol4.pth", "parameters.pth", "views.pth", "no_checksums.pth", "nested.pth", "lightning.ckpt",
+                                        "namespace.ckpt", "legacy.pth", "plain.safetensors", "half.safetensors", "double.safetensors"};
+    /* a float and a half tensor in the storages that the target has */
+    static const char small[] = "\x80\2}(X\1\0\0\0actorch._utils\n_rebuild_tensor_v2\nq\0((X\7\0\0\0storagectorch\nFloatStorage\nX\1\0\0\0"
+                                "0X\3\0\0\0cpuK\x08tQK\0K\2K\4\x86K\4K\1\x86\x89NtRX\1\0\0\0bh\0((X\7\0\0\0storagectorch\nHalfStorage\nX\1\0\0\0"
+                                "1X\3\0\0\0cpuK\x10tQK\1K\3K\5\x86K\1K\3\x86\x89NtRu.";
+    static const char header[] = "{\"a\":{\"dtype\":\"F32\",\"shape\":[2,4],\"data_offsets\":[0,32]},\"b\":{\"dtype\":\"I64\",\"shape\":[4],\"data_offsets\":[32,64]}}";
+    char path[AC_PATH_BYTES];
+    uint8_t *bytes;
+    size_t n;
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        const char *target = strstr(files[i], "safetensors") ? "weights_safetensors" : "weights_pth";
+        check(ac_path_join(path, "tests/weights/fixtures", files[i]));
+        check(ac_file_read_all(path, 0, &bytes, &n));
+        put(target, files[i], "\x00\x00", 2, bytes, n);
+        if (strcmp(target, "weights_pth") == 0 && strcmp(files[i], "legacy.pth") != 0)
+            pickle_of(files[i], path, bytes, n);
+        if (strcmp(target, "weights_safetensors") == 0)
+            put(target, "memory", "\x00\x09", 2, bytes, n);
+        ac_free(bytes);
+    }
+    put("weights_pth", "small", "\x02\x00", 2, small, sizeof small - 1);
+    put("weights_pth", "small-memory", "\x02\x07", 2, small, sizeof small - 1);
+    put("weights_safetensors", "header", "\x01\x00", 2, header, sizeof header - 1);
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 2) {
@@ -198,5 +248,6 @@ int main(int argc, char **argv)
     long_texts();
     shards();
     checkpoints();
+    weights();
     return 0;
 }

@@ -26,6 +26,16 @@ static inline bool drawn_ends_with(const char *name, const char *end)
     return n > m && strcmp(name + n - m, end) == 0;
 }
 
+/* Elements of one output's weights; tables that are added to something have 50. */
+static inline size_t drawn_fan_in(const ac_param_info *info)
+{
+    static const char *const tables[] = {"class_token", "pos_embedding", "relative_position_bias_table"};
+    for (size_t k = 0; k < sizeof tables / sizeof *tables; k++)
+        if (strcmp(info->name, tables[k]) == 0 || drawn_ends_with(info->name, tables[k]))
+            return 50;
+    return (size_t)(ac_shape_elements(&info->shape) / info->shape.dim[0]);
+}
+
 /* Every parameter and running statistic. */
 static inline ac_status drawn_fill(ac_params *params)
 {
@@ -33,7 +43,7 @@ static inline ac_status drawn_fill(ac_params *params)
     float *host = NULL;
     for (size_t p = 0; p < params->n_params; p++) {
         const ac_param_info *info = &params->info[p];
-        size_t n = (size_t)ac_shape_elements(&info->shape), fan_in = n / (size_t)info->shape.dim[0];
+        size_t n = (size_t)ac_shape_elements(&info->shape), fan_in = drawn_fan_in(info);
         AC_TRY(ac_realloc(&host, n, sizeof *host));
         for (size_t i = 0; i < n; i++) {
             double u = drawn(info->name, i);

@@ -60,6 +60,19 @@ def lightning(hyper_parameters):
     }
 
 
+def positions():
+    """Position embeddings of one grid for another, as torchvision has them. The first line of a case is width, old and new side."""
+    from torchvision.models.vision_transformer import interpolate_embeddings
+    with open(here / "positions.tsv", "w") as out:
+        for width, old, new in ((3, 3, 5), (2, 4, 2), (1, 5, 7), (2, 3, 1), (2, 1, 3)):
+            n = (1 + old * old) * width
+            embedding = torch.tensor([((11 * i + old) % 17 - 8) / 8 for i in range(n)]).reshape(1, 1 + old * old, width)
+            state = collections.OrderedDict({"encoder.pos_embedding": embedding})
+            interpolate_embeddings(image_size=new, patch_size=1, model_state=state)
+            numbers = state["encoder.pos_embedding"].flatten().tolist()
+            print(width, old, new, *("%.9g" % x for x in numbers), sep="\t", file=out)
+
+
 def main():
     warnings.simplefilter("ignore")
     here.mkdir(exist_ok=True)
@@ -86,6 +99,7 @@ def main():
                "means": numpy.array([0.5, 0.25]), "gpus": (0, 1)}
     torch.save(lightning(options), here / "lightning.ckpt")
     torch.save(lightning(argparse.Namespace(model="resnet18", lr=0.1)), here / "namespace.ckpt")
+    positions()
     torch.save(state(), here / "legacy.pth", _use_new_zipfile_serialization=False)
     torch.serialization.set_crc32_options(False)
     torch.save(state(), here / "no_checksums.pth")

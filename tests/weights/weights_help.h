@@ -34,7 +34,7 @@ static inline void add_bytes(bytes *b, const void *from, size_t n)
 static inline void add_number(bytes *b, uint64_t value, int n)
 {
     for (int i = 0; i < n; i++) {
-        const uint8_t byte = (uint8_t)(value >> 8 * i);
+        const uint8_t byte = i < 8 ? (uint8_t)(value >> 8 * i) : 0;
         add_bytes(b, &byte, 1);
     }
 }

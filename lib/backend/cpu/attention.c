@@ -1,6 +1,6 @@
 /* attention: one task has one or a few heads of one or a few sets of positions that see each other. Their q, k and v are
  * packed from where they lie into panels; probabilities exist for a block of rows at a time. The vector code is in
- * attention_rows.c and attention_product.c.
+ * attention_plain.c and attention_avx512.c.
  *
  * Workspace of a thread, for L positions and heads of d: 8 L d floats and 2 * 64 rows of L, nothing that grows with L^2
  * but, with a bias table, the sums of its gradient (HEADS L L, where L is a window's). */
@@ -14,7 +14,7 @@ enum {
     HEADS = 4,         /* of a task with a bias table: heads that lie side by side in a pixel's channels */
     MAX_SETS = 16,     /* of such a task: over so many, the table's gradient is summed in float */
     WANTED_TASKS = 64,
-    ROWS = 64,         /* rows of probabilities that backward has at a time */
+    ROWS = ATTENTION_MAX_ROWS, /* rows of probabilities that backward has at a time */
     ALIGN = 16         /* floats */
 };
 
@@ -30,8 +30,10 @@ typedef struct layout { /* the state that plan() makes */
     int64_t task_heads, task_sets, n_head_tasks, n_set_tasks;
     int n_threads;
     float scale;
-    bool bf16, avx512;
-    int32_t place[];                 /* [seen] of a set's positions behind its first */
+    bool bf16;
+    const attention_code *code;
+    int32_t *table_at;               /* [seen]; the pair (i, j) has the row at[i] - at[j] + middle of the table */
+    int32_t place[];                 /* [seen] of a set's positions behind its first, then table_at */
 } layout;
 
 static int64_t round_up(int64_t n, int64_t to)
@@ -43,6 +45,7 @@ static int64_t round_up(int64_t n, int64_t to)
 static void place_sets(layout *l, const ac_attention_attribute *a, const ac_shape *x)
 {
     int64_t width = x->dim[x->n_dims - 2], rows, columns, window = l->window;
+    l->table_at = l->place + l->seen;
     if (a->kind == AC_ATTENTION_GLOBAL) {
         l->n_columns = 1;
         for (int64_t i = 0; i < l->seen; i++)
@@ -55,8 +58,10 @@ static void place_sets(layout *l, const ac_attention_attribute *a, const ac_shap
     l->n_columns = columns;
     l->set_row = grid ? width : window * width;
     l->set_column = grid ? 1 : window;
-    for (int64_t i = 0; i < l->seen; i++)
+    for (int64_t i = 0; i < l->seen; i++) {
+        l->table_at[i] = (int32_t)(i / window * (2 * window - 1) + i % window);
         l->place[i] = (int32_t)(grid ? i / window * rows * width + i % window * columns : i / window * width + i % window);
+    }
 }
 
 static void cut_tasks(layout *l)
@@ -121,10 +126,21 @@ static int64_t bias_floats(const layout *l)
     return l->table_rows ? l->n_heads * l->seen * l->padded_seen : 0;
 }
 
-/* And behind it the gradient of the table, in parts: double [n_set_tasks][n_heads][table_rows]. */
+/* And behind it the gradient of the table, in parts: double [n_set_tasks][n_heads][table_rows], rows in reverse. */
 static int64_t partial_floats(const layout *l)
 {
     return round_up(2 * l->n_set_tasks * l->n_heads * l->table_rows, ALIGN);
+}
+
+/* ANYCLASS_ATTENTION=plain: what processors without AVX-512 run. */
+static const attention_code *choose_code(void)
+{
+#if CPU_HAS_AVX512_CODE
+    const char *forced = getenv("ANYCLASS_ATTENTION");
+    if (cpu_has_avx512() && !(forced && strcmp(forced, "plain") == 0))
+        return &cpu_attention_avx512;
+#endif
+    return &cpu_attention_plain;
 }
 
 static ac_status plan(ac_device *device, const ac_graph *graph, const ac_node *node, bool training, unsigned wants, ac_kernel_plan *out)
@@ -134,14 +150,13 @@ static ac_status plan(ac_device *device, const ac_graph *graph, const ac_node *n
     const ac_attention_attribute *a = (const void *)node->attribute;
     const ac_shape *x = ac_graph_shape(graph, node->input[0]);
     bool global = a->kind == AC_ATTENTION_GLOBAL;
-    const char *forced = getenv("ANYCLASS_ATTENTION");
     layout *l = NULL;
     AC_TRY(cpu_check_precision(device, x->dtype));
     int64_t window = global ? 0 : a->window_px, positions = global ? x->dim[1] : x->dim[1] * x->dim[2];
     int64_t seen = global ? positions : window * window;
     if (positions > INT32_MAX)
         return ac_error(AC_ERR_UNSUPPORTED, "attention over maps of more than 2^31 positions");
-    AC_TRY(ac_calloc(1, sizeof *l + sizeof *l->place * (size_t)seen, &l));
+    AC_TRY(ac_calloc(1, sizeof *l + 2 * sizeof *l->place * (size_t)seen, &l));
     l->channels = x->dim[x->n_dims - 1] / 3;
     l->n_heads = a->n_heads;
     l->head = l->channels / a->n_heads;
@@ -156,7 +171,7 @@ static ac_status plan(ac_device *device, const ac_graph *graph, const ac_node *n
     l->n_threads = ((const cpu_device *)device)->n_threads;
     l->scale = a->scale;
     l->bf16 = x->dtype == AC_BF16;
-    l->avx512 = cpu_has_avx512() && !(forced && strcmp(forced, "plain") == 0);
+    l->code = choose_code();
     place_sets(l, a, x);
     cut_tasks(l);
     out->state = l;
@@ -170,101 +185,37 @@ static void release(void *state)
     ac_free(state);
 }
 
-typedef struct pieces { /* parts of a tensor [images, positions, row_channels] whose sum counts */
-    const void *const *values;
-    int n;
-    int64_t row_channels;
-} pieces;
-
-/* Channels first .. first + head of the set that begins at position `base`, as panels. */
-AC_INLINE void pack_any(const layout *l, const pieces *from, int64_t base, int64_t first, float *restrict to, bool bf16)
-{
-    for (int64_t c = 0; c < l->head; c += TILE_COLUMNS, to += l->seen * TILE_COLUMNS) {
-        int64_t n = l->head - c < TILE_COLUMNS ? l->head - c : TILE_COLUMNS;
-        for (int64_t i = 0; i < l->seen; i++) {
-            int64_t at = (base + l->place[i]) * from->row_channels + first + c;
-            float *row = to + i * TILE_COLUMNS;
-            if (n == TILE_COLUMNS)
-                for (int64_t j = 0; j < TILE_COLUMNS; j++)
-                    row[j] = cpu_load(from->values[0], at + j, bf16);
-            else
-                for (int64_t j = 0; j < TILE_COLUMNS; j++)
-                    row[j] = j < n ? cpu_load(from->values[0], at + j, bf16) : 0;
-            for (int part = 1; part < from->n; part++)
-                for (int64_t j = 0; j < n; j++)
-                    row[j] += cpu_load(from->values[part], at + j, bf16);
-        }
-    }
-}
-
-AC_SIMD static void pack(const layout *l, const pieces *from, int64_t base, int64_t first, float *to)
-{
-    if (l->bf16)
-        pack_any(l, from, base, first, to, true);
-    else
-        pack_any(l, from, base, first, to, false);
-}
-
-/* Rows of [rows][padded_head], times factor (and by_row[i], if given), to positions first_row and on of a set. */
-AC_INLINE void unpack_any(const layout *l, const float *restrict from, int64_t first_row, int64_t rows, float factor, const float *by_row, void *to,
-                          int64_t base, int64_t row_channels, int64_t first, bool bf16)
-{
-    for (int64_t i = 0; i < rows; i++) {
-        int64_t at = (base + l->place[first_row + i]) * row_channels + first;
-        float f = by_row ? factor * by_row[i] : factor;
-        const float *row = from + i * l->padded_head;
-        for (int64_t j = 0; j < l->head; j++)
-            cpu_store(to, at + j, row[j] * f, bf16);
-    }
-}
-
-typedef struct target { /* where rows go to */
-    void *values;
-    int64_t base, row_channels, first;
-} target;
-
-AC_SIMD static void unpack(const layout *l, const float *from, int64_t first_row, int64_t rows, float factor, const float *by_row, const target *t)
-{
-    if (!t->values)
-        return;
-    if (l->bf16)
-        unpack_any(l, from, first_row, rows, factor, by_row, t->values, t->base, t->row_channels, t->first, true);
-    else
-        unpack_any(l, from, first_row, rows, factor, by_row, t->values, t->base, t->row_channels, t->first, false);
-}
-
 /* Panels of rows -> panels of columns. */
 static void turn(const layout *l, const float *from, float *to)
 {
     for (int64_t i = 0; i < l->seen; i += TILE_COLUMNS, to += TILE_COLUMNS * l->padded_head)
         for (int64_t c = 0; c < l->padded_head; c += TILE_COLUMNS)
-            cpu_attention_transpose(from + c * l->seen + i * TILE_COLUMNS, (int)(l->seen - i < TILE_COLUMNS ? l->seen - i : TILE_COLUMNS), to + c * TILE_COLUMNS,
-                                    l->avx512);
-}
-
-/* Table rows of a pair of positions of a window: index(i, j) = at(i) - at(j) + middle. */
-static int64_t table_at(const layout *l, int64_t i)
-{
-    return i / l->window * (2 * l->window - 1) + i % l->window;
+            l->code->transpose(from + c * l->seen + i * TILE_COLUMNS, (int)(l->seen - i < TILE_COLUMNS ? l->seen - i : TILE_COLUMNS), to + c * TILE_COLUMNS);
 }
 
 static void spread_bias(const layout *l, const float *table, int64_t head, float *bias)
 {
     int64_t middle = (l->window - 1) * 2 * l->window;
     bias += head * l->seen * l->padded_seen;
-    for (int64_t i = 0; i < l->seen; i++)
-        for (int64_t j = 0; j < l->padded_seen; j++)
-            bias[i * l->padded_seen + j] = j < l->seen ? table[(table_at(l, i) - table_at(l, j) + middle) * l->n_heads + head] * LOG2_E : 0;
+    for (int64_t i = 0; i < l->seen; i++, bias += l->padded_seen) {
+        for (int64_t j = 0; j < l->seen; j++)
+            bias[j] = table[(l->table_at[i] - l->table_at[j] + middle) * l->n_heads + head] * LOG2_E;
+        memset(bias + l->seen, 0, sizeof *bias * (size_t)(l->padded_seen - l->seen));
+    }
 }
 
-/* Sums [seen][padded_seen] of the gradient of a head's logits -> its part of the table. */
-static void gather_table(const layout *l, const float *sums, double *part)
+/* Sums [seen][padded_seen] of the gradient of a head's logits -> its part of the table, last row first: so a row of the window that position i looks
+ * at adds to neighbours in order. */
+AC_SIMD static void gather_table(const layout *l, const float *restrict sums, double *restrict part)
 {
-    int64_t middle = (l->window - 1) * 2 * l->window;
+    int64_t middle = (l->window - 1) * 2 * l->window, window = l->window;
     memset(part, 0, sizeof *part * (size_t)l->table_rows);
     for (int64_t i = 0; i < l->seen; i++)
-        for (int64_t j = 0; j < l->seen; j++)
-            part[table_at(l, i) - table_at(l, j) + middle] += (double)sums[i * l->padded_seen + j];
+        for (int64_t row = 0; row < window; row++) {
+            double *restrict to = part + row * (2 * window - 1) - l->table_at[i] + middle;
+            for (int64_t j = 0; j < window; j++)
+                to[j] += (double)sums[i * l->padded_seen + row * window + j];
+        }
 }
 
 typedef struct one { /* a head of a set */
@@ -280,13 +231,19 @@ static one one_of(const layout *l, int64_t set, int64_t head, const float *bias)
     return o;
 }
 
+/* Rows first_row and on of a tensor of whole rows of row_channels, of which the head's begin at channel `first`. */
+static attention_place place_of(const layout *l, const one *o, int64_t first_row, int64_t rows, int64_t row_channels, int64_t first)
+{
+    return (attention_place){l->place + first_row, rows, row_channels, o->base * row_channels + first + o->head * l->head, l->head, l->bf16};
+}
+
 static void pack_qkv(const layout *l, const ac_call *call, const one *o, const buffers *b)
 {
-    pieces qkv = {&call->input[0], 1, 3 * l->channels};
-    int64_t first = o->head * l->head;
-    pack(l, &qkv, o->base, first, b->q);
-    pack(l, &qkv, o->base, first + l->channels, b->k);
-    pack(l, &qkv, o->base, first + 2 * l->channels, b->v);
+    float *to[] = {b->q, b->k, b->v};
+    for (int which = 0; which < 3; which++) {
+        attention_place from = place_of(l, o, 0, l->seen, 3 * l->channels, which * l->channels);
+        l->code->pack(&from, &call->input[0], 1, to[which]);
+    }
     turn(l, b->k, b->k_turned);
 }
 
@@ -298,70 +255,75 @@ static float *log_sums(const layout *l, const ac_call *call, const one *o)
 /* c [rows][padded_seen] = rows of a by the columns of `turned`. */
 static void multiply_seen(const layout *l, const float *a, int64_t first, int64_t rows, const float *turned, float *c)
 {
-    cpu_attention_multiply(&(attention_product){.rows = rows, .n_panels = l->padded_seen / TILE_COLUMNS, .k = TILE_COLUMNS,
+    l->code->multiply(&(attention_product){.rows = rows, .n_panels = l->padded_seen / TILE_COLUMNS, .k = TILE_COLUMNS,
                            .n_runs = l->padded_head / TILE_COLUMNS, .a = a + first * TILE_COLUMNS, .lda = TILE_COLUMNS, .run_stride = l->seen * TILE_COLUMNS,
-                           .b = turned, .b_stride = l->padded_head * TILE_COLUMNS, .c = c, .ldc = l->padded_seen}, l->avx512);
+                           .b = turned, .b_stride = l->padded_head * TILE_COLUMNS, .c = c, .ldc = l->padded_seen});
 }
 
 /* c [rows][padded_head] = p b, p [rows][padded_seen]. */
 static void multiply_head(const layout *l, const float *p, int64_t rows, const float *b, float *c)
 {
-    cpu_attention_multiply(&(attention_product){.rows = rows, .n_panels = l->padded_head / TILE_COLUMNS, .k = l->seen, .n_runs = 1, .a = p, .lda = l->padded_seen,
-                           .b = b, .b_stride = l->seen * TILE_COLUMNS, .c = c, .ldc = l->padded_head}, l->avx512);
+    l->code->multiply(&(attention_product){.rows = rows, .n_panels = l->padded_head / TILE_COLUMNS, .k = l->seen, .n_runs = 1, .a = p, .lda = l->padded_seen,
+                           .b = b, .b_stride = l->seen * TILE_COLUMNS, .c = c, .ldc = l->padded_head});
 }
 
 /* c [seen][padded_head] += the transpose of p by rows first .. first + rows of b. */
 static void multiply_turned(const layout *l, const float *p, int64_t first, int64_t rows, const float *b, float *c)
 {
-    cpu_attention_multiply(&(attention_product){.rows = l->seen, .n_panels = l->padded_head / TILE_COLUMNS, .k = rows, .n_runs = 1, .a = p, .lda = l->padded_seen,
+    l->code->multiply(&(attention_product){.rows = l->seen, .n_panels = l->padded_head / TILE_COLUMNS, .k = rows, .n_runs = 1, .a = p, .lda = l->padded_seen,
                            .by_columns = true, .b = b + first * TILE_COLUMNS, .b_stride = l->seen * TILE_COLUMNS, .c = c, .ldc = l->padded_head,
-                           .add = first > 0}, l->avx512);
+                           .add = first > 0});
 }
 
 static attention_rows rows_of(const layout *l, const one *o, const buffers *b, int64_t first, int64_t rows)
 {
-    return (attention_rows){rows, l->seen, l->padded_seen, b->p, l->scale * LOG2_E, o->bias ? o->bias + first * l->padded_seen : NULL, l->avx512};
+    return (attention_rows){rows, l->seen, l->padded_seen, b->p, l->scale * LOG2_E, o->bias ? o->bias + first * l->padded_seen : NULL};
 }
 
 static void forward_one(const layout *l, const ac_call *call, const one *o, const buffers *b)
 {
     int64_t n_strips = (l->seen + TILE_ROWS - 1) / TILE_ROWS;
     float *log_sum = call->saved[0] ? log_sums(l, call, o) : NULL;
-    target y = {call->output[0], o->base, l->channels, o->head * l->head};
     pack_qkv(l, call, o, b);
     for (int64_t s = 0; s < n_strips; s++) { /* a strip's logits stay in the first cache */
         int64_t first = cpu_strip_begin(l->seen, n_strips, s), rows = cpu_strip_begin(l->seen, n_strips, s + 1) - first;
         attention_rows r = rows_of(l, o, b, first, rows);
+        attention_place to = place_of(l, o, first, rows, l->channels, 0);
         multiply_seen(l, b->q, first, rows, b->k_turned, b->p);
-        cpu_attention_exponentials(&r, b->inverse, log_sum ? log_sum + first : NULL);
+        l->code->exponentials(&r, b->inverse, log_sum ? log_sum + first : NULL);
         multiply_head(l, b->p, rows, b->v, b->out);
-        unpack(l, b->out, first, rows, 1, b->inverse, &y);
+        l->code->unpack(b->out, l->padded_head, 1, b->inverse, &to, call->output[0]);
     }
+}
+
+/* Rows of the gradient of q, k or v (0, 1, 2). */
+static void unpack_gradient(const layout *l, const ac_call *call, const one *o, int which, int64_t first_row, int64_t rows, const float *from)
+{
+    attention_place to = place_of(l, o, first_row, rows, 3 * l->channels, which * l->channels);
+    if (call->dinput[0])
+        l->code->unpack(from, l->padded_head, which < 2 ? l->scale : 1, NULL, &to, call->dinput[0]);
 }
 
 static void backward_one(const layout *l, const ac_call *call, const one *o, const buffers *b, float *table)
 {
-    pieces dy = {call->doutput, call->n_doutput, l->channels};
-    int64_t n_blocks = (l->seen + ROWS - 1) / ROWS, head = o->head * l->head;
-    target dqkv = {call->dinput[0], o->base, 3 * l->channels, head};
+    attention_place dy = place_of(l, o, 0, l->seen, l->channels, 0);
+    int64_t n_blocks = (l->seen + ROWS - 1) / ROWS;
     pack_qkv(l, call, o, b);
     turn(l, b->v, b->v_turned);
-    pack(l, &dy, o->base, head, b->dy);
+    l->code->pack(&dy, call->doutput, call->n_doutput, b->dy);
     for (int64_t s = 0; s < n_blocks; s++) {
         int64_t first = cpu_strip_begin(l->seen, n_blocks, s), rows = cpu_strip_begin(l->seen, n_blocks, s + 1) - first;
         attention_rows r = rows_of(l, o, b, first, rows);
         multiply_seen(l, b->q, first, rows, b->k_turned, b->p);
         multiply_seen(l, b->dy, first, rows, b->v_turned, b->dp);
-        cpu_attention_gradient(&r, log_sums(l, call, o) + first, b->dp, table ? table + first * l->padded_seen : NULL);
+        l->code->gradient(&r, log_sums(l, call, o) + first, b->dp, table ? table + first * l->padded_seen : NULL);
         multiply_turned(l, b->p, first, rows, b->dy, b->dv);
         multiply_turned(l, b->dp, first, rows, b->q, b->dk);
         multiply_head(l, b->dp, rows, b->k, b->out);
-        unpack(l, b->out, first, rows, l->scale, NULL, &dqkv);
+        unpack_gradient(l, call, o, 0, first, rows, b->out);
     }
-    dqkv.first = head + l->channels;
-    unpack(l, b->dk, 0, l->seen, l->scale, NULL, &dqkv);
-    dqkv.first = head + 2 * l->channels;
-    unpack(l, b->dv, 0, l->seen, 1, NULL, &dqkv);
+    unpack_gradient(l, call, o, 1, 0, l->seen, b->dk);
+    unpack_gradient(l, call, o, 2, 0, l->seen, b->dv);
 }
 
 /* One task: some heads of some sets. `partial`: where their part of the table's gradient goes. */
@@ -391,7 +353,7 @@ static void add_parts(const layout *l, const ac_call *call, const double *partia
         float *gradient = &call->param_gradient[0][k * l->n_heads + head];
         double sum = 0;
         for (int64_t task = 0; task < l->n_set_tasks; task++)
-            sum += partial[(task * l->n_heads + head) * l->table_rows + k];
+            sum += partial[(task * l->n_heads + head) * l->table_rows + l->table_rows - 1 - k];
         *gradient = (float)(sum + (call->accumulate ? (double)*gradient : 0));
     }
 }

@@ -200,10 +200,17 @@ out:
     return status;
 }
 
+bool cpu_norm_is_gelu(const ac_node *norm)
+{
+    return ((const ac_batch_norm_attribute *)(const void *)norm->attribute)->activation == AC_ACTIVATION_GELU;
+}
+
 float cpu_norm_slope(const ac_node *norm)
 {
     const ac_batch_norm_attribute *a = (const void *)norm->attribute;
-    return a->activation == AC_ACTIVATION_NONE ? 1 : a->activation == AC_ACTIVATION_RELU ? 0 : a->slope;
+    if (a->activation == AC_ACTIVATION_LEAKY_RELU)
+        return a->slope;
+    return a->activation == AC_ACTIVATION_RELU ? 0 : 1;
 }
 
 /* What forward computes per element, but for the residual; its scale goes into k [channels]. The same bits in backward. */
@@ -231,6 +238,7 @@ void cpu_norm_scale_shift(const ac_call *call, const float *bias, float *scale, 
 
 typedef struct forward_pass {
     norm_affine affine;
+    bool gelu;
     void *y;
 } forward_pass;
 
@@ -238,7 +246,10 @@ static void apply_one_tile(const void *context, const norm_tile *tile, int row_t
 {
     const forward_pass *f = context;
     (void)row_tile;
-    cpu_norm_apply(tile, &f->affine, f->y);
+    if (f->gelu)
+        cpu_norm_gelu_apply(tile, &f->affine, f->y);
+    else
+        cpu_norm_apply(tile, &f->affine, f->y);
 }
 
 static ac_status forward(const ac_call *call)
@@ -248,7 +259,7 @@ static ac_status forward(const ac_call *call)
     grid sums = for_sums(x), rows = whole_rows(x);
     if (call->training)
         AC_TRY(batch_statistics(call, &sums));
-    forward_pass f = {affine_of(call, &sums, coefficients(call, &sums)), call->output[0]};
+    forward_pass f = {affine_of(call, &sums, coefficients(call, &sums)), cpu_norm_is_gelu(call->node), call->output[0]};
     f.affine.residual = call->node->n_inputs > 1 ? call->input[1] : NULL;
     for_each_tile(&rows, true, apply_one_tile, &f);
 out:
@@ -268,14 +279,20 @@ static void reduce_one_tile(const void *context, const norm_tile *tile, int row_
     double *sum = b->sum + 2 * row_tile * tile->channels + tile->channel, *sum_x = sum + tile->channels;
     memset(sum, 0, sizeof *sum * (size_t)tile->n_channels);
     memset(sum_x, 0, sizeof *sum_x * (size_t)tile->n_channels);
-    cpu_norm_gradient_sums(tile, &b->gradient, b->dresidual, sum, sum_x);
+    if (b->gradient.mask == NORM_MASK_GELU)
+        cpu_norm_gelu_gradient_sums(tile, &b->gradient, sum, sum_x);
+    else
+        cpu_norm_gradient_sums(tile, &b->gradient, b->dresidual, sum, sum_x);
 }
 
 static void write_one_tile(const void *context, const norm_tile *tile, int row_tile)
 {
     const backward_pass *b = context;
     (void)row_tile;
-    cpu_norm_gradient_apply(tile, &b->gradient, &b->coefficients, b->dx);
+    if (b->gradient.mask == NORM_MASK_GELU)
+        cpu_norm_gelu_gradient_apply(tile, &b->gradient, &b->coefficients, b->dx);
+    else
+        cpu_norm_gradient_apply(tile, &b->gradient, &b->coefficients, b->dx);
 }
 
 static norm_gradient gradient_of(const ac_call *call, const grid *g, float *k)
@@ -285,6 +302,8 @@ static norm_gradient gradient_of(const ac_call *call, const grid *g, float *k)
     for (int i = 0; i < call->n_doutput; i++)
         d.part[i] = call->doutput[i];
     d.mask = a->activation == AC_ACTIVATION_NONE ? NORM_MASK_NONE : call->node->n_inputs > 1 ? NORM_MASK_FROM_Y : NORM_MASK_FROM_X;
+    if (a->activation == AC_ACTIVATION_GELU)
+        d.mask = NORM_MASK_GELU;
     return d;
 }
 

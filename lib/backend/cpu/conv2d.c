@@ -1,9 +1,11 @@
-/* conv2d, channels last: training by own AVX-512 code where it serves (conv_avx512.h), else by oneDNN. For oneDNN weights are
+/* conv2d, channels last: by own code for single channels (conv_depthwise.h), training by own AVX-512 code where it serves
+ * (conv_avx512.h), else by oneDNN. For oneDNN weights are
  * kept as [O, H, W, I] and turned into the layout each primitive wants inside the workspace, in bf16 where the activations are;
  * all primitives are made at plan time. For inference the weights are turned once, scaled by the batch norm that follows if this
  * kernel takes it. */
 #include "anyclass/alloc.h"
 #include "backend/cpu/conv_avx512.h"
+#include "backend/cpu/conv_depthwise.h"
 #include <string.h>
 
 enum { PASS_FORWARD, PASS_DATA, PASS_WEIGHTS, N_PASSES };
@@ -19,6 +21,8 @@ typedef struct pass {
 typedef struct conv {
     bool is_own; /* `own` serves, there are no primitives */
     cpu_conv own;
+    bool is_depthwise; /* `depthwise` serves, likewise */
+    cpu_depthwise depthwise;
     dnnl_stream_t stream;
     pass pass[N_PASSES];
     size_t bias_bytes, prepared_w_bytes; /* prepared: weights, then the bias if it is a norm's */
@@ -101,7 +105,9 @@ static ac_status add_norm(const ac_node *norm, dnnl_primitive_attr_t attr)
     AC_TRY(cpu_check(dnnl_post_ops_create(&ops), "post operations"));
     if (norm->n_inputs > 1)
         AC_TRY(cpu_check(dnnl_post_ops_append_sum(ops, 1.0f), "residual"));
-    if (cpu_norm_slope(norm) != 1)
+    if (cpu_norm_is_gelu(norm))
+        AC_TRY(cpu_check(dnnl_post_ops_append_eltwise(ops, 1.0f, dnnl_eltwise_gelu_erf, 0, 0), "activation"));
+    else if (cpu_norm_slope(norm) != 1)
         AC_TRY(cpu_check(dnnl_post_ops_append_eltwise(ops, 1.0f, dnnl_eltwise_relu, cpu_norm_slope(norm), 0), "activation"));
     AC_TRY(cpu_check(dnnl_primitive_attr_set_post_ops(attr, ops), "post operations"));
 out:
@@ -213,7 +219,13 @@ static ac_status plan(ac_device *device, const ac_graph *graph, const ac_node *n
     AC_TRY(cpu_check_precision(device, ac_graph_shape(graph, node->input[0])->dtype));
     AC_TRY(ac_calloc(1, sizeof *c, &c));
     c->stream = cpu->stream;
-    c->is_own = cpu_conv_describe(cpu, graph, node, &c->own) && (training || cpu_conv_infers(&c->own));
+    c->is_depthwise = cpu_depthwise_describe(graph, node, &c->depthwise);
+    if (c->is_depthwise) {
+        cpu_depthwise_plan(&c->depthwise, training, out);
+        out->state = c;
+        return AC_OK;
+    }
+    c->is_own = cpu_conv_describe(cpu, graph, node, &c->own) && (training || (cpu_conv_infers(&c->own) && !(out->norm && cpu_norm_is_gelu(out->norm))));
     if (c->is_own && training)
         out->workspace_bytes = cpu_conv_workspace_bytes(&c->own);
     else if (c->is_own)
@@ -277,6 +289,10 @@ static ac_status prepare(const ac_call *call)
     const ac_conv2d_attribute *a = (const void *)call->node->attribute;
     unsigned char *prepared = call->prepared;
     const float *w = call->param[0];
+    if (c->is_depthwise) {
+        cpu_depthwise_prepare(&c->depthwise, call);
+        return AC_OK;
+    }
     if (c->is_own) {
         cpu_conv_prepare(&c->own, call);
         return AC_OK;
@@ -313,6 +329,10 @@ static ac_status forward(const ac_call *call)
     ac_status status = AC_OK;
     const conv *c = call->state;
     const pass *s = &c->pass[PASS_FORWARD];
+    if (c->is_depthwise) {
+        cpu_depthwise_forward(&c->depthwise, call);
+        return AC_OK;
+    }
     if (c->is_own) {
         (call->training ? cpu_conv_forward : cpu_conv_infer)(&c->own, call);
         return AC_OK;
@@ -373,6 +393,10 @@ static ac_status backward(const ac_call *call)
 {
     ac_status status = AC_OK;
     const conv *c = call->state;
+    if (c->is_depthwise) {
+        cpu_depthwise_backward(&c->depthwise, call);
+        return AC_OK;
+    }
     if (c->is_own) {
         cpu_conv_backward(&c->own, call);
         return AC_OK;

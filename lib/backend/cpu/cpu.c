@@ -3,6 +3,7 @@
 #include "backend/cpu/cpu.h"
 #include "anyclass/alloc.h"
 #include "anyclass/optimizer.h"
+#include "backend/cpu/gemm_tile.h"
 #include "backend/loss_kernel.h"
 #include <omp.h>
 #include <sched.h>
@@ -51,7 +52,9 @@ static ac_status open_device(int n_threads, ac_device **out)
     AC_TRY(ac_calloc(1, sizeof *cpu, &cpu));
     cpu->base.backend = &ac_backend_cpu;
     cpu->n_threads = n_threads > 0 ? n_threads : getenv("OMP_NUM_THREADS") ? omp_get_max_threads() : usable_cores();
+    cpu->gemm_tile = cpu_gemm_find_tile();
     omp_set_num_threads(cpu->n_threads);
+    cpu->bf16_kernel = cpu_bf16_choose();
     AC_TRY(cpu_check(dnnl_engine_create(&cpu->engine, dnnl_cpu, 0), "engine"));
     AC_TRY(cpu_check(dnnl_stream_create(&cpu->stream, cpu->engine, dnnl_stream_default_flags), "stream"));
     *out = &cpu->base;
@@ -191,6 +194,11 @@ static const ac_kernel *const kernels[] = {
     &ac_cpu_squeeze_excite,
     &ac_cpu_linear,
     &ac_cpu_attention,
+    &ac_cpu_layer_norm,
+    &ac_cpu_add,
+    &ac_cpu_dropout,
+    &ac_cpu_tokens,
+    &ac_cpu_first_token,
     &ac_cpu_any_class_loss,
 };
 

@@ -24,7 +24,8 @@ typedef struct norm_affine { /* v = (x - mean) k + b [+ residual], y = v > 0 ? v
 /** y may be the memory of x. */
 void cpu_norm_apply(const norm_tile *tile, const norm_affine *affine, void *y);
 
-enum norm_mask { NORM_MASK_NONE, NORM_MASK_FROM_X, NORM_MASK_FROM_Y }; /* where the activation's side is read from */
+/* where the activation's side is read from; GELU's slope from x */
+enum norm_mask { NORM_MASK_NONE, NORM_MASK_FROM_X, NORM_MASK_FROM_Y, NORM_MASK_GELU };
 
 typedef struct norm_gradient { /* g: sum of the parts, times slope where the activation's input was not above 0 */
     const void *part[AC_MAX_DOUT];
@@ -43,5 +44,10 @@ typedef struct norm_coefficients { /* dx = k g + p (x - mean) + q, per channel [
 
 /** dx may be the memory of a part. */
 void cpu_norm_gradient_apply(const norm_tile *tile, const norm_gradient *gradient, const norm_coefficients *f, void *dx);
+
+/* The same with GELU in the place of v > 0 ? v : slope v, without residual (norm_gelu.c). */
+void cpu_norm_gelu_apply(const norm_tile *tile, const norm_affine *affine, void *y);
+void cpu_norm_gelu_gradient_sums(const norm_tile *tile, const norm_gradient *gradient, double *sum, double *sum_x);
+void cpu_norm_gelu_gradient_apply(const norm_tile *tile, const norm_gradient *gradient, const norm_coefficients *f, void *dx);
 
 #endif

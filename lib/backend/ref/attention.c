@@ -30,15 +30,12 @@ static layout layout_of(const ac_graph *graph, const ac_node *node)
 /* Where position i of a set lies among all of the image's. */
 static int64_t place(const layout *l, int64_t part, int64_t i)
 {
-    int64_t window = l->a->window_px, rows = l->height / window, columns = l->width / window;
-    switch (l->a->kind) {
-    case AC_ATTENTION_WINDOW:
-        return (part / columns * window + i / window) * l->width + part % columns * window + i % window;
-    case AC_ATTENTION_GRID:
-        return (i / window * rows + part / columns) * l->width + i % window * columns + part % columns;
-    default:
+    if (l->a->kind == AC_ATTENTION_GLOBAL)
         return i;
-    }
+    int64_t window = l->a->window_px, rows = l->height / window, columns = l->width / window;
+    if (l->a->kind == AC_ATTENTION_GRID)
+        return (i / window * rows + part / columns) * l->width + i % window * columns + part % columns;
+    return (part / columns * window + i / window) * l->width + part % columns * window + i % window;
 }
 
 /* Row of the bias table for position i that looks at j. */

@@ -2,16 +2,25 @@
 #include "backend/ref/ref.h"
 #include <math.h>
 
+static double normal_distribution(double v)
+{
+    return 0.5 * erfc(-v * 0.70710678118654752440);
+}
+
 static double activate(const ac_batch_norm_attribute *a, double v)
 {
+    if (a->activation == AC_ACTIVATION_GELU)
+        return v < -40 ? 0 : v * normal_distribution(v);
     if (v > 0 || isnan(v) || a->activation == AC_ACTIVATION_NONE)
         return v;
     return a->activation == AC_ACTIVATION_RELU ? 0 : (double)a->slope * v;
 }
 
-/* Slope of the activation at v, or where its output is v. */
+/* Slope of the activation at v, or, but for GELU, where its output is v. */
 static double slope_at(const ac_batch_norm_attribute *a, double v)
 {
+    if (a->activation == AC_ACTIVATION_GELU)
+        return normal_distribution(v) + (fabs(v) < 40 || isnan(v) ? v * exp(-0.5 * v * v) * 0.39894228040143267794 : 0);
     if (v > 0 || a->activation == AC_ACTIVATION_NONE)
         return 1;
     return a->activation == AC_ACTIVATION_RELU ? 0 : (double)a->slope;

@@ -98,6 +98,11 @@ static const ac_kernel *const kernels[] = {
     &ac_ref_squeeze_excite,
     &ac_ref_linear,
     &ac_ref_attention,
+    &ac_ref_layer_norm,
+    &ac_ref_add,
+    &ac_ref_dropout,
+    &ac_ref_tokens,
+    &ac_ref_first_token,
     &ac_ref_any_class_loss,
 };
 

@@ -10,6 +10,7 @@
 extern const ac_kernel ac_ref_image_input, ac_ref_conv2d, ac_ref_batch_norm, ac_ref_max_pool, ac_ref_avg_pool,
     ac_ref_global_avg_pool, ac_ref_blur_pool, ac_ref_space_to_depth, ac_ref_squeeze_excite, ac_ref_linear, ac_ref_attention,
     ac_ref_any_class_loss;
+extern const ac_kernel ac_ref_layer_norm, ac_ref_add, ac_ref_dropout, ac_ref_tokens, ac_ref_first_token;
 
 /** Pillow's hue, saturation, value of a colour, by its definition; and back. */
 void ref_hsv_from_rgb(const uint8_t rgb[3], uint8_t hsv[3]);
