@@ -27,7 +27,7 @@ struct barrier {
 static thread threads[MOST_THREADS];
 static unsigned n_threads, current;
 static barrier whole, warps[MOST_THREADS / 32];
-alignas(16) static unsigned char slots[MOST_THREADS][8];
+alignas(16) static unsigned char slots[MOST_THREADS][32];
 static void *scheduler_stack;
 static const std::function<void()> *body;
 static unsigned long n_events;

@@ -36,7 +36,7 @@ namespace emulated {
 extern unsigned char *dynamic_shared;
 void block_barrier();
 void warp_barrier();
-/** The calling thread's slot of its warp, and another lane's; values of up to 8 bytes. */
+/** The calling thread's slot of its warp, and another lane's; values of up to 32 bytes. */
 void *slot(unsigned lane);
 unsigned lane();
 ac_status run(const char *name, dim3 grid, dim3 block, size_t shared, const std::function<void()> &thread);

@@ -3,6 +3,7 @@
 #include "anyclass/alloc.h"
 #include "backend/cuda/cuda.h"
 #include <stdio.h>
+#include <stdlib.h>
 
 struct cuda_gemm {
     cuda_gemm_spec spec;
@@ -67,6 +68,9 @@ void cuda_libraries_describe(const cuda_device *device, char *out, size_t capaci
 ac_status cuda_gemm_find(cuda_device *device, const cuda_gemm_spec *spec, cuda_gemm **out)
 {
     ac_status status = AC_OK;
+    *out = NULL;
+    if (spec->ab == AC_BF16 && spec->epilogue == CUDA_EPILOGUE_BIAS && (spec->n % 8 || spec->k % 8)) /* something the library lacks */
+        return ac_error(AC_ERR_UNSUPPORTED, "no product of these shapes with a bias");
     AC_TRY(ac_calloc(1, sizeof **out, out));
     (*out)->spec = *spec;
     (*out)->next = device->libraries->gemm;
@@ -77,7 +81,7 @@ out:
     return status;
 }
 
-ac_status cuda_gemm_run(cuda_device *device, const cuda_gemm *gemm, const void *a, const void *b, void *d, const void *bias, float beta)
+ac_status cuda_gemm_run(cuda_device *device, const cuda_gemm *gemm, const void *a, const void *b, const void *c, void *d, const void *bias, float beta)
 {
     ac_status status = AC_OK;
     const cuda_gemm_spec *s = &gemm->spec;
@@ -85,6 +89,7 @@ ac_status cuda_gemm_run(cuda_device *device, const cuda_gemm *gemm, const void *
     (void)device;
     AC_TRY(check_aligned(a, "operand a"));
     AC_TRY(check_aligned(b, "operand b"));
+    AC_TRY(check_aligned(c, "addend"));
     AC_TRY(check_aligned(d, "result"));
     AC_TRY(check_aligned(bias, "bias"));
     for (int64_t p = 0; p < (s->batch > 1 ? s->batch : 1); p++)
@@ -94,7 +99,7 @@ ac_status cuda_gemm_run(cuda_device *device, const cuda_gemm *gemm, const void *
                 int64_t at = p * s->stride_d + i * ldd + j;
                 for (int64_t k = 0; k < s->k; k++)
                     sum += get(s->ab, a, p * s->stride_a + (s->transpose_a ? k * lda + i : i * lda + k)) * get(s->ab, b, p * s->stride_b + (s->transpose_b ? j * ldb + k : k * ldb + j));
-                put(s->d, d, at, sum + (beta != 0 ? (double)beta * get(s->d, d, at) : 0));
+                put(s->d, d, at, sum + (beta != 0 ? (double)beta * get(s->d, c, at) : 0));
             }
 out:
     return status;
@@ -104,6 +109,8 @@ ac_status cuda_conv_find(cuda_device *device, const cuda_conv_spec *spec, cuda_c
 {
     ac_status status = AC_OK;
     *out = NULL;
+    if (spec->result != spec->type && !getenv("ANYCLASS_EMULATE_FLOAT_RESULT")) /* as cuDNN 9.19 */
+        return ac_error(AC_ERR_UNSUPPORTED, "no engine for this convolution");
     if (spec->kernel == 2) /* something the library lacks */
         return ac_error(AC_ERR_UNSUPPORTED, "no engine for this convolution");
     AC_TRY(ac_calloc(1, sizeof **out, out));

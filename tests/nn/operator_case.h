@@ -159,6 +159,15 @@ static const tolerance tolerances[] = {
     {AC_BF16, 1e-3, 0x1p-7, 2e-2},
 };
 
+/* cuda: its matrix library takes biases of products in bf16, and tensor cores probabilities of attention: roundings of 2^-9 that ref does not make and the
+ * loss sees (up to 3.4e-3 of it in these networks, with the library's arithmetic by plain loops in tests/cuda_host). */
+static const tolerance tolerances_cuda[] = {{AC_F32, 1e-5, 3e-5, 2e-2}, {AC_BF16, 0x1p-7, 0x1p-6, 2e-2}};
+
+static const tolerance *tolerance_of(const char *backend, size_t k)
+{
+    return strcmp(backend, "cuda") == 0 ? &tolerances_cuda[k] : &tolerances[k];
+}
+
 /* Gradients and running statistics of two runs over the same graph. */
 static double compare(const trial *a, const trial *b, const tolerance *allowed)
 {
@@ -344,8 +353,8 @@ static void run_case(const op_case *c)
     for (size_t k = 0; k < sizeof tolerances / sizeof *tolerances; k++) {
         if (!runs_here(backend, tolerances[k].activations))
             continue;
-        against_ref(c, backend, &tolerances[k]);
-        inference_against_ref(c, backend, &tolerances[k]);
+        against_ref(c, backend, tolerance_of(backend, k));
+        inference_against_ref(c, backend, tolerance_of(backend, k));
         nan_goes_through(c, backend, tolerances[k].activations);
         if (strcmp(backend, "cpu") == 0)
             nan_goes_through(c, "ref", tolerances[k].activations);

@@ -10,55 +10,57 @@ struct norm_call { /* what the kernels read besides tensors; all [channels] */
     float slope;               /* of the activation below 0: 1 none, 0 relu */
 };
 
-static float slope_of(const ac_batch_norm_attribute *a)
+static bool is_gelu(const ac_batch_norm_attribute *a)
 {
-    return a->activation == AC_ACTIVATION_NONE ? 1 : a->activation == AC_ACTIVATION_RELU ? 0 : a->slope;
+    return a->activation == AC_ACTIVATION_GELU;
 }
 
-__device__ static inline float activate(float v, float slope)
+static float slope_of(const ac_batch_norm_attribute *a)
 {
+    return a->activation == AC_ACTIVATION_NONE || is_gelu(a) ? 1 : a->activation == AC_ACTIVATION_RELU ? 0 : a->slope;
+}
+
+template <bool GELU> __device__ static inline float activate(float v, float slope)
+{
+    if (GELU)
+        return ac_gelu(v);
     return v > 0 || isnan(v) ? v : slope == 0 ? 0.0f : slope * v;
 }
 
+/* Mean and sum of squares about it of each tile and channel, from sums about the tile's first row. */
 template <typename T, int VEC> __global__ void __launch_bounds__(CUDA_BLOCK) statistics_kernel(const T *x, row_grid g, double *partial)
 {
-    __shared__ double shared[CUDA_BLOCK];
+    __shared__ float shared[VEC * CUDA_BLOCK];
+    __shared__ double first_sum[VEC * 32];
     int vector = (int)(blockIdx.x * blockDim.x + threadIdx.x);
     int64_t first = blockIdx.y * g.tile_rows, end = first + g.tile_rows < g.rows ? first + g.tile_rows : g.rows;
-    float shift[VEC], sum[VEC], square[VEC];
-    double n = 0;
+    float shift[VEC], sum[VEC], square[VEC], v[VEC];
 #pragma unroll
     for (int k = 0; k < VEC; k++)
         shift[k] = sum[k] = square[k] = 0;
-    if (vector < g.n_vectors && first + threadIdx.y < end) {
-        int64_t r = first + threadIdx.y;
-        n = (double)((end - r + blockDim.y - 1) / blockDim.y);
-        pack<T, VEC> v = load<T, VEC>(x, r * g.channels + vector * VEC);
-#pragma unroll
-        for (int k = 0; k < VEC; k++)
-            shift[k] = to_float(v.v[k]);
+    if (vector < g.n_vectors) {
+        load_floats<T, VEC>(x, first * g.channels + vector * VEC, shift);
 #pragma unroll 4
-        for (; r < end; r += blockDim.y) {
-            v = load<T, VEC>(x, r * g.channels + vector * VEC);
+        for (int64_t r = first + threadIdx.y; r < end; r += blockDim.y) {
+            load_floats<T, VEC>(x, r * g.channels + vector * VEC, v);
 #pragma unroll
             for (int k = 0; k < VEC; k++) {
-                float d = to_float(v.v[k]) - shift[k];
+                float d = v[k] - shift[k];
                 sum[k] += d;
                 square[k] += d * d;
             }
         }
     }
-#pragma unroll
-    for (int k = 0; k < VEC; k++) {
-        double offset = n > 0 ? (double)sum[k] / n : 0, mean = (double)shift[k] + offset;
-        double mean_of_tile = sum_over_y(n > 0 ? n * mean : 0, shared) / (double)(end - first), away = mean - mean_of_tile;
-        double squares = sum_over_y(n > 0 ? ((double)square[k] - (double)sum[k] * offset) + n * away * away : 0, shared);
-        if (threadIdx.y == 0 && vector < g.n_vectors) {
-            int64_t at = (int64_t)blockIdx.y * 2 * g.channels + vector * VEC + k;
-            partial[at] = mean_of_tile;
-            partial[at + g.channels] = squares;
-        }
-    }
+    sum_columns<VEC>(sum, shared, [&](int k, int at, double total) { first_sum[k * blockDim.x + at] = total; });
+    sum_columns<VEC>(square, shared, [&](int k, int at, double total) {
+        int c = ((int)(blockIdx.x * blockDim.x) + at) * VEC + k;
+        if (c >= g.channels)
+            return;
+        double n = (double)(end - first), offset = first_sum[k * blockDim.x + at] / n;
+        int64_t to = (int64_t)blockIdx.y * 2 * g.channels + c;
+        partial[to] = (double)to_float(x[first * g.channels + c]) + offset;
+        partial[to + g.channels] = total - first_sum[k * blockDim.x + at] * offset;
+    });
 }
 
 struct running_statistics {
@@ -76,25 +78,28 @@ __device__ static inline void finish_channel(const running_statistics &s, int c,
     s.running_var[c] = (float)((1 - s.momentum) * (double)s.running_var[c] + s.momentum * (clipped / (count > 1 ? count - 1 : 1)));
 }
 
-/* Tiles put together. `total` [2, channels]: mean and sum of squares about it are left there instead of being finished. */
+/* Tiles put together, about the first one's mean. `total` [2, channels]: mean and sum of squares about it are left there instead of being finished. */
 __global__ void __launch_bounds__(CUDA_BLOCK) statistics_total_kernel(const double *partial, row_grid g, running_statistics s, double *total)
 {
     __shared__ double shared[CUDA_BLOCK];
     int c = (int)(blockIdx.x * blockDim.x + threadIdx.x);
-    double sum = 0, squares = 0;
-    for (int t = (int)threadIdx.y; t < g.n_tiles && c < g.channels; t += (int)blockDim.y) {
-        int64_t n = g.rows - t * g.tile_rows < g.tile_rows ? g.rows - t * g.tile_rows : g.tile_rows;
-        sum += (double)n * partial[(int64_t)t * 2 * g.channels + c];
-    }
-    double mean = sum_over_y(sum, shared) / (double)g.rows;
-    for (int t = (int)threadIdx.y; t < g.n_tiles && c < g.channels; t += (int)blockDim.y) {
+    double sum = 0, squares = 0, shift = c < g.channels ? partial[c] : 0;
+#pragma unroll 4
+    for (int t = (int)threadIdx.y; t < g.n_tiles; t += (int)blockDim.y) {
+        if (c >= g.channels)
+            break;
         int64_t n = g.rows - t * g.tile_rows < g.tile_rows ? g.rows - t * g.tile_rows : g.tile_rows;
         const double *tile = partial + (int64_t)t * 2 * g.channels + c;
-        squares += tile[g.channels] + (double)n * (tile[0] - mean) * (tile[0] - mean);
+        double away = tile[0] - shift;
+        sum += (double)n * away;
+        squares += tile[g.channels] + (double)n * away * away;
     }
+    sum = sum_over_y(sum, shared);
     squares = sum_over_y(squares, shared);
     if (threadIdx.y != 0 || c >= g.channels)
         return;
+    double mean = shift + sum / (double)g.rows;
+    squares -= sum * (sum / (double)g.rows);
     if (total) {
         total[c] = mean;
         total[g.channels + c] = squares;
@@ -128,86 +133,79 @@ template <int VEC> __device__ static inline coefficients<VEC> take(const norm_ca
     return out;
 }
 
-template <typename T, int VEC> __global__ void __launch_bounds__(CUDA_BLOCK) apply_kernel(const T *x, const T *residual, T *y, row_grid g, norm_call n)
+template <typename T, int VEC, bool GELU>
+__global__ void __launch_bounds__(CUDA_BLOCK) apply_kernel(const T *x, const T *residual, T *y, row_grid g, norm_call n)
 {
     int vector = (int)(blockIdx.x * blockDim.x + threadIdx.x);
     int64_t first = blockIdx.y * g.tile_rows, end = first + g.tile_rows < g.rows ? first + g.tile_rows : g.rows;
     if (vector >= g.n_vectors)
         return;
     coefficients<VEC> c = take<VEC>(n, vector * VEC);
-#pragma unroll 2
+#pragma unroll 4
     for (int64_t r = first + threadIdx.y; r < end; r += blockDim.y) {
         int64_t at = r * g.channels + vector * VEC;
-        pack<T, VEC> v = load<T, VEC>(x, at), add;
+        float v[VEC], add[VEC] = {};
+        load_floats<T, VEC>(x, at, v);
         if (residual)
-            add = load<T, VEC>(residual, at);
+            load_floats<T, VEC>(residual, at, add);
 #pragma unroll
         for (int k = 0; k < VEC; k++)
-            v.v[k] = from_float<T>(activate((to_float(v.v[k]) - c.mean[k]) * c.factor[k] + c.bias[k] + (residual ? to_float(add.v[k]) : 0.0f), n.slope));
-        store<T, VEC>(y, at, v);
+            v[k] = activate<GELU>((v[k] - c.mean[k]) * c.factor[k] + c.bias[k] + (residual ? add[k] : 0.0f), n.slope);
+        store_floats<T, VEC>(y, at, v);
     }
 }
 
-template <typename T> struct gradient_parts {
-    const T *part[AC_MAX_DOUT];
-    int n;
-};
-
 /* Gradient before the activation of the vector at element `at`; x there comes with it. `y` null: what the activation saw is
  * computed from x once more. */
-template <typename T, int VEC>
+template <typename T, int VEC, bool GELU>
 __device__ static inline void gradient_at(const gradient_parts<T> &parts, const T *x, const T *y, int64_t at, const coefficients<VEC> &c, float slope,
                                           float *g /* [VEC] */, float *x_off /* [VEC], x - mean */)
 {
-    pack<T, VEC> v = load<T, VEC>(x, at), d = load<T, VEC>(parts.part[0], at), second, third, out;
-    if (parts.n > 1)
-        second = load<T, VEC>(parts.part[1], at);
-    if (parts.n > 2)
-        third = load<T, VEC>(parts.part[2], at);
+    float out[VEC] = {};
+    load_floats<T, VEC>(x, at, x_off);
     if (y)
-        out = load<T, VEC>(y, at);
+        load_floats<T, VEC>(y, at, out);
+    load_parts<T, VEC>(parts, at, g);
 #pragma unroll
     for (int k = 0; k < VEC; k++) {
-        float sum = to_float(d.v[k]) + (parts.n > 1 ? to_float(second.v[k]) : 0.0f) + (parts.n > 2 ? to_float(third.v[k]) : 0.0f);
-        x_off[k] = to_float(v.v[k]) - c.mean[k];
-        float seen = y ? to_float(out.v[k]) : x_off[k] * c.factor[k] + c.bias[k];
-        g[k] = slope == 1 || seen > 0 ? sum : slope * sum;
+        x_off[k] -= c.mean[k];
+        float seen = y ? out[k] : x_off[k] * c.factor[k] + c.bias[k];
+        if (GELU)
+            g[k] *= ac_gelu_slope(seen);
+        else
+            g[k] = slope == 1 || seen > 0 ? g[k] : slope * g[k];
     }
 }
 
 /* Sums of g and of g (x - mean) over tiles. */
-template <typename T, int VEC>
+template <typename T, int VEC, bool GELU>
 __global__ void __launch_bounds__(CUDA_BLOCK) gradient_sums_kernel(gradient_parts<T> parts, const T *x, const T *y, row_grid g, norm_call n, double *partial)
 {
-    __shared__ double shared[CUDA_BLOCK];
+    __shared__ float shared[2 * VEC * CUDA_BLOCK];
     int vector = (int)(blockIdx.x * blockDim.x + threadIdx.x);
     int64_t first = blockIdx.y * g.tile_rows, end = first + g.tile_rows < g.rows ? first + g.tile_rows : g.rows;
-    float sum[VEC], product[VEC];
+    float sum[2 * VEC]; /* of g, of products */
 #pragma unroll
-    for (int k = 0; k < VEC; k++)
-        sum[k] = product[k] = 0;
+    for (int k = 0; k < 2 * VEC; k++)
+        sum[k] = 0;
     if (vector < g.n_vectors) {
         coefficients<VEC> c = take<VEC>(n, vector * VEC);
-#pragma unroll 2
+#pragma unroll 4
         for (int64_t r = first + threadIdx.y; r < end; r += blockDim.y) {
             float d[VEC], x_off[VEC];
-            gradient_at<T, VEC>(parts, x, y, r * g.channels + vector * VEC, c, n.slope, d, x_off);
+            gradient_at<T, VEC, GELU>(parts, x, y, r * g.channels + vector * VEC, c, n.slope, d, x_off);
 #pragma unroll
             for (int k = 0; k < VEC; k++) {
                 sum[k] += d[k];
-                product[k] += d[k] * x_off[k];
+                sum[VEC + k] += d[k] * x_off[k];
             }
         }
     }
-#pragma unroll
-    for (int k = 0; k < VEC; k++) {
-        double total = sum_over_y(sum[k], shared), with_x = sum_over_y(product[k], shared);
-        if (threadIdx.y == 0 && vector < g.n_vectors) {
-            int64_t at = (int64_t)blockIdx.y * 2 * g.channels + vector * VEC + k;
-            partial[at] = total;
-            partial[at + g.channels] = with_x;
-        }
-    }
+    sum_columns<2 * VEC>(sum, shared, [&](int k, int at, double total) {
+        int c = ((int)(blockIdx.x * blockDim.x) + at) * VEC + k % VEC;
+        if (c < g.channels)
+            partial[((int64_t)blockIdx.y * 2 + k / VEC) * g.channels + c] = total;
+    });
 }
 
 struct norm_gradient {
@@ -236,7 +234,7 @@ __global__ void __launch_bounds__(CUDA_BLOCK) gradient_total_kernel(const double
     total[g.channels + c] = product;
 }
 
-template <typename T, int VEC>
+template <typename T, int VEC, bool GELU>
 __global__ void __launch_bounds__(CUDA_BLOCK)
 gradient_apply_kernel(gradient_parts<T> parts, const T *x, const T *y, row_grid g, norm_call n, const double *total, double count, T *dx, T *dresidual)
 {
@@ -256,7 +254,7 @@ gradient_apply_kernel(gradient_parts<T> parts, const T *x, const T *y, row_grid 
     for (int64_t r = first + threadIdx.y; r < end; r += blockDim.y) {
         float d[VEC], x_off[VEC];
         int64_t at = r * g.channels + vector * VEC;
-        gradient_at<T, VEC>(parts, x, y, at, c, n.slope, d, x_off);
+        gradient_at<T, VEC, GELU>(parts, x, y, at, c, n.slope, d, x_off);
         pack<T, VEC> v;
         if (dresidual) {
 #pragma unroll
@@ -298,8 +296,6 @@ static ac_status plan(ac_device *device, const ac_graph *graph, const ac_node *n
     (void)wants;
     const ac_shape *x = ac_graph_shape(graph, node->input[0]), *y = ac_graph_shape(graph, node->output[0]);
     int64_t channels = x->dim[x->n_dims - 1];
-    if (((const ac_batch_norm_attribute *)node->attribute)->activation > AC_ACTIVATION_LEAKY_RELU)
-        return ac_error(AC_ERR_UNSUPPORTED, "none of its activations");
     if (x->dtype != y->dtype)
         return ac_error(AC_ERR_UNSUPPORTED, "%s in, %s out", ac_dtype_name(x->dtype), ac_dtype_name(y->dtype));
     row_grid g = make_row_grid(cuda_of(device), ac_shape_elements(x) / channels, channels, cuda_width(x->dtype, channels));
@@ -310,7 +306,7 @@ static ac_status plan(ac_device *device, const ac_graph *graph, const ac_node *n
 
 static dim3 total_grid(const row_grid *g)
 {
-    return dim3((unsigned)((g->channels + 31) / 32), 1, 1);
+    return dim3((unsigned)((g->channels + 7) / 8), 1, 1);
 }
 
 /* The totals of this rank into those of all: `values` holds 2 channels doubles and one for the count. */
@@ -363,7 +359,7 @@ static ac_status batch_statistics(const ac_call *call, const row_grid *g)
     CUDA_FOR_TYPE_AND_WIDTH(cuda_in(call, 0)->dtype, g->channels, {
         CUDA_TRY(AC_LAUNCH((statistics_kernel<T, VEC>), g->grid, g->block, 0, device->stream, (const T *)call->input[0], *g, partial));
     });
-    CUDA_TRY(AC_LAUNCH(statistics_total_kernel, total_grid(g), dim3(32, CUDA_BLOCK / 32), 0, device->stream, (const double *)partial, *g, s, total));
+    CUDA_TRY(AC_LAUNCH(statistics_total_kernel, total_grid(g), dim3(8, CUDA_BLOCK / 8), 0, device->stream, (const double *)partial, *g, s, total));
     if (!total)
         return AC_OK;
     CUDA_TRY(share(call, g, total, true, &count));
@@ -382,29 +378,25 @@ static norm_call norm_of(const ac_call *call)
     return n;
 }
 
-static ac_status forward(const ac_call *call)
+template <bool GELU> static ac_status apply(const ac_call *call, const row_grid &g)
 {
-    row_grid g = grid_of(call);
-    if (call->training)
-        CUDA_TRY(batch_statistics(call, &g));
     norm_call n = norm_of(call);
     CUDA_FOR_TYPE_AND_WIDTH(cuda_in(call, 0)->dtype, g.channels, {
-        CUDA_TRY(AC_LAUNCH((apply_kernel<T, VEC>), g.grid, g.block, 0, cuda_of(call->device)->stream, (const T *)call->input[0],
+        CUDA_TRY(AC_LAUNCH((apply_kernel<T, VEC, GELU>), g.grid, g.block, 0, cuda_of(call->device)->stream, (const T *)call->input[0],
                            call->node->n_inputs > 1 ? (const T *)call->input[1] : (const T *)nullptr, (T *)call->output[0], g, n));
     });
     return AC_OK;
 }
 
-template <typename T> static gradient_parts<T> parts_of(const ac_call *call)
+static ac_status forward(const ac_call *call)
 {
-    gradient_parts<T> parts;
-    parts.n = call->n_doutput;
-    for (int k = 0; k < AC_MAX_DOUT; k++)
-        parts.part[k] = k < call->n_doutput ? (const T *)call->doutput[k] : nullptr;
-    return parts;
+    row_grid g = grid_of(call);
+    if (call->training)
+        CUDA_TRY(batch_statistics(call, &g));
+    return is_gelu((const ac_batch_norm_attribute *)call->node->attribute) ? apply<true>(call, g) : apply<false>(call, g);
 }
 
-static ac_status backward(const ac_call *call)
+template <bool GELU> static ac_status gradients(const ac_call *call)
 {
     row_grid g = grid_of(call);
     norm_call n = norm_of(call);
@@ -413,17 +405,22 @@ static ac_status backward(const ac_call *call)
     norm_gradient out = {call->param_gradient[0], call->param_gradient[1], call->accumulate};
     bool residual = call->node->n_inputs > 1, keeps = residual && n.slope != 1;
     CUDA_FOR_TYPE_AND_WIDTH(cuda_in(call, 0)->dtype, g.channels, {
-        CUDA_TRY(AC_LAUNCH((gradient_sums_kernel<T, VEC>), g.grid, g.block, 0, stream, parts_of<T>(call), (const T *)call->input[0],
+        CUDA_TRY(AC_LAUNCH((gradient_sums_kernel<T, VEC, GELU>), g.grid, g.block, 0, stream, parts_of<T>(call), (const T *)call->input[0],
                            keeps ? (const T *)call->output[0] : (const T *)nullptr, g, n, partial));
     });
-    CUDA_TRY(AC_LAUNCH(gradient_total_kernel, total_grid(&g), dim3(32, CUDA_BLOCK / 32), 0, stream, (const double *)partial, g, n.scale, out, total));
+    CUDA_TRY(AC_LAUNCH(gradient_total_kernel, total_grid(&g), dim3(8, CUDA_BLOCK / 8), 0, stream, (const double *)partial, g, n.scale, out, total));
     CUDA_TRY(share(call, &g, total, false, &count));
     CUDA_FOR_TYPE_AND_WIDTH(cuda_in(call, 0)->dtype, g.channels, {
-        CUDA_TRY(AC_LAUNCH((gradient_apply_kernel<T, VEC>), g.grid, g.block, 0, stream, parts_of<T>(call), (const T *)call->input[0],
+        CUDA_TRY(AC_LAUNCH((gradient_apply_kernel<T, VEC, GELU>), g.grid, g.block, 0, stream, parts_of<T>(call), (const T *)call->input[0],
                            keeps ? (const T *)call->output[0] : (const T *)nullptr, g, n, (const double *)total, count, (T *)call->dinput[0],
                            residual ? (T *)call->dinput[1] : (T *)nullptr));
     });
     return AC_OK;
+}
+
+static ac_status backward(const ac_call *call)
+{
+    return is_gelu((const ac_batch_norm_attribute *)call->node->attribute) ? gradients<true>(call) : gradients<false>(call);
 }
 
 extern "C" const ac_kernel ac_cuda_batch_norm = {&ac_op_batch_norm, AC_KERNEL_SUMS_DOUTPUT | AC_KERNEL_INPLACE_FORWARD | AC_KERNEL_INPLACE_BACKWARD, plan, NULL,

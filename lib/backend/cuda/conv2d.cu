@@ -1,12 +1,13 @@
 /* conv2d: 1x1 convolutions are products of rows, the others are cuDNN's; what neither has (and everything, with
  * ANYCLASS_CUDA_CONV=plain) runs in plain kernels, a thread per result. */
 #include "backend/cuda/kernel.cuh"
+#include "backend/cuda/depthwise.h"
 #include "backend/cuda/product.h"
 #include <stdlib.h>
 
 struct conv_state {
     cuda_conv_spec spec;
-    bool is_product;
+    bool is_product, is_depthwise;
     cuda_product product;
     cuda_conv *pass[3];     /* NULL: plain kernels */
     size_t weight_bytes;    /* weights in bf16, at the start of the workspace */
@@ -127,6 +128,12 @@ static ac_status plan_product(cuda_device *device, conv_state *state, const ac_c
     return status == AC_ERR_UNSUPPORTED ? AC_OK : status;
 }
 
+/* For plain kernels, a few milliseconds at most. */
+static bool is_small(const cuda_conv_spec *s)
+{
+    return (double)(s->n * s->oh * s->ow) * (double)weight_elements(s) < 1e9;
+}
+
 /* Passes cuDNN lacks stay NULL. The gradient of the weights, and what gets a bias, in float where it can, otherwise in the type of x. */
 static ac_status plan_library(cuda_device *device, conv_state *state, bool bias, bool training, unsigned wants, size_t *workspace_bytes)
 {
@@ -139,6 +146,8 @@ static ac_status plan_library(cuda_device *device, conv_state *state, bool bias,
         if (pass == CUDA_CONV_DW || (pass == CUDA_CONV_FORWARD && bias))
             s.result = AC_F32;
         ac_status status = cuda_conv_find(device, &s, &state->pass[pass]);
+        if (status == AC_ERR_UNSUPPORTED && pass == CUDA_CONV_FORWARD && s.type == AC_BF16 && is_small(&s))
+            continue; /* the library rounds before the bias is added, the plain kernel afterwards */
         if (status == AC_ERR_UNSUPPORTED && s.result != s.type) {
             s.result = s.type;
             status = cuda_conv_find(device, &s, &state->pass[pass]);
@@ -173,6 +182,11 @@ static ac_status plan(ac_device *base, const ac_graph *graph, const ac_node *nod
         CUDA_TRY(plan_product(cuda_of(base), state, a, training, wants));
     if (state->is_product) {
         out->workspace_bytes = state->product.workspace_bytes;
+        return AC_OK;
+    }
+    if (cuda_depthwise_takes(s) && wants_library("depthwise")) {
+        state->is_depthwise = true;
+        out->workspace_bytes = cuda_depthwise_workspace_bytes(cuda_of(base), s, training);
         return AC_OK;
     }
     if (wants_library("cudnn"))
@@ -212,13 +226,15 @@ static ac_status forward(const ac_call *call)
     const float *bias = ((const ac_conv2d_attribute *)call->node->attribute)->bias ? (const float *)call->param[1] : NULL;
     const void *weight;
     if (state->is_product)
-        return cuda_product_forward(device, &state->product, call->input[0], (const float *)call->param[0], bias, call->output[0], call->workspace);
+        return cuda_product_forward(device, &state->product, call->input[0], (const float *)call->param[0], bias, NULL, call->output[0], call->workspace);
+    if (state->is_depthwise)
+        return cuda_depthwise_forward(device, s, call->input[0], (const float *)call->param[0], bias, call->output[0], call->workspace);
     CUDA_TRY(read_weight(call, state, &weight));
     int64_t n = s->n * s->oh * s->ow * s->o;
     if (state->float_result) {
         float *made = (float *)((unsigned char *)call->workspace + state->weight_bytes);
         CUDA_TRY(cuda_conv_run(device, state->pass[CUDA_CONV_FORWARD], call->input[0], weight, made, library_workspace(call, state)));
-        return cuda_add_bias_to(device, (ac_dtype)s->type, call->output[0], made, bias, n / s->o, s->o);
+        return cuda_add_bias_to(device, (ac_dtype)s->type, call->output[0], made, bias, NULL, n / s->o, s->o);
     }
     if (!state->pass[CUDA_CONV_FORWARD]) {
         CUDA_FOR_TYPE(s->type, {
@@ -257,14 +273,19 @@ static ac_status backward(const ac_call *call)
     bool bias = ((const ac_conv2d_attribute *)call->node->attribute)->bias;
     if (state->is_product) {
         cuda_product_gradient g = {call->input[0], call->doutput[0], (const float *)call->param[0], call->dinput[0], call->param_gradient[0], bias ? call->param_gradient[1] : NULL,
-                                   call->accumulate};
+                                   call->accumulate, false};
         return cuda_product_backward(device, &state->product, &g, call->workspace);
     }
-    CUDA_TRY(backward_weight(call, state));
+    if (state->is_depthwise)
+        CUDA_TRY(cuda_depthwise_dweight(device, s, call->input[0], call->doutput[0], call->param_gradient[0], call->accumulate, call->workspace));
+    else
+        CUDA_TRY(backward_weight(call, state));
     if (bias)
         CUDA_TRY(cuda_column_sums(device, (ac_dtype)s->type, call->doutput[0], s->n * s->oh * s->ow, s->o, call->param_gradient[1], call->accumulate));
     if (!call->dinput[0])
         return AC_OK;
+    if (state->is_depthwise)
+        return cuda_depthwise_dx(device, s, call->doutput[0], (const float *)call->param[0], call->dinput[0], call->workspace);
     const void *weight;
     CUDA_TRY(read_weight(call, state, &weight));
     if (state->pass[CUDA_CONV_DX])

@@ -88,7 +88,8 @@ typedef struct cuda_gemm_spec { /* compared as bytes: zero it first */
 /** The product for these shapes; owned by the device, the same one for the same shapes. AC_ERR_UNSUPPORTED when the library has
  * none (with an epilogue: ask again without). */
 AC_NODISCARD ac_status cuda_gemm_find(cuda_device *device, const cuda_gemm_spec *spec, cuda_gemm **out);
-AC_NODISCARD ac_status cuda_gemm_run(cuda_device *device, const cuda_gemm *gemm, const void *a, const void *b, void *d, const void *bias, float beta);
+/** d = op(a) op(b) (+ bias) + beta c; c has d's layout and may be d. */
+AC_NODISCARD ac_status cuda_gemm_run(cuda_device *device, const cuda_gemm *gemm, const void *a, const void *b, const void *c, void *d, const void *bias, float beta);
 
 /* ---- conv.c: cuDNN. x [n, h, w, c], weight [o, kernel, kernel, c / groups], y [n, oh, ow, o] ---- */
 
@@ -119,12 +120,15 @@ AC_NODISCARD ac_status cuda_convert(cuda_device *device, ac_dtype to_type, void 
 AC_NODISCARD ac_status cuda_round(cuda_device *device, float *to, const float *from, size_t n);
 /** to[i] = from[i] (+ to[i]), from of type `dtype`. */
 AC_NODISCARD ac_status cuda_put_gradient(cuda_device *device, float *to, ac_dtype dtype, const void *from, size_t n, bool accumulate);
+/** y = from + bias (NULL: none) + residual (of y's type, NULL: none), rounded once. */
+AC_NODISCARD ac_status cuda_add_bias_to(cuda_device *device, ac_dtype dtype, void *y, const float *from, const float *bias, const void *residual, int64_t rows,
+                                        int64_t channels);
 /** y [rows, channels] += bias [channels], in place. */
-/** y = from + bias, rounded once. */
-AC_NODISCARD ac_status cuda_add_bias_to(cuda_device *device, ac_dtype dtype, void *y, const float *from, const float *bias, int64_t rows, int64_t channels);
 AC_NODISCARD ac_status cuda_add_bias(cuda_device *device, ac_dtype dtype, void *y, const float *bias, int64_t rows, int64_t channels);
 /** out [channels] = sums of the columns of values [rows, channels] (+ out), in a fixed order. Uses the device's scratch. */
 AC_NODISCARD ac_status cuda_column_sums(cuda_device *device, ac_dtype dtype, const void *values, int64_t rows, int64_t channels, float *out, bool accumulate);
+/** out [columns] = sums over tiles of partial [n_tiles, stride], in a fixed order (+ out). */
+AC_NODISCARD ac_status cuda_tile_totals(cuda_device *device, const double *partial, int n_tiles, int64_t stride, int64_t columns, float *out, bool accumulate);
 /** One tensor out of gradient parts: part 0 itself, or their sum in `to`. *out is what to read. */
 AC_NODISCARD ac_status cuda_sum_parts(cuda_device *device, ac_dtype dtype, const void *const *part, int n_parts, void *to, size_t n, const void **out);
 
@@ -147,7 +151,8 @@ static inline const ac_shape *cuda_out(const ac_call *call)
 
 extern const ac_backend ac_backend_cuda;
 extern const ac_kernel ac_cuda_image_input, ac_cuda_conv2d, ac_cuda_batch_norm, ac_cuda_max_pool, ac_cuda_global_avg_pool, ac_cuda_linear,
-    ac_cuda_any_class_loss;
+    ac_cuda_layer_norm, ac_cuda_attention, ac_cuda_add, ac_cuda_dropout, ac_cuda_tokens, ac_cuda_first_token, ac_cuda_squeeze_excite, ac_cuda_blur_pool,
+    ac_cuda_avg_pool, ac_cuda_space_to_depth, ac_cuda_any_class_loss;
 
 #ifdef __cplusplus
 }

@@ -171,8 +171,11 @@ static ac_status synchronize(ac_device *base)
     return cuda_check(cudaStreamSynchronize(cuda_of(base)->stream), "waiting for the GPU");
 }
 
-static const ac_kernel *const kernels[] = {&ac_cuda_image_input,     &ac_cuda_conv2d, &ac_cuda_batch_norm,     &ac_cuda_max_pool,
-                                           &ac_cuda_global_avg_pool, &ac_cuda_linear, &ac_cuda_any_class_loss};
+static const ac_kernel *const kernels[] = {
+    &ac_cuda_image_input, &ac_cuda_conv2d,      &ac_cuda_batch_norm,     &ac_cuda_max_pool,       &ac_cuda_avg_pool,   &ac_cuda_global_avg_pool,
+    &ac_cuda_blur_pool,   &ac_cuda_linear,      &ac_cuda_layer_norm,     &ac_cuda_attention,      &ac_cuda_add,        &ac_cuda_dropout,
+    &ac_cuda_tokens,      &ac_cuda_first_token, &ac_cuda_squeeze_excite, &ac_cuda_space_to_depth, &ac_cuda_any_class_loss,
+};
 
 const ac_backend ac_backend_cuda = {
     .name = "cuda",

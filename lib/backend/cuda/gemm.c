@@ -105,7 +105,7 @@ typedef struct timing {
 static ac_status run_once(void *context)
 {
     const timing *t = context;
-    return cuda_gemm_run(t->device, t->gemm, t->a, t->b, t->d, t->bias, 0);
+    return cuda_gemm_run(t->device, t->gemm, t->a, t->b, t->d, t->d, t->bias, 0);
 }
 
 static size_t matrix_bytes(const cuda_gemm_spec *s, int dtype, int64_t height, int64_t width, int64_t ld, int64_t stride)
@@ -180,13 +180,13 @@ out:
     return status;
 }
 
-ac_status cuda_gemm_run(cuda_device *device, const cuda_gemm *g, const void *a, const void *b, void *d, const void *bias, float beta)
+ac_status cuda_gemm_run(cuda_device *device, const cuda_gemm *g, const void *a, const void *b, const void *c, void *d, const void *bias, float beta)
 {
     ac_status status = AC_OK;
     float one = 1;
     if (g->spec.epilogue == CUDA_EPILOGUE_BIAS)
         AC_TRY(cuda_blas_check(cublasLtMatmulDescSetAttribute(g->product, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias), "bias"));
-    AC_TRY(cuda_blas_check(cublasLtMatmul(device->libraries->blas, g->product, &one, b, g->b, a, g->a, &beta, d, g->d, d, g->d, &g->algorithm, device->scratch,
+    AC_TRY(cuda_blas_check(cublasLtMatmul(device->libraries->blas, g->product, &one, b, g->b, a, g->a, &beta, c, g->d, d, g->d, &g->algorithm, device->scratch,
                                           WORKSPACE_BYTES, device->stream),
                            "product"));
 out:

@@ -5,6 +5,8 @@
 
 #include "backend/cuda/cuda.h"
 
+#include "anyclass/activation_formula.h"
+
 #ifdef AC_CUDA_EMULATED
 #include "tests/cuda_host/emulate.h"
 #else
@@ -14,6 +16,8 @@
 template <typename... P, typename... A>
 static inline ac_status cuda_launch(const char *name, void (*kernel)(P...), dim3 grid, dim3 block, size_t shared, cudaStream_t stream, A... arguments)
 {
+    if (shared > 48 << 10)
+        CUDA_TRY(cuda_check(cudaFuncSetAttribute((const void *)kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared), name));
     kernel<<<grid, block, shared, stream>>>(static_cast<P>(arguments)...);
     return cuda_launched(name);
 }
@@ -85,6 +89,52 @@ template <typename T> struct widest {
         }                                                                                                             \
     } while (0)
 
+/* Parts of a gradient; their sum counts. */
+template <typename T> struct gradient_parts {
+    const T *part[AC_MAX_DOUT];
+    int n;
+};
+
+template <typename T> static inline gradient_parts<T> parts_of(const ac_call *call)
+{
+    gradient_parts<T> parts;
+    parts.n = call->n_doutput;
+    for (int k = 0; k < AC_MAX_DOUT; k++)
+        parts.part[k] = k < call->n_doutput ? (const T *)call->doutput[k] : nullptr;
+    return parts;
+}
+
+/* The sum of the parts at element `at`. */
+template <typename T, int VEC> __device__ static inline void load_parts(const gradient_parts<T> &parts, int64_t at, float *out /* [VEC] */)
+{
+    pack<T, VEC> d = load<T, VEC>(parts.part[0], at), second, third;
+    if (parts.n > 1)
+        second = load<T, VEC>(parts.part[1], at);
+    if (parts.n > 2)
+        third = load<T, VEC>(parts.part[2], at);
+#pragma unroll
+    for (int k = 0; k < VEC; k++)
+        out[k] = to_float(d.v[k]) + (parts.n > 1 ? to_float(second.v[k]) : 0.0f) + (parts.n > 2 ? to_float(third.v[k]) : 0.0f);
+}
+
+template <typename T, int VEC> __device__ static inline void load_floats(const T *from, int64_t at, float *out /* [VEC] */)
+{
+    pack<T, VEC> v = load<T, VEC>(from, at);
+#pragma unroll
+    for (int k = 0; k < VEC; k++)
+        out[k] = to_float(v.v[k]);
+}
+
+template <typename T, int VEC> __device__ static inline void store_floats(T *to, int64_t at, const float *values /* [VEC] */)
+{
+    pack<T, VEC> v;
+#pragma unroll
+    for (int k = 0; k < VEC; k++)
+        v.v[k] = from_float<T>(values[k]);
+    store<T, VEC>(to, at, v);
+}
+
+/* The statement with T the type of activations, VEC the vector that `channels` allow. */
 #define CUDA_FOR_TYPE_AND_WIDTH(dtype, channels, ...)                                                                 \
     CUDA_FOR_TYPE(dtype, {                                                                                            \
         if ((channels) % widest<T>::n == 0) {                                                                         \
@@ -157,6 +207,33 @@ __device__ static inline double sum_over_y(double value, double *shared /* [thre
     }
     __syncthreads();
     return shared[threadIdx.x];
+}
+
+/* Sums over threadIdx.y of COUNT floats of each thread, in double and in a fixed order. write(k, x, sum) is called once for each k and threadIdx.x, by some
+ * thread. */
+template <int COUNT, typename Write> __device__ static inline void sum_columns(const float *values /* [COUNT] */, float *shared /* [COUNT * CUDA_BLOCK] */, Write write)
+{
+    unsigned me = threadIdx.y * blockDim.x + threadIdx.x;
+    __syncthreads();
+#pragma unroll
+    for (int k = 0; k < COUNT; k++)
+        shared[k * CUDA_BLOCK + me] = values[k];
+    __syncthreads();
+    for (unsigned i = me; i < COUNT * blockDim.x; i += CUDA_BLOCK) {
+        unsigned k = i / blockDim.x, x = i % blockDim.x;
+        double sum = 0;
+        for (unsigned y = 0; y < blockDim.y; y++)
+            sum += (double)shared[k * CUDA_BLOCK + y * blockDim.x + x];
+        write((int)k, (int)x, sum);
+    }
+}
+
+__device__ static inline float warp_sum(float v)
+{
+#pragma unroll
+    for (int mask = 16; mask > 0; mask /= 2)
+        v += __shfl_xor_sync(0xffffffffu, v, mask);
+    return v;
 }
 
 #endif

@@ -30,6 +30,9 @@ ac_status cuda_product_plan(cuda_device *device, const cuda_product_spec *spec, 
         out->bias_in_epilogue = spec->bias && status == AC_OK;
         if (status == AC_ERR_UNSUPPORTED && spec->bias) {
             g.epilogue = CUDA_EPILOGUE_NONE;
+            g.d = AC_F32;
+            out->float_result = spec->type == AC_BF16;
+            out->workspace_bytes += out->float_result ? cuda_aligned((size_t)(spec->rows * spec->out) * 4) : 0;
             status = cuda_gemm_find(device, &g, &out->forward);
         }
         AC_TRY(status);
@@ -58,17 +61,23 @@ static ac_status read_weight(cuda_device *device, const cuda_product *p, const f
     return p->spec.type == AC_BF16 ? cuda_convert(device, AC_BF16, workspace, AC_F32, weight, n) : cuda_round(device, workspace, weight, n);
 }
 
-ac_status cuda_product_forward(cuda_device *device, const cuda_product *p, const void *x, const float *weight, const float *bias, void *y, void *workspace)
+ac_status cuda_product_forward(cuda_device *device, const cuda_product *p, const void *x, const float *weight, const float *bias, const void *residual, void *y,
+                               void *workspace)
 {
     ac_status status = AC_OK;
     const void *w, *b = bias;
+    void *behind = (unsigned char *)workspace + p->weight_bytes;
     AC_TRY(read_weight(device, p, weight, workspace, &w));
-    if (p->bias_in_epilogue && p->spec.type == AC_BF16) {
-        void *copy = (unsigned char *)workspace + p->weight_bytes;
-        AC_TRY(cuda_convert(device, AC_BF16, copy, AC_F32, bias, (size_t)p->spec.out));
-        b = copy;
+    if (p->float_result) {
+        AC_TRY(cuda_gemm_run(device, p->forward, x, w, behind, behind, NULL, 0));
+        AC_TRY(cuda_add_bias_to(device, (ac_dtype)p->spec.type, y, behind, bias, residual, p->spec.rows, p->spec.out));
+        return AC_OK;
     }
-    AC_TRY(cuda_gemm_run(device, p->forward, x, w, y, p->bias_in_epilogue ? b : NULL, 0));
+    if (p->bias_in_epilogue && p->spec.type == AC_BF16) { /* the library's bias is of the type of y */
+        AC_TRY(cuda_convert(device, AC_BF16, behind, AC_F32, bias, (size_t)p->spec.out));
+        b = behind;
+    }
+    AC_TRY(cuda_gemm_run(device, p->forward, x, w, residual ? residual : y, y, p->bias_in_epilogue ? b : NULL, residual ? 1 : 0));
     if (p->spec.bias && !p->bias_in_epilogue)
         AC_TRY(cuda_add_bias(device, (ac_dtype)p->spec.type, y, bias, p->spec.rows, p->spec.out));
 out:
@@ -80,12 +89,12 @@ ac_status cuda_product_backward(cuda_device *device, const cuda_product *p, cons
     ac_status status = AC_OK;
     const void *w;
     if (g->dweight)
-        AC_TRY(cuda_gemm_run(device, p->dweight, g->dy, g->x, g->dweight, NULL, g->accumulate ? 1 : 0));
+        AC_TRY(cuda_gemm_run(device, p->dweight, g->dy, g->x, g->dweight, g->dweight, NULL, g->accumulate ? 1 : 0));
     if (g->dbias)
         AC_TRY(cuda_column_sums(device, (ac_dtype)p->spec.type, g->dy, p->spec.rows, p->spec.out, g->dbias, g->accumulate));
     if (g->dx) {
         AC_TRY(read_weight(device, p, g->weight, workspace, &w));
-        AC_TRY(cuda_gemm_run(device, p->dx, g->dy, w, g->dx, NULL, 0));
+        AC_TRY(cuda_gemm_run(device, p->dx, g->dy, w, g->dx, g->dx, NULL, g->add_dx ? 1 : 0));
     }
 out:
     return status;
