@@ -2,6 +2,8 @@
  * for, timed. Tensors are channels last; cuDNN names dimensions N, C, H, W and takes the order in memory from the strides. */
 #include "anyclass/alloc.h"
 #include "backend/cuda/libraries.h"
+#include <stdio.h>
+#include <stdlib.h>
 
 enum { MOST_ENGINES = 64, MOST_CANDIDATES = 16, TENSOR_X = 1, TENSOR_WEIGHT = 2, TENSOR_Y = 3, POINTER_ALIGN = 16 };
 #define MOST_WORKSPACE_BYTES ((int64_t)1 << 30)
@@ -185,6 +187,7 @@ static bool build(cuda_device *device, cudnnBackendDescriptor_t config, cudnnBac
 typedef struct candidates {
     cudnnBackendDescriptor_t execution[MOST_CANDIDATES];
     int64_t workspace_bytes[MOST_CANDIDATES];
+    bool compiled[MOST_CANDIDATES]; /* at run time */
     int n;
 } candidates;
 
@@ -201,12 +204,16 @@ static ac_status collect(cuda_device *device, const cuda_conv_spec *s, cudnnBack
     for (int i = 0; i < MOST_ENGINES; i++)
         AC_TRY(make(CUDNN_BACKEND_ENGINECFG_DESCRIPTOR, &config[i]));
     AC_TRY(cuda_dnn_check(cudnnBackendGetAttribute(guess, CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR, MOST_ENGINES, &n, config), "engines"));
-    for (int pass = 0; pass < 2 && found->n == 0; pass++) /* those that are there already come first */
-        for (int64_t i = 0; i < n && i < MOST_ENGINES && found->n < wanted; i++) {
+    /* those that are there already come first; of those to be compiled one joins in when candidates are timed */
+    for (int pass = 0; pass < 2 && (found->n == 0 || (wanted > 1 && found->n < wanted)); pass++)
+        for (int64_t i = 0, taken = 0; i < n && i < MOST_ENGINES && found->n < wanted && (pass == 0 || taken == 0); i++) {
             bool compiles;
             if (is_welcome(device, s, config[i], &compiles) && compiles == (pass == 1) &&
-                build(device, config[i], &found->execution[found->n], &found->workspace_bytes[found->n]))
+                build(device, config[i], &found->execution[found->n], &found->workspace_bytes[found->n])) {
+                found->compiled[found->n] = compiles;
                 found->n++;
+                taken++;
+            }
         }
 out:
     for (int i = 0; i < MOST_ENGINES; i++)
@@ -244,7 +251,13 @@ static ac_status choose(cuda_device *device, cuda_conv *conv, candidates *found)
     timing t = {device, conv, block, block + x + y, block + x, block + x + y + weight};
     for (int k = 0; k < found->n; k++) {
         conv->execution = found->execution[k];
-        if (cuda_time(device, run_once, &t, &ms) == AC_OK && (best < 0 || ms < best_ms)) {
+        if (cuda_time(device, run_once, &t, &ms) != AC_OK)
+            continue;
+        if (getenv("ANYCLASS_CUDA_VERBOSE"))
+            fprintf(stderr, "cuDNN pass %d, %lld x %lld x %lld x %lld, %dx%d/%d to %lld, result %s, candidate %d%s: %.3f ms, workspace %.1f MiB\n", s->pass, (long long)s->n,
+                    (long long)s->h, (long long)s->w, (long long)s->c, s->kernel, s->kernel, s->stride, (long long)s->o, ac_dtype_name((ac_dtype)s->result), k,
+                    found->compiled[k] ? " (compiled)" : "", (double)ms, (double)found->workspace_bytes[k] / (1 << 20));
+        if (best < 0 || ms < best_ms) {
             best = k;
             best_ms = ms;
         }
@@ -278,7 +291,7 @@ static ac_status find(cuda_device *device, cuda_conv *conv)
     if (found.n == 0)
         AC_TRY(ac_error(AC_ERR_UNSUPPORTED, "cuDNN has no engine for this convolution"));
     status = AC_OK;
-    if (found.n > 1)
+    if (found.n > 1 || getenv("ANYCLASS_CUDA_VERBOSE"))
         AC_TRY(choose(device, conv, &found));
     conv->execution = found.execution[0];
     conv->workspace_bytes = found.workspace_bytes[0];

@@ -1,13 +1,14 @@
 /* conv2d: 1x1 convolutions are products of rows, the others are cuDNN's; what neither has (and everything, with
  * ANYCLASS_CUDA_CONV=plain) runs in plain kernels, a thread per result. */
 #include "backend/cuda/kernel.cuh"
+#include "backend/cuda/conv_dweight.h"
 #include "backend/cuda/depthwise.h"
 #include "backend/cuda/product.h"
 #include <stdlib.h>
 
 struct conv_state {
     cuda_conv_spec spec;
-    bool is_product, is_depthwise;
+    bool is_product, is_depthwise, own_dweight;
     cuda_product product;
     cuda_conv *pass[3];     /* NULL: plain kernels */
     size_t weight_bytes;    /* weights in bf16, at the start of the workspace */
@@ -140,7 +141,7 @@ static ac_status plan_library(cuda_device *device, conv_state *state, bool bias,
     const bool wanted[3] = {true, (wants & 1u) != 0, training};
     for (int pass = 0; pass < 3; pass++) {
         cuda_conv_spec s = state->spec;
-        if (!wanted[pass])
+        if (!wanted[pass] || (pass == CUDA_CONV_DW && state->own_dweight))
             continue;
         s.pass = pass;
         if (pass == CUDA_CONV_DW || (pass == CUDA_CONV_FORWARD && bias))
@@ -189,6 +190,10 @@ static ac_status plan(ac_device *base, const ac_graph *graph, const ac_node *nod
         out->workspace_bytes = cuda_depthwise_workspace_bytes(cuda_of(base), s, training);
         return AC_OK;
     }
+    const char *dweight = getenv("ANYCLASS_CUDA_DWEIGHT"); /* "cudnn": the library's */
+    state->own_dweight = training && cuda_conv_dweight_takes(s) && wants_library("cudnn") && !(dweight && strcmp(dweight, "cudnn") == 0);
+    if (state->own_dweight)
+        library_bytes = cuda_conv_dweight_workspace_bytes(cuda_of(base), s);
     if (wants_library("cudnn"))
         CUDA_TRY(plan_library(cuda_of(base), state, a->bias, training, wants, &library_bytes));
     state->weight_bytes = s->type == AC_BF16 ? cuda_aligned((size_t)weight_elements(s) * 2) : 0;
@@ -253,6 +258,8 @@ static ac_status backward_weight(const ac_call *call, const conv_state *state)
     int64_t n = weight_elements(s);
     float *dweight = call->param_gradient[0];
     void *made = (unsigned char *)call->workspace + state->weight_bytes;
+    if (state->own_dweight)
+        return cuda_conv_dweight(device, s, call->input[0], call->doutput[0], dweight, call->accumulate, library_workspace(call, state));
     if (!state->pass[CUDA_CONV_DW]) {
         CUDA_FOR_TYPE(s->type, {
             CUDA_TRY(AC_LAUNCH((dweight_kernel<T>), cuda_blocks(n), dim3(CUDA_BLOCK), 0, device->stream, (const T *)call->input[0], (const T *)call->doutput[0], dweight, *s, n,
