@@ -83,7 +83,7 @@ BROWSER_PACKAGES := chromium fonts-dejavu-core
 .DELETE_ON_ERROR:
 .SECONDARY:
 .PHONY: all programs tests benches help info need-deps deps browser demo check check-run check-neon check-valgrind asan tsan lint format \
-        install headers-alone bench bench-image fuzz fuzz-run clean
+        install headers-alone bench bench-image check-gpu bench-gpu fuzz fuzz-run clean
 
 all: need-deps
 	@$(MAKE) --no-print-directory programs
@@ -216,6 +216,15 @@ $(BUILD)/alone/%.ok: include/%.h
 bench: need-deps ## speed against peers (needs Python with torch: bench/README.md)
 	@$(MAKE) --no-print-directory benches $(BUILD)/tests/demo/make_demo_data
 	@MODELS="$${MODELS:-resnet50}" BATCHES="$${BATCHES:-8}" PRECISIONS="$${PRECISIONS:-32}" WORK="$${WORK:-training}" bench/train.sh 2
+
+GPU_FOLDER := .gpu
+check-gpu: ## operators, training steps and golden models on this machine's GPU (CUDA_ARCHS=90: for one kind)
+	tests/gpu/pack.sh $(GPU_FOLDER) CUDA_ARCHS="$(CUDA_ARCHS)"
+	OUT=$(abspath $(BUILD))/gpu $(GPU_FOLDER)/call.sh about check sanitize
+
+bench-gpu: ## time and memory of steps on this machine's GPU, beside PyTorch's where there is one
+	tests/gpu/pack.sh $(GPU_FOLDER) CUDA_ARCHS="$(CUDA_ARCHS)"
+	OUT=$(abspath $(BUILD))/gpu DEADLINE_S=3600 $(GPU_FOLDER)/call.sh about steps ops peers compiled
 
 bench-image: need-deps ## decode and resize against libjpeg-turbo and Pillow (bench/README.md)
 	@$(MAKE) --no-print-directory benches

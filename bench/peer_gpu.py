@@ -35,7 +35,7 @@ def make_model():
     if args.model.startswith("tresnet"):
         sys.path.insert(0, "tests/reference")
         import tresnet
-        return getattr(tresnet, args.model)(num_classes=17)
+        return tresnet.TResNet(args.model, 17)
     return torchvision.models.get_model(args.model, num_classes=17)
 
 

@@ -26,6 +26,7 @@ typedef struct bench {
     uint8_t *images, *targets;
     int64_t *keys;
     float *logits;
+    double first_loss, loss; /* of the first step, of the last */
 } bench;
 
 static void close_bench(bench *b)
@@ -95,7 +96,7 @@ out:
 static ac_status step(bench *b, int64_t batch, bool write)
 {
     ac_status status = AC_OK;
-    double loss, norm;
+    double norm;
     if (write)
         AC_TRY(write_batch(b, batch));
     AC_TRY(ac_plan_forward(b->plan));
@@ -104,7 +105,7 @@ static ac_status step(bench *b, int64_t batch, bool write)
         return AC_OK;
     }
     AC_TRY(ac_plan_backward(b->plan, false));
-    AC_TRY(ac_plan_read(b->plan, b->net.loss, &loss, sizeof loss));
+    AC_TRY(ac_plan_read(b->plan, b->net.loss, &b->loss, sizeof b->loss));
     AC_TRY(ac_optimizer_step(b->optimizer, .01, &norm));
 out:
     return status;
@@ -131,6 +132,8 @@ static ac_status run(bench *b, const char *model, int64_t batch, int n_steps, co
         double start = ac_now_s();
         clock_t used = clock();
         AC_TRY(step(b, batch, !resident || k == -WARM_UP));
+        if (k == -WARM_UP)
+            b->first_loss = b->loss;
         if (k >= 0) {
             times[k] = ac_now_s() - start;
             cpu[k] = (double)(clock() - used) / CLOCKS_PER_SEC;
@@ -141,9 +144,10 @@ static ac_status run(bench *b, const char *model, int64_t batch, int n_steps, co
     getrusage(RUSAGE_SELF, &usage);
     b->device->backend->describe(b->device, device, sizeof device);
     printf("{\"ours\": \"%s\", \"model\": \"%s\", \"precision\": \"%s\", \"batch\": %d, \"images_per_s\": %.3f, \"step_s\": %.4f, \"cpu_s\": %.4f, \"peak_rss_mib\": %ld, "
-           "\"arena_mib\": %zu, \"params_mib\": %zu, \"resident\": %d, \"device\": \"%s\"}\n",
+           "\"arena_mib\": %zu, \"params_mib\": %zu, \"resident\": %d, \"first_loss\": %.6f, \"last_loss\": %.6f, \"device\": \"%s\"}\n",
            b->training ? "training" : "inference", model, precision, (int)batch, (double)batch / times[n_steps / 2], times[n_steps / 2],
-           cpu[n_steps / 2], usage.ru_maxrss / 1024, memory.arena_bytes >> 20, (memory.param_bytes + optimizer_bytes) >> 20, resident, device);
+           cpu[n_steps / 2], usage.ru_maxrss / 1024, memory.arena_bytes >> 20, (memory.param_bytes + optimizer_bytes) >> 20, resident, b->first_loss,
+           b->loss, device);
 out:
     ac_free(times);
     ac_free(cpu);

@@ -125,6 +125,9 @@ struct ac_backend {
     ac_status (*synchronize)(ac_device *device);
 };
 
+/** Open the device that --device names: "cuda", "cpu", "ref", or "auto", the GPU if this build and this machine have one, else the CPU with a line in the log.
+ * AC_ERR_USAGE for a name that this build lacks, otherwise open()'s. */
+AC_NODISCARD ac_status ac_backend_open(const char *name, int n_threads, ac_device **out);
 /** Backend by name; NULL if this build has none of that name. */
 const ac_backend *ac_backend_find(const char *name);
 /** "cpu|ref": names in this build, as an option's choices. */

@@ -5,13 +5,16 @@
 set -euo pipefail
 folder=$1
 shift
-build=build/release-cuda
-tests="tests/nn/test_operators tests/model/test_steps tests/model/test_golden $(ls tests/nn/test_operators_*.c 2>/dev/null | sed "s/\.c$//" || true)"
+build=build/gpu
+tests="tests/nn/test_operators tests/model/test_steps tests/model/test_golden $(ls tests/nn/test_operators_*.c | sed "s/\.c$//")"
 benches="bench/step bench/ops"
-targets=
-for t in $tests $benches; do targets+=" $build/$t"; done
+sources=$(ls lib/*/*.c lib/*/*/*.c | grep -vE '^lib/(backend/cpu|metrics|chart|comm|image|data)/') # what these programs need
+targets=$build/libanyclass.a
+for t in $tests $benches; do targets+=" $build/$t.o"; done
 # shellcheck disable=SC2086
-make -j2 CUDA=1 "$@" $targets | grep -E "warning|error" || true
+mkdir -p build
+make -j"${JOBS:-2}" CUDA=1 BUILD=$build LIB_SRC="$(echo $sources)" PROG_SRC= ASSETS= "$@" $targets >"$build.log" 2>&1 || { tail -20 "$build.log"; exit 1; }
+grep -E "warning" "$build.log" || true
 mkdir -p "$folder"
 flags="-std=c11 -Iinclude -Ilib -DAC_WITH_CUDA -DAC_WITHOUT_CPU"
 gcc $flags -O2 -c lib/backend/registry.c -o "$folder/registry.o"
@@ -30,4 +33,5 @@ cp bench/peer_gpu.py bench/gpu_table.py tests/gpu/call.sh "$folder/"
 mkdir -p "$folder/shared/golden"
 shared=${ANYCLASS_SHARED:-../../shared}
 [ -e "$shared/golden/models.h5" ] && cp "$shared/golden/models.h5" "$folder/shared/golden/"
+for t in $tests $benches; do strip "$folder/$(basename "$t")"; done
 du -sh "$folder"

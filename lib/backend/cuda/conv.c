@@ -204,8 +204,8 @@ static ac_status collect(cuda_device *device, const cuda_conv_spec *s, cudnnBack
     for (int i = 0; i < MOST_ENGINES; i++)
         AC_TRY(make(CUDNN_BACKEND_ENGINECFG_DESCRIPTOR, &config[i]));
     AC_TRY(cuda_dnn_check(cudnnBackendGetAttribute(guess, CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR, MOST_ENGINES, &n, config), "engines"));
-    /* those that are there already come first; of those to be compiled one joins in when candidates are timed */
-    for (int pass = 0; pass < 2 && (found->n == 0 || (wanted > 1 && found->n < wanted)); pass++)
+    /* those that are there already come first; of those to be compiled, a second or more each, one joins in when many are to be timed */
+    for (int pass = 0; pass < 2 && (found->n == 0 || (wanted >= 8 && found->n < wanted)); pass++)
         for (int64_t i = 0, taken = 0; i < n && i < MOST_ENGINES && found->n < wanted && (pass == 0 || taken == 0); i++) {
             bool compiles;
             if (is_welcome(device, s, config[i], &compiles) && compiles == (pass == 1) &&
