@@ -9,6 +9,7 @@ steps=${*:-about check steps ops peers sanitize compiled pack}
 mkdir -p "$out"
 libraries=$(python3 -c 'import glob, nvidia; print(":".join(d for p in nvidia.__path__ for d in sorted(glob.glob(p + "/*/lib"))))' 2>/dev/null)
 export LD_LIBRARY_PATH="$libraries:/usr/local/cuda/lib64:${LD_LIBRARY_PATH:-}:$PWD/lib" ANYCLASS_TEST_BACKEND=cuda BACKEND=cuda ANYCLASS_SHARED=$PWD/shared PYTHONUNBUFFERED=1
+for name in $(./programs); do ln -sf programs "$name"; done
 table=$out/table.txt
 : >"$table"
 say() { echo "$*" | tee -a "$table"; }

@@ -19,12 +19,35 @@ mkdir -p "$folder"
 flags="-std=c11 -Iinclude -Ilib -DAC_WITH_CUDA -DAC_WITHOUT_CPU"
 gcc $flags -O2 -c lib/backend/registry.c -o "$folder/registry.o"
 cuda=${CUDA_HOME:-/usr/local/cuda}
+# one program for all of them, which goes by the name it is called with: the kernels are the largest part of each
+objects= table= declarations=
 for t in $tests $benches; do
-    gcc "$build/$t.o" "$folder/registry.o" "$build/libanyclass.a" -fopenmp -static-libgcc -L"$cuda/lib64" -L/usr/lib/x86_64-linux-gnu/hdf5/serial \
-        -l:libhdf5_serial.a -l:libsz.a -l:libaec.a -l:libz.a -l:libyajl_s.a -l:libxxhash.a -l:libcublasLt.so.13 -l:libcudnn.so.9 -lcudart_static -ldl -lrt -lpthread \
-        -lstdc++ -lm -o "$folder/$(basename "$t")"
+    name=$(basename "$t")
+    objcopy --redefine-sym main="main_$name" "$build/$t.o" "$folder/$name.o"
+    objects+=" $folder/$name.o" declarations+="int main_$name(int, char **); " table+="{\"$name\", main_$name}, "
 done
-rm "$folder/registry.o"
+cat >"$folder/main.c" <<EOF
+#include <stdio.h>
+#include <string.h>
+/* what takes no arguments ignores them */
+$declarations
+static const struct { const char *name; int (*run)(int, char **); } program[] = {$table};
+int main(int argc, char **argv)
+{
+    const char *slash = strrchr(argv[0], '/'), *name = slash ? slash + 1 : argv[0];
+    for (size_t i = 0; i < sizeof program / sizeof *program; i++)
+        if (strcmp(program[i].name, name) == 0)
+            return program[i].run(argc, argv);
+    for (size_t i = 0; i < sizeof program / sizeof *program; i++)
+        puts(program[i].name);
+    return 2;
+}
+EOF
+gcc -O1 "$folder/main.c" $objects "$folder/registry.o" "$build/libanyclass.a" -fopenmp -static-libgcc -L"$cuda/lib64" -L/usr/lib/x86_64-linux-gnu/hdf5/serial \
+    -l:libhdf5_serial.a -l:libsz.a -l:libaec.a -l:libz.a -l:libyajl_s.a -l:libxxhash.a -l:libcublasLt.so.13 -l:libcudnn.so.9 -lcudart_static -ldl -lrt -lpthread \
+    -lstdc++ -lm -o "$folder/programs"
+strip "$folder/programs"
+rm -f "$folder"/*.o "$folder/main.c"
 mkdir -p "$folder/tests/model/fixtures"
 cp tests/model/fixtures/*.json "$folder/tests/model/fixtures/"
 mkdir -p "$folder/lib"; cp /usr/lib/x86_64-linux-gnu/libgomp.so.1 "$folder/lib/"
@@ -33,5 +56,4 @@ cp bench/peer_gpu.py bench/gpu_table.py tests/gpu/call.sh "$folder/"
 mkdir -p "$folder/shared/golden"
 shared=${ANYCLASS_SHARED:-../../shared}
 [ -e "$shared/golden/models.h5" ] && cp "$shared/golden/models.h5" "$folder/shared/golden/"
-for t in $tests $benches; do strip "$folder/$(basename "$t")"; done
 du -sh "$folder"

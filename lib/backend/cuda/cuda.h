@@ -42,9 +42,10 @@ typedef struct cuda_device {
     cuda_libraries *libraries;
     void *scratch;             /* device: CUDA_SCRATCH_BYTES for reductions and cuBLASLt */
     double *pinned;            /* host: where scalars arrive */
+    unsigned char *staging;    /* host, pinned: what is on its way to the device; made when first needed */
 } cuda_device;
 
-enum { CUDA_SCRATCH_BYTES = 64 << 20, CUDA_N_PARTIALS = 1024, CUDA_ALIGN = 256 };
+enum { CUDA_SCRATCH_BYTES = 64 << 20, CUDA_STAGING_BYTES = 64 << 20, CUDA_N_PARTIALS = 1024, CUDA_ALIGN = 256 };
 
 static inline cuda_device *cuda_of(ac_device *device)
 {

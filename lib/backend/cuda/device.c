@@ -45,6 +45,7 @@ static void close_device(ac_device *base)
     cuda_libraries_close(device);
     cudaFree(device->scratch);
     cudaFreeHost(device->pinned);
+    cudaFreeHost(device->staging);
     if (device->stream)
         cudaStreamDestroy(device->stream);
     ac_free(device);
@@ -140,11 +141,32 @@ static void release(ac_device *base, void *block)
     cudaFree(block);
 }
 
+/* Through pinned memory, filled by several threads; the way to the device is left to the stream. */
+static ac_status upload_staged(cuda_device *device, void *to, const unsigned char *from, size_t n_bytes)
+{
+    ac_status status = AC_OK;
+    enum { PIECE = 1 << 20 };
+    int64_t n_pieces = ((int64_t)n_bytes + PIECE - 1) / PIECE;
+    if (!device->staging)
+        AC_TRY(cuda_check(cudaMallocHost((void **)&device->staging, CUDA_STAGING_BYTES), "pinned memory"));
+    AC_TRY(cuda_check(cudaStreamSynchronize(device->stream), "earlier copies"));
+#pragma omp parallel for num_threads(4) schedule(static)
+    for (int64_t k = 0; k < n_pieces; k++) {
+        size_t at = (size_t)k * PIECE, n = n_bytes - at < PIECE ? n_bytes - at : PIECE;
+        memcpy(device->staging + at, from + at, n);
+    }
+    AC_TRY(cuda_check(cudaMemcpyAsync(to, device->staging, n_bytes, cudaMemcpyHostToDevice, device->stream), "copy to the GPU"));
+out:
+    return status;
+}
+
 /* The host's memory may change as soon as this returns. */
 static ac_status upload(ac_device *base, void *to, const void *from_host, size_t n_bytes)
 {
     ac_status status = AC_OK;
     cudaStream_t stream = cuda_of(base)->stream;
+    if (n_bytes >= 4 << 20 && n_bytes <= CUDA_STAGING_BYTES)
+        return upload_staged(cuda_of(base), to, from_host, n_bytes);
     AC_TRY(cuda_check(cudaMemcpyAsync(to, from_host, n_bytes, cudaMemcpyHostToDevice, stream), "copy to the GPU"));
     AC_TRY(cuda_check(cudaStreamSynchronize(stream), "copy to the GPU"));
 out:
