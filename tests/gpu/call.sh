@@ -114,8 +114,7 @@ sanitize() {
 }
 
 pack() { # few files come back
-    cp "$table" /tmp/table.$$; (cd "$out" && tar czf logs.tar.gz --exclude=logs.tar.gz . && find . -type f ! -name logs.tar.gz ! -name table.txt ! -name results.json -delete)
-    cp /tmp/table.$$ "$table"
+    tar czf /tmp/logs.$$.tar.gz -C "$out" . && find "$out" -type f ! -name table.txt ! -name results.json -delete && mv /tmp/logs.$$.tar.gz "$out/logs.tar.gz"
 }
 
 for step in $steps; do "$step" 2>&1; done
