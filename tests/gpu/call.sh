@@ -41,7 +41,9 @@ tap() { # NAME PARTS [ENVIRONMENT...]
 }
 
 check() {
-    for t in ${TESTS:-$(ls -d test_operators*)}; do tap "$t" 8; done
+    for t in ${TESTS:-$(ls -d test_operators*)}; do tap "$t" 4 & done
+    wait
+    clock "operators"
     tap test_steps 1
     tap test_golden 1
     for m in $models; do # the same few steps in float and in bf16: losses side by side
@@ -108,7 +110,7 @@ sanitize() {
     [ -n "$tool" ] || { say "no compute-sanitizer"; return; }
     for what in memcheck:test_operators:2/27 memcheck:test_operators_attention:8/11 racecheck:test_operators_rows:2/22 racecheck:test_operators_attention:8/11; do
         IFS=: read -r kind test part <<<"$what"
-        limited 10 25 env ANYCLASS_TEST_PART="$part" "$tool" --tool "$kind" --error-exitcode 9 "./$test" >"$out/$kind-$test.log" 2>&1
+        limited 10 20 env ANYCLASS_TEST_PART="$part" "$tool" --tool "$kind" --error-exitcode 9 "./$test" >"$out/$kind-$test.log" 2>&1
         say "compute-sanitizer $kind $test $part: $? ($(grep -c '^ok' "$out/$kind-$test.log") ok, $(grep -c '^not ok' "$out/$kind-$test.log") not ok) $(grep -hE 'ERROR SUMMARY|RACECHECK SUMMARY' "$out/$kind-$test.log" | tail -1)"
     done
 }
