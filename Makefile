@@ -14,7 +14,7 @@ PKG_CONFIG ?= pkg-config
 
 WARNINGS  := -Wall -Wextra -Wshadow -Wvla -Wundef -Wmissing-prototypes -Wstrict-prototypes
 CFLAGS    ?= -O3 -g
-LIBRARIES := hdf5 libjpeg libpng yajl libxxhash libzip
+LIBRARIES := hdf5 libjpeg libpng yajl libxxhash
 # evaluated when first used, so that `make deps` can run before pkg-config is there
 PKG_CFLAGS = $(eval PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(LIBRARIES)))$(PKG_CFLAGS)
 PKG_LIBS   = $(eval PKG_LIBS := $(shell $(PKG_CONFIG) --libs $(LIBRARIES)))$(PKG_LIBS)
@@ -76,7 +76,7 @@ FUZZ_LIB_SRC := $(filter lib/core/% lib/image/% lib/data/% lib/hdf5/% lib/checkp
 OBJS      := $(patsubst %.c,$(BUILD)/%.o,$(LIB_SRC) $(PROG_SRC) $(PROGRAMS:%=%/main.c) infer/weights/main.c $(TEST_SRC) $(TEST_PARTS) $(BENCH_SRC) $(FUZZ_SRC))
 
 DEBIAN_PACKAGES := gcc make pkg-config perl openmpi-bin libopenmpi-dev libhdf5-dev libjpeg62-turbo-dev libpng-dev \
-                   libdnnl-dev libyajl-dev libxxhash-dev libzip-dev
+                   libdnnl-dev libyajl-dev libxxhash-dev
 FUZZ_PACKAGES   := clang libclang-rt-dev
 BROWSER_PACKAGES := chromium fonts-dejavu-core
 

@@ -1,5 +1,5 @@
 /* Each distinct convolution of a model, pass by pass: own code against oneDNN, taking turns; the fastest of all rounds
- * counts. Random numbers, no files. usage: conv [MODEL [BATCH [ROUNDS [THREADS [IMAGE_SIZE [WORD]]]]]]
+ * counts. Random numbers, no files. usage: conv [MODEL [BATCH [ROUNDS [THREADS [IMAGE_SIZE [WORD [32|bf16]]]]]]]
  * WORD: only lines that contain it. */
 #include "anyclass/alloc.h"
 #include "anyclass/log.h"
@@ -32,19 +32,19 @@ typedef struct side {
 
 typedef struct layer {
     side side[N_SIDES];
-    float *x, *y, *dy, *dx, *weight, *dweight, *bias, *dbias;
-    void *workspace;
+    float *weight, *dweight, *bias, *dbias;
+    void *x, *y, *dy, *dx, *workspace;
     bool wants_data; /* the input's gradient */
 } layer;
 
-static ac_status random_floats(size_t n, float scale, float **out)
+static ac_status random_numbers(size_t n, float scale, ac_dtype dtype, void *out)
 {
     ac_status status = AC_OK;
     uint32_t state = 1;
-    AC_TRY(ac_malloc(n, sizeof **out, out));
+    AC_TRY(ac_malloc(n, ac_dtype_bytes(dtype), (void **)out));
     for (size_t i = 0; i < n; i++) {
         state = state * 1664525u + 1013904223u;
-        (*out)[i] = scale * ((float)(state >> 8) / (float)(1 << 23) - 1);
+        cpu_store(*(void **)out, (int64_t)i, scale * ((float)(state >> 8) / (float)(1 << 23) - 1), dtype == AC_BF16);
     }
 out:
     return status;
@@ -68,14 +68,14 @@ static ac_status open_layer(ac_device *device, const ac_graph *graph, const ac_n
     size_t n_w = n_o * (size_t)(a->kernel_px * a->kernel_px * x->dim[3] / a->groups);
     memset(l, 0, sizeof *l);
     l->wants_data = graph->value[node->input[0]].needs_gradient;
-    AC_TRY(random_floats(n_x, 1, &l->x));
-    AC_TRY(random_floats(n_x, 1, &l->dx));
-    AC_TRY(random_floats(n_y, 1, &l->y));
-    AC_TRY(random_floats(n_y, 1, &l->dy));
-    AC_TRY(random_floats(n_w, .1f, &l->weight));
-    AC_TRY(random_floats(n_w, 1, &l->dweight));
-    AC_TRY(random_floats(n_o, 1, &l->bias));
-    AC_TRY(random_floats(n_o, 1, &l->dbias));
+    AC_TRY(random_numbers(n_x, 1, x->dtype, &l->x));
+    AC_TRY(random_numbers(n_x, 1, x->dtype, &l->dx));
+    AC_TRY(random_numbers(n_y, 1, x->dtype, &l->y));
+    AC_TRY(random_numbers(n_y, 1, x->dtype, &l->dy));
+    AC_TRY(random_numbers(n_w, .1f, AC_F32, &l->weight));
+    AC_TRY(random_numbers(n_w, 1, AC_F32, &l->dweight));
+    AC_TRY(random_numbers(n_o, 1, AC_F32, &l->bias));
+    AC_TRY(random_numbers(n_o, 1, AC_F32, &l->dbias));
     for (int s = 0; s < N_SIDES; s++) {
         setenv("ANYCLASS_CONV", s == OWN ? "own" : "onednn", 1);
         AC_TRY(ac_cpu_conv2d.plan(device, graph, node, true, l->wants_data, &l->side[s].plan));
@@ -185,7 +185,7 @@ int main(int argc, char **argv)
     int n_threads = argc > 4 ? atoi(argv[4]) : 0;
     ac_network_options o = {.model = ac_model_find(argc > 1 ? argv[1] : "resnet50"), .batch = argc > 2 ? atoi(argv[2]) : 8,
                             .image_size_px = argc > 5 ? atoi(argv[5]) : 224, .n_classes = 17, .std = {1, 1, 1}, .training = true, .seed = 1,
-                            .loss = {AC_LOSS_FOCAL, 2, 1, .1}};
+                            .loss = {AC_LOSS_FOCAL, 2, 1, .1}, .activation_dtype = argc > 7 && strcmp(argv[7], "bf16") == 0 ? AC_BF16 : AC_F32};
     memset(&net, 0, sizeof net);
     ac_status status = o.model ? ac_network_build(&o, &net) : ac_error(AC_ERR_USAGE, "models %s", ac_model_names());
     if (status == AC_OK)

@@ -1,6 +1,7 @@
 /* The machine's multiply-add rate, what any convolution is measured against: GFLOP/s of registers alone, no memory, on all
- * threads, in float and, where the processor has it, in bfloat16 pairs summed to float. usage: fma [THREADS [SECONDS]]
- * Prints "fp32 N" and "bf16 N" (0: not there). */
+ * threads, in float and, where the processor has them, in bfloat16 pairs summed to float and in bfloat16 tiles.
+ * usage: fma [THREADS [SECONDS]]. Prints "fp32 N", "bf16 N" and "amx N" (0: not there). */
+#include "backend/cpu/tile_bf16.h"
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -49,6 +50,20 @@ __attribute__((target("avx512f,avx512bf16"))) static double bf16_512(void)
     for (int i = 1; i < N_CHAINS; i++)
         sum[0] = _mm512_add_ps(sum[0], sum[i]);
     return (double)_mm512_reduce_add_ps(sum[0]);
+}
+
+/* Four sums, as AMX products have; the tiles hold zeros, which takes no less time. */
+__attribute__((target("amx-tile,amx-bf16"))) static double amx(void)
+{
+    cpu_amx_begin();
+    for (int t = 0; t < N_ROUNDS / 4; t++) {
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_dpbf16ps(1, 4, 7);
+        _tile_dpbf16ps(2, 5, 6);
+        _tile_dpbf16ps(3, 5, 7);
+    }
+    cpu_amx_end();
+    return 1;
 }
 #endif
 
@@ -99,7 +114,7 @@ static double measure(double (*kernel)(void), double flop, double seconds)
 
 int main(int argc, char **argv)
 {
-    double seconds = argc > 2 ? atof(argv[2]) : 1, calls = (double)N_ROUNDS * N_CHAINS * 2, fp32 = 0, bf16 = 0;
+    double seconds = argc > 2 ? atof(argv[2]) : 1, calls = (double)N_ROUNDS * N_CHAINS * 2, fp32 = 0, bf16 = 0, tiles = 0;
     if (argc > 1)
         omp_set_num_threads(atoi(argv[1]) > 0 ? atoi(argv[1]) : 1);
 #if defined(__x86_64__)
@@ -109,9 +124,11 @@ int main(int argc, char **argv)
         fp32 = measure(fp32_256, calls * 8, seconds);
     if (__builtin_cpu_supports("avx512bf16"))
         bf16 = measure(bf16_512, calls * 32, seconds);
+    if (cpu_amx_permitted())
+        tiles = measure(amx, (double)N_ROUNDS * 16 * 16 * 32 * 2, seconds);
 #endif
     if (fp32 == 0)
         fp32 = measure(fp32_plain, calls * 4, seconds);
-    printf("fp32 %.1f\nbf16 %.1f\n", fp32, bf16);
+    printf("fp32 %.1f\nbf16 %.1f\namx %.1f\n", fp32, bf16, tiles);
     return 0;
 }

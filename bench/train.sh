@@ -36,17 +36,16 @@ train_ours() { # MODEL BATCH PRECISION
         --version_name bench --model "$1" --batch_size "$2" --augment none --max_epochs 1 --max_steps $((steps + 2)) --learning_rate 0.001 \
         --optimizer "${optimizer/adamw/adamW}" --precision "$(own_precision "$3")" --log_every 1 --profile
 }
-infer_ours() { # MODEL BATCH PRECISION: with the weights that train_ours has left
-    rm -rf "$out/scores"
-    try "anyclass inference $*" "$python" bench/our_train.py "$2" "$1" "$3" bin/anyclass-infer --data_root "$shards" --log_dir "$out/logs" --versions bench \
-        --split Train --results_output "$out/scores" --batch_size "$2"
+infer_ours() { # MODEL BATCH PRECISION: steady steps; the whole program on shards is bench/infer.sh
+    try "anyclass inference $*" sh -c '"$@" | sed "s/{\"ours\": /{\"who\": \"anyclass\", \"mode\": \"\", \"work\": /"' - \
+        "${BUILD:-build/release}/bench/step" "$1" "$2" "$steps" "$threads" "$3" infer
 }
 fma=$("${BUILD:-build/release}/bench/fma" "$threads")
 for round in $(seq "$rounds"); do
     for model in $models; do for batch in $batches; do for precision in $precisions; do
         for kind in $work; do
             [ "$kind" = training ] && train_ours "$model" "$batch" "$precision"
-            [ "$kind" = inference ] && [ "$precision" = 32 ] && infer_ours "$model" "$batch" "$precision"
+            [ "$kind" = inference ] && infer_ours "$model" "$batch" "$precision"
             for mode in $modes; do
                 try "torch $mode $model $batch $precision" "$python" bench/peer_train.py --model "$model" --mode "$mode" --batch "$batch" --threads "$threads" \
                     --precision "$precision" --optimizer "$optimizer" --steps "$steps" $([ "$kind" = inference ] && echo --inference)
@@ -57,4 +56,7 @@ for round in $(seq "$rounds"); do
 done
 best() { echo "$fma" | awk -v what="$1" '$1 == what && $2 > best {best = $2} END {print best}'; }
 echo "# multiply-add rate of the machine, $threads threads, best of $((rounds + 1)) measurements between the rounds: fp32 $(best fp32) GFLOP/s, bf16 $(best bf16) GFLOP/s (0: none)"
-"$python" bench/train_table.py "$lines" "$(best fp32)" "$(best bf16)"
+"$python" bench/train_table.py "$lines" "$(best fp32)" "$(best bf16)" "$(best amx)"
+for model in $models; do for precision in $precisions; do # where a step's time goes
+    "${BUILD:-build/release}/bench/ops" "$model" "${batches%% *}" 3 "$threads" cpu 224 "$precision"
+done; done

@@ -1,12 +1,13 @@
 """Tables from the JSON lines that train.sh collects: medians over rounds, ratios to PyTorch's fastest mode, shares of our step.
 
-usage: train_table.py LINES [FP32_GFLOPS [BF16_GFLOPS]]   the machine's multiply-add rates, as bench/fma measured them"""
+usage: train_table.py LINES [FP32_GFLOPS [BF16_GFLOPS [AMX_GFLOPS]]]   the machine's multiply-add rates, as bench/fma measured them"""
 import json
 import statistics
 import sys
 
 runs = [json.loads(line) for line in open(sys.argv[1]) if line.startswith("{")]
-limits = {"32": float(sys.argv[2]) if len(sys.argv) > 2 else None, "bf16": float(sys.argv[3]) if len(sys.argv) > 3 else None}
+rates = [float(text) if text else 0 for text in sys.argv[2:]] + [0, 0, 0]
+limits = {"32": rates[0], "bf16": max(rates[1:3])}
 
 
 def setting(run):
@@ -46,7 +47,6 @@ for key, by_name in groups.items():
           f" {median(ours, 'peak_rss_mib') / median(peers[best], 'peak_rss_mib'):7.2f} {rate:8.1f} {f'{rate / limit:10.0%}' if limit else '         -'}")
 
 print("\nshares of our training step, means over all steps (the rest: optimiser, clipping, agreement, copies)")
-print(f"{'model':9} {'batch':>5} {'prec':>4} {'step ms':>8}  conv2d batch_norm  other op  data  ranks  rest")
 for key, by_name in groups.items():
     ours = [r for r in by_name.get("anyclass", []) if r.get("operator_ms")]
     if key[0] != "training" or not ours:
@@ -55,8 +55,9 @@ for key, by_name in groups.items():
     def share(pick):
         return statistics.median(pick(r) / (1e3 * r["mean_step_s"]) for r in ours)
 
-    conv = share(lambda r: sum(r["operator_ms"].get("conv2d", [0])))
-    norm = share(lambda r: sum(r["operator_ms"].get("batch_norm", [0])))
-    other = share(lambda r: sum(sum(v) for k, v in r["operator_ms"].items() if k not in ("conv2d", "batch_norm")))
-    data, ranks = share(lambda r: r["data_ms"]), share(lambda r: r["ranks_ms"])
-    print(f"{key[1]:9} {key[2]:5} {key[3]:>4} {1e3 * median(ours, 'step_s'):8.1f} {conv:7.1%} {norm:10.1%} {other:9.1%} {data:5.1%} {ranks:6.1%} {1 - conv - norm - other - data - ranks:5.1%}")
+    parts = {name: share(lambda r: sum(r["operator_ms"].get(name, [0]))) for name in ours[0]["operator_ms"]}
+    parts["data"] = share(lambda r: r["data_ms"])
+    parts["ranks"] = share(lambda r: r["ranks_ms"])
+    parts["rest"] = 1 - sum(parts.values())
+    step = statistics.median(1e3 * r["mean_step_s"] for r in ours)
+    print(f"{key[1]:9} {key[2]:5} {key[3]:>4} {step:8.1f} ms  " + ", ".join(f"{n} {p:.1%}" for n, p in sorted(parts.items(), key=lambda x: -x[1]) if p >= 0.002))

@@ -27,6 +27,18 @@ static void warn_all_unused(const train_config *c, const ac_options *given)
     warn_unused(given, c->warmup_epochs == 0, "warmup_start_factor", "--warmup_epochs 0");
 }
 
+static ac_status check_drops(const train_config *c, const ac_options *given)
+{
+    const ac_model *model = ac_model_find(c->model);
+    if (c->stochastic_depth < 0 && c->stochastic_depth != -1)
+        return ac_error(AC_ERR_USAGE, "--stochastic_depth is a probability, or -1 for the model's own, not %g", c->stochastic_depth);
+    if (model) {
+        warn_unused(given, !(model->drops & AC_DROPS_ELEMENTS), "dropout", model->name);
+        warn_unused(given, !(model->drops & AC_DROPS_BRANCHES), "stochastic_depth", model->name);
+    }
+    return AC_OK;
+}
+
 /* A version's folder is LOG_SAVE_DIR/version_NAME and nothing else. */
 static ac_status check_name(const char *name)
 {
@@ -56,6 +68,7 @@ ac_status trainer_check_options(const train_config *c, const ac_options *given)
     if (c->warmup_epochs >= c->max_epochs)
         ac_log(AC_LOG_WARN, "--warmup_epochs %lld: all %lld epochs are warm-up", (long long)c->warmup_epochs, (long long)c->max_epochs);
     warn_all_unused(c, given);
+    AC_TRY(check_drops(c, given));
 out:
     return status;
 }

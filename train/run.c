@@ -4,6 +4,8 @@
 #include "train/train.h"
 #include "train/train_internal.h"
 
+/* " resnet18 resnet34 ..." */
+#define MODEL_NAME(name) " " #name
 #define O(field) .offset = offsetof(train_config, field)
 static const ac_option options[] = {
     {.group = "Data", .name = "data_root", .type = AC_OPTION_STRING, O(data_root), .required = true, .unit = "FOLDER", .help = "Shards made by anyclass-preprocess, splits train and val."},
@@ -19,7 +21,9 @@ static const ac_option options[] = {
     {.name = "jitter_saturation", .type = AC_OPTION_DOUBLE, O(jitter_saturation), .fallback = "0.1", .min = 0, .max = AC_MAX_JITTER, .help = "colour: saturation, the same."},
     {.name = "jitter_hue", .type = AC_OPTION_DOUBLE, O(jitter_hue), .fallback = "0.1", .min = 0, .max = 0.5, .help = "colour: hue is turned by -x to x of its circle."},
     {.name = "rotation_degrees", .type = AC_OPTION_DOUBLE, O(rotation_degrees), .fallback = "5", .min = 0, .max = 180, .help = "rotation: by -x to x."},
-    {.group = "Model and loss", .name = "model", .type = AC_OPTION_STRING, O(model), .fallback = "resnet50", .unit = "NAME", .help = "resnet18, resnet34, resnet50, resnet101 or resnet152."},
+    {.group = "Model and loss", .name = "model", .type = AC_OPTION_STRING, O(model), .fallback = "resnet50", .unit = "NAME", .help = "One of" AC_MODELS(MODEL_NAME) "."},
+    {.name = "dropout", .type = AC_OPTION_DOUBLE, O(dropout), .fallback = "0", .min = 0, .max = 0.99, .help = "Probability to drop an element where torchvision's model has dropout (vit, maxvit)."},
+    {.name = "stochastic_depth", .type = AC_OPTION_DOUBLE, O(stochastic_depth), .fallback = "-1", .min = -1, .max = 0.99, .help = "Probability to drop the last block of an image, growing from 0 at the first (maxvit); -1: the model's own, 0.2."},
     {.name = "init", .type = AC_OPTION_STRING, O(init), .unit = "FILE", .help = "Begin with these weights: .safetensors, .pth, Lightning's .ckpt, or a checkpoint (docs/weights.md)."},
     {.name = "new_head", .type = AC_OPTION_FLAG, O(new_head), .fallback = "false", .help = "--init: but with a new last layer, as for other classes."},
     {.name = "inplace_abn", .type = AC_OPTION_CHOICE, O(inplace_abn), .fallback = "auto", .choices = AC_INPLACE_ABN_CHOICES, .help = "--init: batch norm weights w stand for |w| + 1e-5; auto: in files of a TResNet that say so."},

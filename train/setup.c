@@ -94,7 +94,8 @@ static ac_status build_networks(trainer *t)
     const train_config *c = t->config;
     ac_network_options o = {.model = ac_model_find(c->model), .image_size_px = t->train.image_size_px,
                             .n_classes = (int64_t)t->train.n_classes, .training = true, .flip = c->flip, .augment = trainer_augment(c, t->train.manifest.dataset),
-                            .sync_bn = c->sync_bn, .seed = (uint64_t)c->seed, .loss = t->loss};
+                            .sync_bn = c->sync_bn, .seed = (uint64_t)c->seed, .loss = t->loss,
+                            .dropout = (float)c->dropout, .stochastic_depth = (float)c->stochastic_depth};
     if (!o.model)
         return ac_error(AC_ERR_USAGE, "--model: '%s' is none of %s", c->model, ac_model_names());
     memcpy(o.mean, t->train.manifest.mean, sizeof o.mean);

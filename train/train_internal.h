@@ -18,7 +18,7 @@ typedef struct train_config {
     int64_t batch_size, micro_batch, max_epochs, n_threads, n_workers, seed, log_every, bucket_mib, max_steps, prefetch_mib;
     int64_t checkpoint_steps, check_steps;
     int base_loss, optimizer, schedule, precision, inplace_abn;
-    double focal_gamma, meta_loss_weight, meta_loss_beta, class_balancing_beta;
+    double focal_gamma, meta_loss_weight, meta_loss_beta, class_balancing_beta, dropout, stochastic_depth;
     double learning_rate, weight_decay, momentum, clip_norm, lr_decay, min_lr, warmup_start_factor;
     ac_double_list lr_steps;
     int64_t warmup_epochs, restart_period, restart_factor;

@@ -7,6 +7,13 @@
 #include "anyclass/loss.h"
 #include "anyclass/ops.h"
 
+/* Every model, in the order in which help texts name them. ROW(name) of each; `const ac_model ac_model_NAME` is its row. */
+#define AC_MODELS(ROW)                                                                                                                               \
+    ROW(resnet18) ROW(resnet34) ROW(resnet50) ROW(resnet101) ROW(resnet152)                                                                          \
+    ROW(tresnet_m) ROW(tresnet_l) ROW(tresnet_xl)                                                                                                    \
+    ROW(vit_b_16) ROW(vit_b_32) ROW(vit_l_16) ROW(vit_l_32)                                                                                          \
+    ROW(maxvit_t) ROW(maxvit_s)
+
 typedef struct ac_model_input { /* what a model is built on */
     ac_value images;         /* f32 or the activations' type, normalised [N, S, S, 3] */
     int64_t n_classes;
@@ -16,10 +23,15 @@ typedef struct ac_model_input { /* what a model is built on */
     float stochastic_depth;  /* probability at the last block (MaxViT); < 0: the model's own */
 } ac_model_input;
 
+/* Bits of ac_model.drops: what a model can drop at random while it trains. */
+#define AC_DROPS_ELEMENTS 1u /* dropout */
+#define AC_DROPS_BRANCHES 2u /* stochastic depth */
+
 typedef struct ac_model { /* one row of the registry */
     const char *name;          /* "resnet50" */
     int min_image_px;          /* smallest side the architecture allows */
     int image_multiple_px;     /* the side must be a multiple of this */
+    unsigned drops;            /* AC_DROPS_* */
     const void *table;         /* the family's layer table */
     /** Append the network from images to logits [N, n_classes]. */
     ac_value (*build)(const struct ac_model *model, ac_graph *graph, const ac_model_input *in);

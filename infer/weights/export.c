@@ -7,8 +7,11 @@
 /* The network that the checkpoint is of: it knows the order of the parameters, and which modules PyTorch has buffers in. */
 static ac_status build(const char *path, const ac_checkpoint_info *info, ac_network *network)
 {
-    ac_network_options o = {.model = ac_model_find(info->model), .batch = 1, .image_size_px = info->image_size_px,
-                            .n_classes = (int64_t)info->n_classes, .activation_dtype = AC_F32};
+    ac_network_options o = {.model = ac_model_find(info->model),
+                            .batch = 1,
+                            .image_size_px = info->image_size_px,
+                            .n_classes = (int64_t)info->n_classes,
+                            .activation_dtype = AC_F32};
     if (!o.model)
         return ac_error(AC_ERR_DATA, "%s: this build has no model %s, it has %s", path, info->model, ac_model_names());
     memcpy(o.mean, info->mean, sizeof o.mean);
@@ -25,7 +28,8 @@ ac_status weights_export(const char *checkpoint, const char *path, bool overwrit
     ac_weights *from = NULL;
     AC_TRY(ac_weights_open(checkpoint, &from));
     if (from->kind != AC_WEIGHTS_CHECKPOINT)
-        AC_TRY(ac_error(AC_ERR_DATA, "%s is no checkpoint of anyclass-train but %s: nothing to export", checkpoint, ac_weights_kind_name(from->kind)));
+        AC_TRY(
+            ac_error(AC_ERR_DATA, "%s is no checkpoint of anyclass-train but %s: nothing to export", checkpoint, ac_weights_kind_name(from->kind)));
     AC_TRY(ac_checkpoint_read_info(checkpoint, &info));
     AC_TRY(build(checkpoint, &info, &network));
     if (ac_path_exists(path) && !overwrite)

@@ -24,7 +24,8 @@ static ac_status print_text(const ac_weights *w, const char *path, weights_text 
         AC_TRY(weights_add_shape(text, t));
         AC_TRY(weights_add_text(text, "%s\n", t->outside ? " beside the model" : ""));
     }
-    AC_TRY(weights_add_text(text, "%s: %s, %zu tensors, %" PRId64 " numbers of the model\n", path, ac_weights_kind_name(w->kind), w->n_tensors, count_elements(w)));
+    AC_TRY(weights_add_text(text, "%s: %s, %zu tensors, %" PRId64 " numbers of the model\n", path, ac_weights_kind_name(w->kind), w->n_tensors,
+                            count_elements(w)));
 out:
     return status;
 }

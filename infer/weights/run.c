@@ -16,8 +16,18 @@ typedef struct weights_config {
 
 #define O(field) .offset = offsetof(weights_config, field)
 static const ac_option options[] = {
-    {.group = "Commands' options", .name = "json", .type = AC_OPTION_FLAG, O(json), .fallback = "false", .help = "list: as JSON, with what the file says beside its tensors."},
-    {.name = "tolerance", .type = AC_OPTION_DOUBLE, O(tolerance), .fallback = "0", .min = 0, .max = 1e30,
+    {.group = "Commands' options",
+     .name = "json",
+     .type = AC_OPTION_FLAG,
+     O(json),
+     .fallback = "false",
+     .help = "list: as JSON, with what the file says beside its tensors."},
+    {.name = "tolerance",
+     .type = AC_OPTION_DOUBLE,
+     O(tolerance),
+     .fallback = "0",
+     .min = 0,
+     .max = 1e30,
      .help = "compare: elements are equal when they differ by no more than this, or by no more than this share of the larger one."},
     {.name = "overwrite", .type = AC_OPTION_FLAG, O(overwrite), .fallback = "false", .help = "export: replace the file if it is there."},
     AC_COMMON_OPTIONS(weights_config),

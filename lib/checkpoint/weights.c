@@ -121,7 +121,8 @@ static ac_status open_checkpoint(ac_weights *weights)
         for (int i = 0; i < tensor->n_dims; i++)
             AC_TRY(ac_json_read_int(ac_json_at(dims, (size_t)i), name, &tensor->dim[i]));
         AC_TRY(ac_weights_count(tensor));
-        *place = (ac_weights_place){.at = file->seal.part[k + 1].at, .storage_elements = (uint64_t)tensor->n_elements, .contiguous = true, .entry = k};
+        *place =
+            (ac_weights_place){.at = file->seal.part[k + 1].at, .storage_elements = (uint64_t)tensor->n_elements, .contiguous = true, .entry = k};
     }
 out:
     return status;
@@ -241,12 +242,12 @@ static float float_from_half(uint16_t half)
     return out;
 }
 
-#define CONVERT(type, expression)                                                                                         \
-    for (size_t i = 0; i < n; i++) {                                                                                      \
-        type x;                                                                                                           \
-        memcpy(&x, bytes + i * sizeof x, sizeof x);                                                                       \
-        out[i] = (expression);                                                                                            \
-    }                                                                                                                     \
+#define CONVERT(type, expression)                                                                                                                    \
+    for (size_t i = 0; i < n; i++) {                                                                                                                 \
+        type x;                                                                                                                                      \
+        memcpy(&x, bytes + i * sizeof x, sizeof x);                                                                                                  \
+        out[i] = (expression);                                                                                                                       \
+    }                                                                                                                                                \
     break
 
 static void convert(ac_weights_type type, const uint8_t *bytes, size_t n, float *out)

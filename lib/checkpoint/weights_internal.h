@@ -9,7 +9,7 @@
 typedef struct ac_weights_place { /* where a tensor's elements lie */
     uint64_t at;                  /* of the storage, in the file */
     uint64_t storage_elements;
-    uint64_t first;               /* element of the storage that is the tensor's first one */
+    uint64_t first;                      /* element of the storage that is the tensor's first one */
     int64_t stride[AC_WEIGHTS_MAX_DIMS]; /* elements */
     bool contiguous;
     size_t entry; /* of the zip file */
@@ -27,8 +27,7 @@ typedef struct ac_weights_source {
 } ac_weights_source;
 
 /** Append a tensor whose name is still to be set, with room for it in tensor and place; both zeroed. */
-AC_NODISCARD ac_status ac_weights_add(ac_weights *weights, const char *name, size_t n_name, ac_weights_tensor **tensor,
-                                      ac_weights_place **place);
+AC_NODISCARD ac_status ac_weights_add(ac_weights *weights, const char *name, size_t n_name, ac_weights_tensor **tensor, ac_weights_place **place);
 /** Product of the dimensions into n_elements and n_bytes. AC_ERR_DATA when it passes 2^62 or a dimension is negative. */
 AC_NODISCARD ac_status ac_weights_count(ac_weights_tensor *tensor);
 

@@ -42,6 +42,12 @@ bool ac_weights_is_torch_only(const char *name)
     return ends_with(name, ".num_batches_tracked") || ends_with(name, ".relative_position_index");
 }
 
+/* The blur of a TResNet's downsampling, which some of its implementations keep as a buffer: it is the same in all of them. */
+static bool is_blur(const loading *l, const char *name)
+{
+    return strncmp(l->options->model, "tresnet", 7) == 0 && ends_with(name, ".filt");
+}
+
 /* The last linear layer is the head. */
 static const ac_node *find_head(const ac_graph *graph)
 {
@@ -97,8 +103,7 @@ static ac_status check_shape(const loading *l, size_t p, const ac_weights_tensor
         return AC_OK;
     format_dims(t->dim, t->n_dims, in_file);
     format_dims(info->shape.dim, info->shape.n_dims, in_model);
-    if (l->is_head[p] && t->n_dims == info->shape.n_dims && t->dim[0] != info->shape.dim[0] &&
-        (t->n_dims < 2 || t->dim[1] == info->shape.dim[1]))
+    if (l->is_head[p] && t->n_dims == info->shape.n_dims && t->dim[0] != info->shape.dim[0] && (t->n_dims < 2 || t->dim[1] == info->shape.dim[1]))
         return ac_error(AC_ERR_DATA, "tensor %s has the shape %s, %s for these classes %s: --new_head begins with a new last layer", t->name, in_file,
                         l->options->model, in_model);
     return ac_error(AC_ERR_DATA, "tensor %s has the shape %s, in %s it is %s", t->name, in_file, l->options->model, in_model);
@@ -106,12 +111,28 @@ static ac_status check_shape(const loading *l, size_t p, const ac_weights_tensor
 
 /* ---- who takes what ---- */
 
+/* A parameter's tensor, also under the name that older versions of torchvision gave it, which files of vision transformers may have. */
+static int64_t find_tensor(const ac_weights *w, const char *name)
+{
+    static const char *const renamed[][2] = {{".mlp.0.", ".mlp.linear_1."}, {".mlp.3.", ".mlp.linear_2."}};
+    char old[2 * AC_NAME_BYTES];
+    int64_t k = ac_weights_find(w, name);
+    for (int i = 0; k < 0 && i < 2; i++) {
+        const char *at = strstr(name, renamed[i][0]);
+        if (!at)
+            continue;
+        snprintf(old, sizeof old, "%.*s%s%s", (int)(at - name), name, renamed[i][1], at + strlen(renamed[i][0]));
+        k = ac_weights_find(w, old);
+    }
+    return k;
+}
+
 static ac_status find_sources(loading *l)
 {
     ac_status status = AC_OK;
     for (size_t p = 0; p < l->params->n_params; p++) {
         const ac_param_info *info = &l->params->info[p];
-        const int64_t k = ac_weights_find(l->weights, info->name);
+        const int64_t k = find_tensor(l->weights, info->name);
         const size_t n = (size_t)ac_shape_elements(&info->shape);
         l->source[p] = NOT_THERE;
         l->n_most = n > l->n_most ? n : l->n_most;
@@ -138,7 +159,7 @@ static ac_status check_all_used(const loading *l)
     for (size_t k = 0; k < w->n_tensors; k++) {
         if (w->tensor[k].outside && n_outside++ == 0)
             first = k;
-        if (!w->tensor[k].outside && !l->used[k] && !ac_weights_is_torch_only(w->tensor[k].name))
+        if (!w->tensor[k].outside && !l->used[k] && !ac_weights_is_torch_only(w->tensor[k].name) && !is_blur(l, w->tensor[k].name))
             return ac_error(AC_ERR_DATA, "it has a tensor %s of shape %s, which %s does not have", w->tensor[k].name,
                             format_dims(w->tensor[k].dim, w->tensor[k].n_dims, shape), l->options->model);
     }

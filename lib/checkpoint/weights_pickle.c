@@ -307,8 +307,8 @@ static ac_status pop_global(machine *m)
     AC_TRY(pop(m, &module));
     if (value_of(m, name)->kind != AC_PICKLE_TEXT || value_of(m, module)->kind != AC_PICKLE_TEXT)
         return damaged(m, "a name is no text");
-    AC_TRY(push_global(m, value_of(m, module)->is.text.at, value_of(m, module)->is.text.n, value_of(m, name)->is.text.at,
-                       value_of(m, name)->is.text.n));
+    AC_TRY(
+        push_global(m, value_of(m, module)->is.text.at, value_of(m, module)->is.text.n, value_of(m, name)->is.text.at, value_of(m, name)->is.text.n));
 out:
     return status;
 }
@@ -339,10 +339,8 @@ static ac_status call(machine *m, uint32_t callable, uint32_t arguments, bool ne
     const ac_pickle_global *global = value_of(m, callable)->is.global;
     const ac_pickle_value given = *value_of(m, arguments);
     switch (global->meaning) {
-    case AC_MEANS_DICT:
-        return call_dict(m, &given);
-    case AC_MEANS_OPAQUE:
-        return push_value(m, (ac_pickle_value){.kind = AC_PICKLE_OPAQUE, .is.global = global});
+    case AC_MEANS_DICT: return call_dict(m, &given);
+    case AC_MEANS_OPAQUE: return push_value(m, (ac_pickle_value){.kind = AC_PICKLE_OPAQUE, .is.global = global});
     case AC_MEANS_TENSOR:
     case AC_MEANS_TENSOR_V3:
     case AC_MEANS_PARAMETER:
@@ -353,8 +351,7 @@ static ac_status call(machine *m, uint32_t callable, uint32_t arguments, bool ne
             return push(m, made);
         }
         break;
-    default:
-        break;
+    default: break;
     }
     return ac_error(AC_ERR_DATA, "its pickle wants to call %s.%s, which is refused", global->module, global->name);
 out:
@@ -495,12 +492,10 @@ static ac_status refuse(const machine *m, unsigned code)
 {
     switch (code) {
     case 'i':
-    case 'o':
-        return ac_error(AC_ERR_DATA, "its pickle wants to call a class (%s), which is refused", code == 'i' ? "INST" : "OBJ");
+    case 'o': return ac_error(AC_ERR_DATA, "its pickle wants to call a class (%s), which is refused", code == 'i' ? "INST" : "OBJ");
     case 0x82:
     case 0x83:
-    case 0x84:
-        return ac_error(AC_ERR_DATA, "its pickle wants something by a number that only its writer knows (EXT), which is refused");
+    case 0x84: return ac_error(AC_ERR_DATA, "its pickle wants something by a number that only its writer knows (EXT), which is refused");
     case 'P':
     case 'I':
     case 'L':
@@ -508,8 +503,7 @@ static ac_status refuse(const machine *m, unsigned code)
     case 'S':
     case 'V':
     case 'p':
-    case 'g':
-        return ac_error(AC_ERR_DATA, "its pickle is in a protocol older than 2, which torch.save() does not write");
+    case 'g': return ac_error(AC_ERR_DATA, "its pickle is in a protocol older than 2, which torch.save() does not write");
     }
     return ac_error(AC_ERR_DATA, "its pickle is damaged at byte %zu: 0x%02x is no instruction", m->at - 1, code);
 }

@@ -8,17 +8,17 @@
 
 /* What a name in a pickle stands for (weights_globals.c). */
 typedef enum ac_pickle_meaning {
-    AC_MEANS_DICT,          /* a dict, or something that has one: OrderedDict, Namespace */
-    AC_MEANS_TENSOR,        /* torch._utils._rebuild_tensor and its successors */
-    AC_MEANS_TENSOR_V3,     /* with a type of its own */
-    AC_MEANS_PARAMETER,     /* a tensor inside of something */
-    AC_MEANS_SUBCLASS,      /* torch._tensor._rebuild_from_type_v2 */
-    AC_MEANS_SIZE,          /* a tuple */
-    AC_MEANS_STORAGE,       /* type of a tensor's memory */
-    AC_MEANS_UNTYPED,       /* the same, counted in bytes */
-    AC_MEANS_TYPE,          /* torch.float32 */
-    AC_MEANS_CONSTANT,      /* a class or function that may be named, not called */
-    AC_MEANS_OPAQUE         /* whatever is done with it, is parsed and dropped */
+    AC_MEANS_DICT,      /* a dict, or something that has one: OrderedDict, Namespace */
+    AC_MEANS_TENSOR,    /* torch._utils._rebuild_tensor and its successors */
+    AC_MEANS_TENSOR_V3, /* with a type of its own */
+    AC_MEANS_PARAMETER, /* a tensor inside of something */
+    AC_MEANS_SUBCLASS,  /* torch._tensor._rebuild_from_type_v2 */
+    AC_MEANS_SIZE,      /* a tuple */
+    AC_MEANS_STORAGE,   /* type of a tensor's memory */
+    AC_MEANS_UNTYPED,   /* the same, counted in bytes */
+    AC_MEANS_TYPE,      /* torch.float32 */
+    AC_MEANS_CONSTANT,  /* a class or function that may be named, not called */
+    AC_MEANS_OPAQUE     /* whatever is done with it, is parsed and dropped */
 } ac_pickle_meaning;
 
 typedef struct ac_pickle_global { /* a row of the list */

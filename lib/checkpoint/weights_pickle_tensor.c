@@ -50,8 +50,11 @@ ac_status ac_pickle_make_storage(ac_pickle *p, uint32_t id, uint32_t *made)
     if (n < 0 || n > INT64_MAX / 16)
         return ac_error(AC_ERR_DATA, "its pickle has a storage of %" PRId64 " elements", n);
     AC_TRY(ac_reserve(&p->storage, &p->storage_capacity, p->n_storages + 1, sizeof *p->storage));
-    p->storage[p->n_storages] = (ac_pickle_storage){.key_at = p->value[of[2]].is.text.at, .n_key = p->value[of[2]].is.text.n,
-                                                    .untyped = global->meaning == AC_MEANS_UNTYPED, .type = global->type, .n_elements = n};
+    p->storage[p->n_storages] = (ac_pickle_storage){.key_at = p->value[of[2]].is.text.at,
+                                                    .n_key = p->value[of[2]].is.text.n,
+                                                    .untyped = global->meaning == AC_MEANS_UNTYPED,
+                                                    .type = global->type,
+                                                    .n_elements = n};
     AC_TRY(ac_pickle_add_value(p, (ac_pickle_value){.kind = AC_PICKLE_STORAGE, .is.index = (uint32_t)p->n_storages++}));
     *made = (uint32_t)p->n_values - 1;
 out:
@@ -114,8 +117,8 @@ static ac_status make_tensor(ac_pickle *p, bool typed, uint32_t arguments, uint3
         return ac_error(AC_ERR_DATA, "its pickle builds a tensor in a way that torch does not");
     }
     if (!is_inside(&t, storage->untyped ? storage->n_elements / (int64_t)ac_weights_type_bytes(t.type) : storage->n_elements))
-        return ac_error(AC_ERR_DATA, "its pickle has a tensor that passes the end of its storage %.*s", (int)(storage->n_key > 20 ? 20 : storage->n_key),
-                        (const char *)p->bytes + storage->key_at);
+        return ac_error(AC_ERR_DATA, "its pickle has a tensor that passes the end of its storage %.*s",
+                        (int)(storage->n_key > 20 ? 20 : storage->n_key), (const char *)p->bytes + storage->key_at);
     AC_TRY(ac_reserve(&p->tensor, &p->tensor_capacity, p->n_tensors + 1, sizeof *p->tensor));
     p->tensor[p->n_tensors] = t;
     AC_TRY(ac_pickle_add_value(p, (ac_pickle_value){.kind = AC_PICKLE_TENSOR, .is.index = (uint32_t)p->n_tensors++}));
@@ -141,12 +144,9 @@ ac_status ac_pickle_make_tensor(ac_pickle *p, const ac_pickle_global *global, ui
 {
     switch (global->meaning) {
     case AC_MEANS_TENSOR:
-    case AC_MEANS_TENSOR_V3:
-        return make_tensor(p, global->meaning == AC_MEANS_TENSOR_V3, arguments, made);
-    case AC_MEANS_SUBCLASS:
-        return make_subclass(p, arguments, made);
-    default:
-        break;
+    case AC_MEANS_TENSOR_V3: return make_tensor(p, global->meaning == AC_MEANS_TENSOR_V3, arguments, made);
+    case AC_MEANS_SUBCLASS: return make_subclass(p, arguments, made);
+    default: break;
     }
     const ac_pickle_kind wanted = global->meaning == AC_MEANS_SIZE ? AC_PICKLE_TUPLE : AC_PICKLE_TENSOR;
     if (!take(p, arguments, 1, made) || (!is_kind(p, *made, wanted) && !(wanted == AC_PICKLE_TUPLE && is_kind(p, *made, AC_PICKLE_LIST))))

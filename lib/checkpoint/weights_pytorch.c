@@ -70,8 +70,8 @@ static ac_status find_folder(archive *a)
     if (found == SIZE_MAX)
         return ac_error(AC_ERR_DATA, "it is a zip file, but not one of torch.save(): it has no data.pkl");
     const size_t n = zip->entry[found].n_name - strlen("data.pkl");
-    if (n >= sizeof a->folder)
-        return ac_error(AC_ERR_DATA, "its folder has a name of %zu bytes", n);
+    if (n >= sizeof a->folder || memchr(zip->entry[found].name, 0, n))
+        return ac_error(AC_ERR_DATA, "its folder has a name of %zu bytes, or one that cannot be used", n);
     memcpy(a->folder, zip->entry[found].name, n);
     a->folder[n] = 0;
     return AC_OK;
@@ -160,13 +160,14 @@ static bool all_begin(const ac_pickle *p, const ac_pickle_value *state, size_t s
     return true;
 }
 
-/* Bytes in front of every name that are the wrapping's, not the model's. */
-static size_t count_wrapping(const ac_pickle *p, const ac_pickle_value *state)
+/* Bytes in front of every name that are the wrapping's, not the model's. In a Lightning file "model." tells the model from the rest. */
+static size_t count_wrapping(const ac_pickle *p, const ac_pickle_value *state, bool lightning)
 {
-    static const prefix wrapping[] = {{"module.", 7}, {"_orig_mod.", 10}};
+    static const prefix wrapping[] = {{"module.", 7}, {"_orig_mod.", 10}, {"model.", 6}};
+    const size_t n_kinds = lightning ? 2 : 3;
     size_t skip = 0;
     for (int round = 0; round < 4; round++)
-        for (size_t i = 0; i < sizeof wrapping / sizeof *wrapping; i++)
+        for (size_t i = 0; i < n_kinds; i++)
             if (all_begin(p, state, skip, &wrapping[i]))
                 skip += wrapping[i].n;
     return skip;
@@ -227,7 +228,7 @@ static ac_status add_state(archive *a, const ac_pickle_value *state, bool lightn
     ac_status status = AC_OK;
     static const prefix model = {"model.", 6}, compiled = {"_orig_mod.", 10};
     const ac_pickle *p = &a->pickle;
-    const size_t skip = count_wrapping(p, state);
+    const size_t skip = count_wrapping(p, state, lightning);
     uint32_t cell = state->is.items.first;
     for (uint32_t i = 0; i < state->is.items.n && cell != AC_PICKLE_END; i++, cell = p->cell[cell].next) {
         const ac_pickle_value *key = &p->value[p->cell[cell].key], *v = &p->value[p->cell[cell].value];

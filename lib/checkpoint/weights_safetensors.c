@@ -139,7 +139,8 @@ ac_status ac_weights_open_safetensors(ac_weights *weights)
     for (int i = 0; i < LENGTH_BYTES; i++)
         n |= (uint64_t)length[i] << 8 * i;
     if (n > s->n_bytes - LENGTH_BYTES || n > MOST_HEADER_BYTES)
-        AC_TRY(ac_error(AC_ERR_DATA, "its header has %" PRIu64 " bytes, the file %" PRIu64 ", and read are at most %d", n, s->n_bytes, MOST_HEADER_BYTES));
+        AC_TRY(ac_error(AC_ERR_DATA, "its header has %" PRIu64 " bytes, the file %" PRIu64 ", and read are at most %d", n, s->n_bytes,
+                        MOST_HEADER_BYTES));
     AC_TRY(ac_malloc((size_t)n + 1, 1, &text));
     AC_TRY(ac_file_read_at(s->fd, LENGTH_BYTES, text, (size_t)n));
     AC_TRY(ac_json_parse("header", text, (size_t)n, &header));

@@ -9,10 +9,10 @@
 
 typedef struct entry { /* a tensor to write */
     char name[AC_NAME_BYTES + 32];
-    int param;             /* of the graph; -1: an int64 buffer */
-    int64_t window;        /* then: relative_position_index of so many positions along a side; 0: num_batches_tracked */
+    int param;      /* of the graph; -1: an int64 buffer */
+    int64_t window; /* then: relative_position_index of so many positions along a side; 0: num_batches_tracked */
     ac_shape shape;
-    uint64_t at, n_bytes;  /* behind the header */
+    uint64_t at, n_bytes; /* behind the header */
 } entry;
 
 typedef struct entries {
@@ -53,41 +53,86 @@ static ac_status add_buffer(entries *list, const ac_param_info *info)
     return AC_OK;
 }
 
-/* Bytes of `name` up to and with the dot in front of its last "downsample"; 0: it has none. */
-static size_t count_block(const char *name)
+/* ---- PyTorch's order: a module's own tensors, then those of its modules, in the order in which they were registered; a graph has them
+ * in the order of use. ---- */
+
+/* Length of the module's name at name + at, 0: a tensor stands there. */
+static size_t count_module(const char *name, size_t at)
 {
-    const char *at = strstr(name, ".downsample.");
-    return at ? (size_t)(at - name) + 1 : 0;
+    const char *dot = strchr(name + at, '.');
+    return dot ? (size_t)(dot - name) - at : 0;
 }
 
-/* A graph has its parameters in the order of use, PyTorch in that of registration: a block's downsampling comes last there. */
+/* Modules that are registered behind those that are used later: of a ResNet's or TResNet's block. */
+static int rank_module(const char *name, size_t n)
+{
+    static const char *const late[] = {"downsample", "se"};
+    for (int i = 0; i < 2; i++)
+        if (strlen(late[i]) == n && strncmp(late[i], name, n) == 0)
+            return 1 + i;
+    return 0;
+}
+
+/* The first entry whose name begins with these bytes. */
+static size_t find_first(const entries *list, const char *name, size_t n)
+{
+    size_t i = 0;
+    while (strncmp(list->item[i].name, name, n) != 0)
+        i++;
+    return i;
+}
+
+/* Does entry a come before b? */
+static bool comes_before(const entries *list, size_t a, size_t b)
+{
+    const char *x = list->item[a].name, *y = list->item[b].name;
+    for (size_t at = 0;;) {
+        const size_t n = count_module(x, at), m = count_module(y, at);
+        if (n == 0 || m == 0)
+            return n == m ? a < b : n == 0;
+        if (n != m || strncmp(x + at, y + at, n) != 0) {
+            const int rank = rank_module(x + at, n) - rank_module(y + at, m);
+            return rank ? rank < 0 : find_first(list, x, at + n + 1) < find_first(list, y, at + m + 1);
+        }
+        at += n + 1;
+    }
+}
+
+static ac_status order_entries(entries *list)
+{
+    ac_status status = AC_OK;
+    size_t *place = NULL;
+    entry *sorted = NULL;
+    AC_TRY(ac_malloc(list->n, sizeof *place, &place));
+    AC_TRY(ac_malloc(list->n, sizeof *sorted, &sorted));
+    for (size_t i = 0; i < list->n; i++) { /* almost in order: by insertion */
+        size_t k = i;
+        for (; k > 0 && comes_before(list, i, place[k - 1]); k--)
+            place[k] = place[k - 1];
+        place[k] = i;
+    }
+    for (size_t i = 0; i < list->n; i++)
+        sorted[i] = list->item[place[i]];
+    memcpy(list->item, sorted, list->n * sizeof *sorted);
+out:
+    ac_free(place);
+    ac_free(sorted);
+    return status;
+}
+
 static ac_status list_entries(const ac_graph *graph, entries *list)
 {
     ac_status status = AC_OK;
-    entries later = {0};
-    const char *block = "";
-    size_t n_block = 0;
-    for (size_t p = 0; p <= graph->n_params; p++) {
-        const ac_param_info *info = p < graph->n_params ? &graph->param[p] : NULL;
-        if (later.n && (!info || strncmp(info->name, block, n_block) != 0)) {
-            for (size_t i = 0; i < later.n; i++)
-                AC_TRY(add(list, &later.item[i]));
-            later.n = 0;
-        }
-        if (!info)
-            break;
+    for (size_t p = 0; p < graph->n_params; p++) {
+        const ac_param_info *info = &graph->param[p];
         entry one = {.param = (int)p, .shape = info->shape};
-        entries *to = count_block(info->name) ? &later : list;
-        if (to == &later) {
-            block = info->name;
-            n_block = count_block(info->name);
-        }
         snprintf(one.name, sizeof one.name, "%s", info->name);
-        AC_TRY(add(to, &one));
-        AC_TRY(add_buffer(to, info));
+        AC_TRY(add(list, &one));
+        AC_TRY(add_buffer(list, info));
     }
+    if (list->n)
+        AC_TRY(order_entries(list));
 out:
-    ac_free(later.item);
     return status;
 }
 

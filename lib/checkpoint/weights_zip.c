@@ -117,8 +117,14 @@ static ac_status read_entries(ac_zip *zip, size_t n_bytes)
             return ac_error(AC_ERR_DATA, "entry %zu of its zip directory is damaged", k);
         const size_t n_name = get(e + 28, 2), n_extra = get(e + 30, 2), n_all = ENTRY_BYTES + n_name + n_extra + get(e + 32, 2);
         ac_zip_entry *entry = &zip->entry[k];
-        *entry = (ac_zip_entry){.name = (const char *)e + ENTRY_BYTES, .n_name = n_name, .header_at = get(e + 42, 4), .n_bytes = get(e + 24, 4),
-                                .n_stored_bytes = get(e + 20, 4), .crc = get(e + 16, 4), .method = (uint16_t)get(e + 10, 2), .flags = (uint16_t)get(e + 8, 2)};
+        *entry = (ac_zip_entry){.name = (const char *)e + ENTRY_BYTES,
+                                .n_name = n_name,
+                                .header_at = get(e + 42, 4),
+                                .n_bytes = get(e + 24, 4),
+                                .n_stored_bytes = get(e + 20, 4),
+                                .crc = get(e + 16, 4),
+                                .method = (uint16_t)get(e + 10, 2),
+                                .flags = (uint16_t)get(e + 8, 2)};
         if (n_all > n_bytes - at || !read_extra(e + ENTRY_BYTES + n_name, n_extra, entry))
             return ac_error(AC_ERR_DATA, "entry %zu of its zip directory is damaged", k);
         at += n_all;
@@ -225,8 +231,8 @@ static uint32_t add_crc(const crc_table *t, uint32_t crc, const uint8_t *bytes, 
 {
     for (; n >= 8; n -= 8, bytes += 8) {
         const uint32_t a = get(bytes, 4) ^ crc, b = get(bytes + 4, 4);
-        crc = t->of[7][a & 255] ^ t->of[6][a >> 8 & 255] ^ t->of[5][a >> 16 & 255] ^ t->of[4][a >> 24] ^ t->of[3][b & 255] ^
-              t->of[2][b >> 8 & 255] ^ t->of[1][b >> 16 & 255] ^ t->of[0][b >> 24];
+        crc = t->of[7][a & 255] ^ t->of[6][a >> 8 & 255] ^ t->of[5][a >> 16 & 255] ^ t->of[4][a >> 24] ^ t->of[3][b & 255] ^ t->of[2][b >> 8 & 255] ^
+              t->of[1][b >> 16 & 255] ^ t->of[0][b >> 24];
     }
     for (; n; n--)
         crc = crc >> 8 ^ t->of[0][(crc ^ *bytes++) & 255];

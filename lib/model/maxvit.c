@@ -133,6 +133,6 @@ static const maxvit_table maxvit_t = {64, {64, 128, 256, 512}, {2, 2, 5, 2}, 32,
                           maxvit_s = {64, {96, 192, 384, 768}, {2, 2, 5, 2}, 32, 7, 0.2f};
 
 /* Halved five times, a side is still whole windows of 7. (torchvision's rounding also takes the three sizes below each multiple.) */
-#define MODEL(model_name) const ac_model ac_model_##model_name = {#model_name, 224, 224, &model_name, build}
+#define MODEL(model_name) const ac_model ac_model_##model_name = {#model_name, 224, 224, AC_DROPS_ELEMENTS | AC_DROPS_BRANCHES, &model_name, build}
 MODEL(maxvit_t);
 MODEL(maxvit_s);

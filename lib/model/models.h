@@ -1,17 +1,10 @@
-/* What the families share: the list of all models, names of layers, and the branches that end in a residual. */
+/* What the families share: names of layers, and the branches that end in a residual. */
 #ifndef ANYCLASS_LIB_MODELS_H
 #define ANYCLASS_LIB_MODELS_H
 
 #include "anyclass/model.h"
 
-/* Every model, in the order in which help texts name them. A family's file defines `const ac_model ac_model_NAME`; the registry's
- * rows and the text of ac_model_names() are both made of this list. */
-#define AC_MODELS(ROW)                                                                                                                               \
-    ROW(resnet18) ROW(resnet34) ROW(resnet50) ROW(resnet101) ROW(resnet152)                                                                          \
-    ROW(tresnet_m) ROW(tresnet_l) ROW(tresnet_xl)                                                                                                    \
-    ROW(vit_b_16) ROW(vit_b_32) ROW(vit_l_16) ROW(vit_l_32)                                                                                          \
-    ROW(maxvit_t) ROW(maxvit_s)
-
+/* A family's file defines the rows of its models. */
 #define AC_DECLARE_MODEL(name) extern const ac_model ac_model_##name;
 AC_MODELS(AC_DECLARE_MODEL)
 #undef AC_DECLARE_MODEL

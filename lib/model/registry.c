@@ -1,4 +1,4 @@
-/* Model names and the rows behind them; the list is in models.h. */
+/* Model names and the rows behind them; the list is AC_MODELS (model.h). */
 #include "model/models.h"
 #include <string.h>
 

@@ -74,7 +74,7 @@ static ac_value build(const ac_model *model, ac_graph *graph, const ac_model_inp
 static const resnet_table resnet18 = {false, {2, 2, 2, 2}}, resnet34 = {false, {3, 4, 6, 3}}, resnet50 = {true, {3, 4, 6, 3}},
                           resnet101 = {true, {3, 4, 23, 3}}, resnet152 = {true, {3, 8, 36, 3}};
 
-#define MODEL(model_name) const ac_model ac_model_##model_name = {#model_name, 32, 1, &model_name, build}
+#define MODEL(model_name) const ac_model ac_model_##model_name = {#model_name, 32, 1, 0, &model_name, build}
 MODEL(resnet18);
 MODEL(resnet34);
 MODEL(resnet50);

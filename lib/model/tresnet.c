@@ -120,7 +120,7 @@ static ac_value build(const ac_model *model, ac_graph *graph, const ac_model_inp
 static const tresnet_table tresnet_m = {{3, 4, 11, 3}, 64}, tresnet_l = {{4, 5, 18, 3}, 76}, tresnet_xl = {{4, 5, 24, 3}, 83};
 
 /* Sides are multiples of the 4 pixels that become channels; the last blur needs 2 pixels to mirror at, which 5, 3, 2 gives it. */
-#define MODEL(model_name) const ac_model ac_model_##model_name = {#model_name, 20, 4, &model_name, build}
+#define MODEL(model_name) const ac_model ac_model_##model_name = {#model_name, 20, 4, 0, &model_name, build}
 MODEL(tresnet_m);
 MODEL(tresnet_l);
 MODEL(tresnet_xl);

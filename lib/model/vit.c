@@ -81,7 +81,7 @@ static ac_value build(const ac_model *model, ac_graph *graph, const ac_model_inp
 static const vit_table vit_b_16 = {16, 12, 12, 768, 3072}, vit_b_32 = {32, 12, 12, 768, 3072}, vit_l_16 = {16, 24, 16, 1024, 4096},
                        vit_l_32 = {32, 24, 16, 1024, 4096};
 
-#define MODEL(model_name, patch_px) const ac_model ac_model_##model_name = {#model_name, patch_px, patch_px, &model_name, build}
+#define MODEL(model_name, patch_px) const ac_model ac_model_##model_name = {#model_name, patch_px, patch_px, AC_DROPS_ELEMENTS, &model_name, build}
 MODEL(vit_b_16, 16);
 MODEL(vit_b_32, 32);
 MODEL(vit_l_16, 16);

@@ -29,7 +29,8 @@ static void read_pickle(const fuzz_input *input, uint64_t fail)
 static void read_in_zip(const fuzz_input *input, uint64_t fail)
 {
     static const uint8_t data[32] = {1, 2, 3, 4, 5};
-    const zip_part part[] = {{"a/data.pkl", input->bytes, input->n}, {"a/data/0", data, sizeof data}, {"a/data/1", data, sizeof data}, {"a/byteorder", "little", 6}};
+    const zip_part part[] = {
+        {"a/data.pkl", input->bytes, input->n}, {"a/data/0", data, sizeof data}, {"a/data/1", data, sizeof data}, {"a/byteorder", "little", 6}};
     bytes zip;
     make_zip(part, 4, &zip);
     fuzz_open_weights(zip.at, zip.n, fail);

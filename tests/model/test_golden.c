@@ -8,7 +8,6 @@
 #include "tests/model/drawn.h"
 #include "tests/tap.h"
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { N = 2, SIDE = 224, M = 17 };
@@ -121,8 +120,6 @@ static ac_status compare_gradient(hid_t file, const char *model, ac_params *para
     AC_TRY(ac_hdf5_read(file, probe, H5T_NATIVE_DOUBLE, n_probes, values));
     for (size_t i = 0; i < n_probes; i++)
         e->probe = fmax(e->probe, fabs((double)g[index[i]] - values[i]) / norm);
-    if (getenv("GOLDEN_DEBUG"))
-        printf("# %-90s %.3g %.2g\n", info->name, norm, fabs(mine - norm) / norm);
 out:
     ac_free(g);
     return status;
@@ -144,33 +141,41 @@ out:
     return status;
 }
 
-/* Running means and variances behind one step: the file has the sum over channels. */
+/* Running means and variances behind one step: the file has the sum over channels. What this step added is multiplied by `ratio` first:
+ * torchvision 0.14, which made the file, gave MaxViT's batch norms a momentum of .99 for today's .01. */
+static double compare_statistic(const ac_param_info *info, const float *value, double wanted, double ratio)
+{
+    double sum = 0, size = 0;
+    size_t n = (size_t)ac_shape_elements(&info->shape);
+    bool variance = drawn_ends_with(info->name, "running_var");
+    for (size_t i = 0; i < n; i++) {
+        double u = drawn(info->name, i), before = variance ? .5 + u : .2 * (u - .5), after = before + ((double)value[i] - before) * ratio;
+        sum += after;
+        size += fabs(after);
+    }
+    return fabs(sum - wanted) / size;
+}
+
 static ac_status compare_statistics(hid_t file, const char *model, ac_params *params)
 {
     ac_status status = AC_OK;
     float *value = NULL;
-    double worst = 0, wanted;
+    double worst = 0, wanted, ratio = strncmp(model, "maxvit", 6) == 0 ? 99 : 1;
     int n_compared = 0;
     for (size_t p = 0; p < params->n_params; p++) {
         const ac_param_info *info = &params->info[p];
-        size_t n = (size_t)ac_shape_elements(&info->shape);
-        double sum = 0, size = 0;
         char name[256];
         if (info->role != AC_PARAM_BUFFER)
             continue;
         snprintf(name, sizeof name, "%s/buffers_after_one_step/%s", model, info->name);
         AC_TRY(ac_hdf5_read_number(file, name, "sum", H5T_NATIVE_DOUBLE, 1, &wanted));
-        AC_TRY(ac_realloc(&value, n, sizeof *value));
+        AC_TRY(ac_realloc(&value, (size_t)ac_shape_elements(&info->shape), sizeof *value));
         AC_TRY(ac_params_get(params, (int)p, NULL, value));
-        for (size_t i = 0; i < n; i++) {
-            sum += (double)value[i];
-            size += fabs((double)value[i]);
-        }
-        worst = fmax(worst, fabs(sum - wanted) / size);
+        worst = fmax(worst, compare_statistic(info, value, wanted, ratio));
         n_compared++;
     }
     if (n_compared > 0)
-        TAP_OK(worst < 1e-5, "%s: %d running statistics, largest error %.2g of the sum of sizes", model, n_compared, worst);
+        TAP_OK(worst < 1e-6 * ratio, "%s: %d running statistics, largest error %.2g of the sum of sizes", model, n_compared, worst);
 out:
     ac_free(value);
     return status;
@@ -229,9 +234,10 @@ out:
 /* resnet50 at batch 2 in float: 53 batch norms over as few as 98 values amplify rounding, and a ReLU that rounding turns
  * over moves gradients by a finite amount. The same code gives 3.4e-3 to 7.8e-3 with oneDNN held to SSE4.1, AVX2 or
  * AVX-512, PyTorch's own float run from the exact logits' gradient 4.1e-3. So 1e-3 holds for resnet18's norms only;
- * its single probed entries were seen up to 1.1e-3 of the norm away. */
+ * its single probed entries were seen up to 1.1e-3 of the norm away. TResNets the same: PyTorch's own float run is 5.0e-3 (norm) and 4.4e-3
+ * (probe) away for tresnet_m, channels last 8.1e-3 and 1.4e-2, for tresnet_l 5.4e-3 and 6.6e-3, 8.4e-3 and 1.6e-2. */
 static const golden_case cases[] = {
-    {"resnet18", 1e-3, 2e-3},  {"resnet50", 2e-2, 2e-2},  {"tresnet_m", 1e-3, 1e-3}, {"tresnet_l", 1e-3, 1e-3},
+    {"resnet18", 1e-3, 2e-3},  {"resnet50", 2e-2, 2e-2},  {"tresnet_m", 2e-2, 2e-2}, {"tresnet_l", 2e-2, 2e-2},
     {"vit_b_16", 1e-3, 1e-3},  {"maxvit_t", 1e-3, 1e-3}, {"maxvit_s", 1e-3, 1e-3},
 };
 

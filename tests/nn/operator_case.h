@@ -343,7 +343,7 @@ static bool is_mine(void)
 }
 
 /* All there is to say of one case. */
-static void run_case(const op_case *c)
+static inline void run_case(const op_case *c)
 {
     const char *backend = tested_backend();
     if (!is_mine())

@@ -9,7 +9,7 @@
 #include <string.h>
 
 enum { GUARD = 64, ROW_GAP = 5, ROWS_BEFORE = 1 };
-enum { PLAIN = 0, BIAS = 1, RESIDUAL = 2, SCALE = 4, ADD = 8, PACKED = 16, TURN_A = 32, TURN_B = 64, FLOAT_A = 128, FLOAT_B = 256, FLOAT_C = 512 };
+enum { PLAIN = 0, BIAS = 1, RESIDUAL = 2, SCALE = 4, ADD = 8, PACKED = 16, TURN_A = 32, TURN_B = 64, FLOAT_A = 128, FLOAT_B = 256, FLOAT_C = 512, ALIGNED = 1024 };
 
 typedef struct gemm_case {
     const char *name;
@@ -36,6 +36,7 @@ static const gemm_case cases[] = {
     {"scaled and shifted, a residual, b packed before, odd", 99, 41, 1571, TURN_B | FLOAT_B | SCALE | RESIDUAL | PACKED},
     {"many rows and columns", 300, 620, 40, TURN_B | FLOAT_B | BIAS},
     {"very long sums", 17, 40, 9000, PLAIN},
+    {"a result that goes past the caches", 2085, 2048, 8, TURN_B | FLOAT_B | BIAS | ALIGNED},
 };
 
 typedef struct trial {
@@ -62,7 +63,7 @@ static ac_status open_trial(trial *t, const gemm_case *c)
 {
     ac_status status = AC_OK;
     memset(t, 0, sizeof *t);
-    int64_t lda = (c->flags & TURN_A ? c->m : c->k) + 3, ldb = (c->flags & TURN_B ? c->k : c->n) + 3, c_row = c->n + ROW_GAP;
+    int64_t lda = (c->flags & TURN_A ? c->m : c->k) + 3, ldb = (c->flags & TURN_B ? c->k : c->n) + 3, c_row = c->n + (c->flags & ALIGNED ? BF16_SIDE : ROW_GAP);
     ac_dtype a = c->flags & FLOAT_A ? AC_F32 : AC_BF16, b = c->flags & FLOAT_B ? AC_F32 : AC_BF16, result = c->flags & FLOAT_C ? AC_F32 : AC_BF16;
     int64_t n_c = (c->m + 2 * ROWS_BEFORE) * c_row;
     AC_TRY(make_numbers(lda * (c->flags & TURN_A ? c->k : c->m), 1, a, &t->a));

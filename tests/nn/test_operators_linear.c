@@ -43,10 +43,10 @@ static const op_case cases[] = {
     {"linear to few, gelu", 2, 5, 33, add_one, .out = 9, .bias = true, .activation = AC_ACTIVATION_GELU},
     {"linear, tanh", 4, 4, 31, add_behind_average, .out = 48, .bias = true, .activation = AC_ACTIVATION_TANH},
     {"linear to few, tanh", 4, 4, 31, add_behind_average, .out = 6, .bias = true, .activation = AC_ACTIVATION_TANH},
-    {"linear in several blocks", 2, 16, 100, add_one, .out = 260, .bias = true, .activation = AC_ACTIVATION_GELU},
-    {"mlp with residual", 2, 6, 24, add_mlp, .out = 96, .activation = AC_ACTIVATION_GELU},
+    {"linear in several blocks", 2, 12, 33, add_one, .out = 130, .bias = true, .activation = AC_ACTIVATION_GELU},
+    {"mlp with residual", 2, 5, 24, add_mlp, .out = 72, .activation = AC_ACTIVATION_GELU},
     {"mlp with residual, few", 2, 6, 8, add_mlp, .out = 32, .activation = AC_ACTIVATION_GELU},
-    {"linear in 300 in", 2, 4, 300, add_one, .out = 36, .bias = true},
+    {"linear of 400", 1, 3, 400, add_behind_average, .out = 36, .bias = true},
     {"three readers", 2, 5, 40, add_three_readers, .activation = AC_ACTIVATION_GELU},
     {"three readers, tanh, few", 2, 5, 12, add_three_readers, .activation = AC_ACTIVATION_TANH},
 };

@@ -5,6 +5,7 @@
 #include "tests/tap.h"
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 typedef struct spatial_case {
     const char *op;
@@ -182,9 +183,40 @@ static void test_threads(void)
     }
 }
 
+/* A convolution by what each kind of processor runs. */
+static void check_levels(const spatial_case *c)
+{
+    static const char *const level[3] = {"avx512", "avx2", "plain"};
+    single_kernel k[3];
+    bool ran = true;
+    memset(k, 0, sizeof k);
+    for (int i = 0; i < 3; i++) {
+        setenv("ANYCLASS_DEPTHWISE", level[i], 1);
+        ran = ran && single_open(&k[i], "cpu", 2, AC_F32) == AC_OK;
+        if (ran)
+            add_operator(k[i].graph, AC_F32, c);
+        ran = ran && single_prepare(&k[i], true) == AC_OK && run(&k[i]) == AC_OK;
+    }
+    unsetenv("ANYCLASS_DEPTHWISE");
+    TAP_OK(ran && same_bits(&k[0], &k[1]) && same_bits(&k[0], &k[2]), "depthwise %d x %d / %d of %d channels: the same bits on every kind of processor",
+           (int)c->kernel, (int)c->kernel, (int)c->stride, (int)c->channels);
+    for (int i = 0; i < 3; i++)
+        single_close(&k[i]);
+}
+
+static void test_levels(void)
+{
+    for (int stride = 1; stride <= 2; stride++)
+        for (int channels = 2; channels <= 38; channels += 3) {
+            check_levels(&(spatial_case){"conv2d", 2, 7, channels, 3, stride, 1, 0, 0, 0, 0, 0, 0, 1});
+            check_levels(&(spatial_case){"conv2d", 1, 6, channels, 4, stride, 2, 0, 0, 0, 0, 0, 0, 0});
+        }
+}
+
 int main(void)
 {
     test_fixture();
     test_threads();
+    test_levels();
     return tap_done();
 }

@@ -82,6 +82,7 @@ def main():
     torch.save(state(), here / "protocol4.pth", pickle_protocol=4)
     torch.save({"epoch": 3, "model": state(), "args": argparse.Namespace(lr=0.1, output=pathlib.PosixPath("/out"))}, here / "nested.pth")
     torch.save({"state_dict": state("module.")}, here / "parallel.pth")
+    torch.save({"state_dict": state("model._orig_mod."), "epoch": 1}, here / "prefixed.pth")
     torch.save({k: torch.nn.Parameter(v) if v.is_floating_point() and "running" not in k else v for k, v in state().items()}, here / "parameters.pth")
     for name, dtype in (("half", torch.float16), ("bfloat16", torch.bfloat16), ("double", torch.float64)):
         torch.save(state(dtype=dtype), here / f"{name}.pth")

@@ -17,8 +17,12 @@ typedef struct model {
 
 static ac_value add_head(ac_graph *g, const char *name, ac_value x, int64_t n_classes)
 {
-    return ac_add_linear(g, name, x, &(ac_linear_attribute){.out_features = n_classes, .bias = true, .float32_output = true, .weight_init = {AC_INIT_CONSTANT, 9, 0},
-                                             .bias_init = {AC_INIT_CONSTANT, 9, 0}});
+    return ac_add_linear(g, name, x,
+                         &(ac_linear_attribute){.out_features = n_classes,
+                                                .bias = true,
+                                                .float32_output = true,
+                                                .weight_init = {AC_INIT_CONSTANT, 9, 0},
+                                                .bias_init = {AC_INIT_CONSTANT, 9, 0}});
 }
 
 /* The model of the fixtures: a convolution, a batch norm, a linear layer. */
@@ -94,8 +98,8 @@ static bool has(const model *m, rule *wanted)
 
 static void check_good(void)
 {
-    static const char *const files[] = {"plain.pth", "nested.pth", "parallel.pth", "views.pth", "half.pth", "double.safetensors", "plain.safetensors",
-                                        "lightning.ckpt"};
+    static const char *const files[] = {"plain.pth", "nested.pth",         "parallel.pth",      "views.pth",
+                                        "half.pth",  "double.safetensors", "plain.safetensors", "lightning.ckpt"};
     model m;
     if (open_model(&m, add_tiny, 3))
         for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
@@ -115,15 +119,19 @@ static void check_inplace_abn(const char *uncounted)
         ac_inplace_abn option;
         rule *wanted;
     } cases[] = {
-        {FIXTURES "lightning.ckpt", "tresnet_m", AC_INPLACE_ABN_AUTO, as_abn},  {FIXTURES "lightning.ckpt", "resnet18", AC_INPLACE_ABN_AUTO, fixture_value},
-        {FIXTURES "lightning.ckpt", "tresnet_m", AC_INPLACE_ABN_NO, fixture_value}, {FIXTURES "plain.pth", "tresnet_m", AC_INPLACE_ABN_AUTO, fixture_value},
-        {FIXTURES "plain.pth", "tresnet_m", AC_INPLACE_ABN_YES, as_abn},        {uncounted, "tresnet_m", AC_INPLACE_ABN_AUTO, as_abn},
+        {FIXTURES "lightning.ckpt", "tresnet_m", AC_INPLACE_ABN_AUTO, as_abn},
+        {FIXTURES "lightning.ckpt", "resnet18", AC_INPLACE_ABN_AUTO, fixture_value},
+        {FIXTURES "lightning.ckpt", "tresnet_m", AC_INPLACE_ABN_NO, fixture_value},
+        {FIXTURES "plain.pth", "tresnet_m", AC_INPLACE_ABN_AUTO, fixture_value},
+        {FIXTURES "plain.pth", "tresnet_m", AC_INPLACE_ABN_YES, as_abn},
+        {uncounted, "tresnet_m", AC_INPLACE_ABN_AUTO, as_abn},
         {uncounted, "resnet18", AC_INPLACE_ABN_AUTO, fixture_value},
     };
     model m;
     if (open_model(&m, add_tiny, 3))
         for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-            TAP_OK(load(&m, cases[i].path, (ac_weights_options){.model = cases[i].name, .inplace_abn = cases[i].option}) == AC_OK && has(&m, cases[i].wanted),
+            TAP_OK(load(&m, cases[i].path, (ac_weights_options){.model = cases[i].name, .inplace_abn = cases[i].option}) == AC_OK &&
+                       has(&m, cases[i].wanted),
                    "InPlaceABN, case %zu: %s", i, cases[i].name);
     close_model(&m);
 }
@@ -133,13 +141,15 @@ static void check_head(void)
     model m;
     if (open_model(&m, add_tiny, 5)) {
         TAP_OK(load(&m, FIXTURES "plain.pth", (ac_weights_options){0}) == AC_ERR_DATA && strstr(ac_error_text(), FIXTURES "plain.pth: ") &&
-                   strstr(ac_error_text(), "fc.weight") && strstr(ac_error_text(), "[3, 4]") && strstr(ac_error_text(), "[5, 4]") && strstr(ac_error_text(), "--new_head"),
+                   strstr(ac_error_text(), "fc.weight") && strstr(ac_error_text(), "[3, 4]") && strstr(ac_error_text(), "[5, 4]") &&
+                   strstr(ac_error_text(), "--new_head"),
                "other classes: %s", ac_error_text());
         TAP_OK(load(&m, FIXTURES "plain.pth", (ac_weights_options){.new_head = true}) == AC_OK && has(&m, with_new_head), "other classes, new head");
     }
     close_model(&m);
     if (open_model(&m, add_tiny, 3))
-        TAP_OK(load(&m, FIXTURES "plain.pth", (ac_weights_options){.new_head = true}) == AC_OK && has(&m, with_new_head), "the same classes, new head");
+        TAP_OK(load(&m, FIXTURES "plain.pth", (ac_weights_options){.new_head = true}) == AC_OK && has(&m, with_new_head),
+               "the same classes, new head");
     close_model(&m);
 }
 
@@ -148,7 +158,8 @@ static void write_tensors(const char *path, const char *header, const float *val
 {
     bytes out = {0};
     float *data = calloc(n, sizeof *data);
-    memcpy(data, values, n_values * sizeof *data);
+    if (n_values)
+        memcpy(data, values, n_values * sizeof *data);
     add_number(&out, strlen(header), 8);
     add_bytes(&out, header, strlen(header));
     add_bytes(&out, data, n * sizeof *data);
@@ -168,10 +179,13 @@ static void check_wrong(const char *folder)
         size_t n;
     } cases[] = {
         {"{" BODY T("bn1.running_mean", "[4]", "464", "480") "," HEAD "}", "no tensor bn1.running_var", 135},
-        {"{" BODY T("bn1.running_mean", "[4]", "464", "480") "," HEAD "," T("bn1.running_var", "[2,2]", "540", "556") "}", "bn1.running_var has the shape [2, 2], in tiny it is [4]", 139},
-        {"{" BODY T("bn1.running_mean", "[4]", "464", "480") "," HEAD "," T("bn1.running_var", "[4]", "540", "556") "," T("bn2.bias", "[1]", "556", "560") "}",
+        {"{" BODY T("bn1.running_mean", "[4]", "464", "480") "," HEAD "," T("bn1.running_var", "[2,2]", "540", "556") "}",
+         "bn1.running_var has the shape [2, 2], in tiny it is [4]", 139},
+        {"{" BODY T("bn1.running_mean", "[4]", "464", "480") "," HEAD
+                                                             "," T("bn1.running_var", "[4]", "540", "556") "," T("bn2.bias", "[1]", "556", "560") "}",
          "tensor bn2.bias of shape [1], which tiny does not have", 140},
-        {"{" BODY T("bn1.running_mean", "[4]", "464", "480") "," HEAD ",\"bn1.running_var\":{\"dtype\":\"I32\",\"shape\":[4],\"data_offsets\":[540,556]}}",
+        {"{" BODY T("bn1.running_mean", "[4]", "464", "480") "," HEAD
+                                                             ",\"bn1.running_var\":{\"dtype\":\"I32\",\"shape\":[4],\"data_offsets\":[540,556]}}",
          "of type I32", 139},
     };
     char path[AC_PATH_BYTES];
@@ -180,12 +194,15 @@ static void check_wrong(const char *folder)
     if (open_model(&m, add_tiny, 3)) {
         for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
             write_tensors(path, cases[i].header, NULL, 0, cases[i].n);
-            TAP_OK(load(&m, path, (ac_weights_options){0}) == AC_ERR_DATA && strstr(ac_error_text(), path) == ac_error_text() && strstr(ac_error_text(), cases[i].text),
+            TAP_OK(load(&m, path, (ac_weights_options){0}) == AC_ERR_DATA && strstr(ac_error_text(), path) == ac_error_text() &&
+                       strstr(ac_error_text(), cases[i].text),
                    "refused: %s", ac_error_text());
         }
         const float infinite[] = {0, 0, INFINITY};
-        write_tensors(path, "{" BODY T("bn1.running_mean", "[4]", "464", "480") "," HEAD "," T("bn1.running_var", "[4]", "540", "556") "}", infinite, 3, 139);
-        TAP_OK(load(&m, path, (ac_weights_options){0}) == AC_ERR_DATA && strstr(ac_error_text(), "conv1.weight holds a value"), "refused: %s", ac_error_text());
+        write_tensors(path, "{" BODY T("bn1.running_mean", "[4]", "464", "480") "," HEAD "," T("bn1.running_var", "[4]", "540", "556") "}", infinite,
+                      3, 139);
+        TAP_OK(load(&m, path, (ac_weights_options){0}) == AC_ERR_DATA && strstr(ac_error_text(), "conv1.weight holds a value"), "refused: %s",
+               ac_error_text());
     }
     close_model(&m);
 }
@@ -219,8 +236,10 @@ static void check_vision(const char *folder)
     TAP_CALL(ac_path_join(path, folder, "vision.safetensors"));
     for (int i = 0; i < 41; i++)
         stored[i] = (float)(i % 7) - 3;
-    write_tensors(path, "{" T("class_token", "[1,1,3]", "0", "12") "," T("encoder.pos_embedding", "[1,10,3]", "12", "132") "," T("heads.head.weight", "[2,3]", "132", "156") ","
-                  T("heads.head.bias", "[2]", "156", "164") "}", stored, 41, 41);
+    write_tensors(path,
+                  "{" T("class_token", "[1,1,3]", "0", "12") "," T("encoder.pos_embedding", "[1,10,3]", "12", "132") "," T(
+                      "heads.head.weight", "[2,3]", "132", "156") "," T("heads.head.bias", "[2]", "156", "164") "}",
+                  stored, 41, 41);
     for (int64_t side = 3; side <= 5; side += 2) {
         if (open_model(&m, add_vision, side) && TAP_CALL(load(&m, path, (ac_weights_options){0}))) {
             const int p = ac_params_find(m.params, "encoder.pos_embedding");
@@ -231,6 +250,38 @@ static void check_vision(const char *folder)
         }
         close_model(&m);
     }
+}
+
+static void add_old(ac_graph *g, int64_t n_classes)
+{
+    const ac_linear_attribute layer = {.out_features = 3, .weight_init = {AC_INIT_CONSTANT, 0, 0}};
+    ac_value x = ac_graph_input(g, "x", &(ac_shape){2, {1, 2}, AC_F32});
+    x = ac_add_linear(g, "layer.mlp.0", x, &layer);
+    x = ac_add_linear(g, "layer.mlp.3", x, &layer);
+    add_head(g, "fc", x, n_classes);
+}
+
+/* Files of vision transformers from older versions of torchvision. */
+static void check_old_names(const char *folder)
+{
+    char path[AC_PATH_BYTES];
+    float values[6 + 9 + 3 + 1], host[16];
+    model m;
+    TAP_CALL(ac_path_join(path, folder, "old.safetensors"));
+    for (int i = 0; i < 19; i++)
+        values[i] = (float)(i + 1);
+    write_tensors(path,
+                  "{" T("layer.mlp.linear_1.weight", "[3,2]", "0", "24") "," T("layer.mlp.linear_2.weight", "[3,3]", "24", "60") "," T(
+                      "fc.weight", "[1,3]", "60", "72") "," T("fc.bias", "[1]", "72", "76") "}",
+                  values, 19, 19);
+    if (open_model(&m, add_old, 1) && TAP_CALL(load(&m, path, (ac_weights_options){0})))
+        for (int i = 0; i < 2; i++) {
+            const int p = ac_params_find(m.params, i ? "layer.mlp.3.weight" : "layer.mlp.0.weight");
+            TAP_OK(p >= 0 && ac_params_get(m.params, p, NULL, host) == AC_OK &&
+                       memcmp(host, i ? values + 6 : values, (i ? 9 : 6) * sizeof *host) == 0,
+                   "old name %d", i);
+        }
+    close_model(&m);
 }
 
 /* Each allocation fails once: an error, and nothing is lost. */
@@ -262,17 +313,20 @@ int main(void)
     static const struct {
         const char *name;
         int n;
-    } order[] = {{"conv1.weight", 108}, {"bn1.weight", 4}, {"bn1.bias", 4}, {"bn1.running_mean", 4}, {"fc.weight", 12}, {"fc.bias", 3}, {"bn1.running_var", 4}};
+    } order[] = {{"conv1.weight", 108}, {"bn1.weight", 4}, {"bn1.bias", 4},       {"bn1.running_mean", 4},
+                 {"fc.weight", 12},     {"fc.bias", 3},    {"bn1.running_var", 4}};
     for (size_t k = 0, at = 0; k < sizeof order / sizeof *order; at += (size_t)order[k++].n)
         for (int i = 0; i < order[k].n; i++)
             values[at + (size_t)i] = fixture_value(order[k].name, i);
-    write_tensors(path, "{" BODY T("bn1.running_mean", "[4]", "464", "480") "," HEAD "," T("bn1.running_var", "[4]", "540", "556") "}", values, 139, 139);
+    write_tensors(path, "{" BODY T("bn1.running_mean", "[4]", "464", "480") "," HEAD "," T("bn1.running_var", "[4]", "540", "556") "}", values, 139,
+                  139);
     check_good();
     check_inplace_abn(path);
     check_head();
     check_wrong(folder);
     check_positions();
     check_vision(folder);
+    check_old_names(folder);
     check_allocation();
     tap_remove(folder);
     return tap_done();

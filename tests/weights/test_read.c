@@ -10,8 +10,8 @@ static const struct {
     const char *name;
     int n_dims;
     int64_t dim[4];
-} wanted[] = {{"conv1.weight", 4, {4, 3, 3, 3}}, {"bn1.weight", 1, {4}}, {"bn1.bias", 1, {4}}, {"bn1.running_mean", 1, {4}}, {"bn1.running_var", 1, {4}},
-              {"fc.weight", 2, {3, 4}}, {"fc.bias", 1, {3}}};
+} wanted[] = {{"conv1.weight", 4, {4, 3, 3, 3}}, {"bn1.weight", 1, {4}},   {"bn1.bias", 1, {4}}, {"bn1.running_mean", 1, {4}},
+              {"bn1.running_var", 1, {4}},       {"fc.weight", 2, {3, 4}}, {"fc.bias", 1, {3}}};
 enum { N_WANTED = sizeof wanted / sizeof *wanted };
 
 static bool has_values(ac_weights *w, size_t k)
@@ -63,7 +63,8 @@ static void check_lightning(void)
     TAP_OK(ac_json_read_string(ac_json_get(h, "model"), "", &text) == AC_OK && strcmp(text, "resnet18") == 0, "hyper-parameters: a text");
     TAP_OK(ac_json_read_int(ac_json_get(h, "seed"), "", &number) == AC_OK && number == (int64_t)1 << 40, "a number of 41 bits");
     TAP_OK(ac_json_read_string(ac_json_at(ac_json_get(h, "classes"), 1), "", &text) == AC_OK && strcmp(text, "caf\xC3\xA9") == 0, "a list");
-    TAP_OK(ac_json_read_string(ac_json_get(h, "criterion"), "", &text) == AC_OK && strcmp(text, "<torch.nn.modules.*>") == 0, "an object is named, not built");
+    TAP_OK(ac_json_read_string(ac_json_get(h, "criterion"), "", &text) == AC_OK && strcmp(text, "<torch.nn.modules.*>") == 0,
+           "an object is named, not built");
     TAP_OK(ac_json_read_string(ac_json_get(h, "huge"), "", &text) == AC_OK && text[0] == '<', "a number of 101 bits is not read");
     TAP_OK(ac_json_read_int(ac_json_get(json, "epoch"), "", &number) == AC_OK && number == 7, "the epoch");
     ac_json_release(json);
@@ -82,8 +83,8 @@ static void check_refused(const char *path, ac_status wanted_status, const char 
     ac_weights *w;
     ac_error_clear();
     const ac_status status = ac_weights_open(path, &w);
-    TAP_OK(status == wanted_status && !w && strstr(ac_error_text(), path) == ac_error_text() && strstr(ac_error_text(), text), "%s is refused: %s", path,
-           ac_error_text());
+    TAP_OK(status == wanted_status && !w && strstr(ac_error_text(), path) == ac_error_text() && strstr(ac_error_text(), text), "%s is refused: %s",
+           path, ac_error_text());
     if (status == AC_OK)
         ac_weights_close(w);
 }
@@ -153,6 +154,7 @@ int main(void)
     check_file("nested.pth", AC_WEIGHTS_PYTORCH, AC_WEIGHTS_F32, 8);
     check_file("parallel.pth", AC_WEIGHTS_PYTORCH, AC_WEIGHTS_F32, 8);
     check_file("parameters.pth", AC_WEIGHTS_PYTORCH, AC_WEIGHTS_F32, 8);
+    check_file("prefixed.pth", AC_WEIGHTS_PYTORCH, AC_WEIGHTS_F32, 8);
     check_file("half.pth", AC_WEIGHTS_PYTORCH, AC_WEIGHTS_F16, 8);
     check_file("bfloat16.pth", AC_WEIGHTS_PYTORCH, AC_WEIGHTS_BF16, 8);
     check_file("double.pth", AC_WEIGHTS_PYTORCH, AC_WEIGHTS_F64, 8);

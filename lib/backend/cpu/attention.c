@@ -1,21 +1,18 @@
-/* attention: one task has one or a few heads of one or a few sets of positions that see each other. Their q, k and v are
- * packed from where they lie into panels; probabilities exist for a block of rows at a time. The vector code is in
- * attention_plain.c and attention_avx512.c.
+/* attention: one task has one or a few heads of one or a few sets of positions that see each other; the heads themselves are done by
+ * attention_float.c or attention_bf16.c. Here are the sets, the tasks, and the table of biases and its gradient.
  *
- * Workspace of a thread, for L positions and heads of d: 8 L d floats and 2 * 64 rows of L, nothing that grows with L^2
- * but, with a bias table, the sums of its gradient (HEADS L L, where L is a window's). */
+ * Workspace of a thread grows with L, the positions that see each other, never with L^2 but for the sums of the table's gradient (HEADS L L, where L is
+ * a window's). */
 #include "backend/cpu/attention.h"
 #include "anyclass/alloc.h"
 #include <omp.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum {
-    HEADS = 4,         /* of a task with a bias table: heads that lie side by side in a pixel's channels */
-    MAX_SETS = 16,     /* of such a task: over so many, the table's gradient is summed in float */
+    HEADS = 4,     /* of a task with a bias table: heads that lie side by side in a pixel's channels */
+    MAX_SETS = 16, /* of such a task: over so many, the table's gradient is summed in float */
     WANTED_TASKS = 64,
-    ROWS = ATTENTION_MAX_ROWS, /* rows of probabilities that backward has at a time */
-    ALIGN = 16         /* floats */
+    ALIGN = 64     /* bytes */
 };
 
 static const float LOG2_E = 1.44269504f;
@@ -24,14 +21,14 @@ typedef struct layout { /* the state that plan() makes */
     int64_t n_heads, head, channels; /* of q */
     int64_t n_images, positions;     /* of an image */
     int64_t seen, n_sets;            /* positions that see each other; sets of them in an image */
-    int64_t padded_seen, padded_head;
+    int64_t padded_seen;
     int64_t n_columns, set_row, set_column; /* sets are in rows of n_columns; steps between the first positions of neighbours */
     int64_t window, table_rows;      /* 0: no table */
     int64_t task_heads, task_sets, n_head_tasks, n_set_tasks;
     int n_threads;
     float scale;
     bool bf16;
-    const attention_code *code;
+    const attention_way *way;
     int32_t *table_at;               /* [seen]; the pair (i, j) has the row at[i] - at[j] + middle of the table */
     int32_t place[];                 /* [seen] of a set's positions behind its first, then table_at */
 } layout;
@@ -74,73 +71,22 @@ static void cut_tasks(layout *l)
     l->n_set_tasks = (sets + l->task_sets - 1) / l->task_sets;
 }
 
-/* A thread's workspace. */
-typedef struct buffers {
-    float *q, *k, *v, *dy;          /* [panels of the head][seen][TILE_COLUMNS] */
-    float *k_turned, *v_turned;     /* [panels of seen][head][TILE_COLUMNS] */
-    float *out, *dk, *dv;           /* [rows or seen][head]; out: the output, or dq */
-    float *p, *dp, *inverse;        /* [rows][seen] */
-    float *table;                   /* [task_heads][seen][seen] */
-} buffers;
+/* Workspace, in bytes. Shared by all threads: the bias of each pair of positions, float [n_heads][seen][padded_seen]; in backward the gradient of the
+ * table in parts, double [n_set_tasks][n_heads][table_rows], rows in reverse. Then of each thread: sums of the table's gradient, float
+ * [task_heads][seen][padded_seen], and what a head takes. */
+typedef struct sizes {
+    int64_t bias, partial, table, thread; /* thread: with its table */
+} sizes;
 
-static float *take(float *start, int64_t *used, int64_t n)
+static sizes sizes_of(const layout *l, bool backward)
 {
-    float *out = start && n ? start + *used : NULL;
-    *used += round_up(n, ALIGN);
-    return out;
-}
-
-/* Carve the buffers out of `start` (NULL: only count); returns the floats they take. */
-static int64_t carve(const layout *l, bool backward, float *start, buffers *b)
-{
-    int64_t packed = l->seen * l->padded_head, turned = l->padded_seen * l->padded_head, rows = backward ? ROWS : TILE_ROWS, used = 0;
-    memset(b, 0, sizeof *b);
-    b->q = take(start, &used, packed);
-    b->k = take(start, &used, packed);
-    b->v = take(start, &used, packed);
-    b->k_turned = take(start, &used, turned);
-    b->out = take(start, &used, rows * l->padded_head);
-    b->p = take(start, &used, rows * l->padded_seen);
-    b->inverse = take(start, &used, rows);
-    if (!backward)
-        return used;
-    b->dy = take(start, &used, packed);
-    b->v_turned = take(start, &used, turned);
-    b->dk = take(start, &used, packed);
-    b->dv = take(start, &used, packed);
-    b->dp = take(start, &used, rows * l->padded_seen);
-    b->table = take(start, &used, l->table_rows ? l->task_heads * l->seen * l->padded_seen : 0);
-    return used;
-}
-
-/* Floats of one thread. */
-static int64_t thread_floats(const layout *l, bool backward)
-{
-    buffers b;
-    return carve(l, backward, NULL, &b);
-}
-
-/* Shared by all threads, in front of theirs: the bias of each pair of positions, [n_heads][seen][padded_seen]. */
-static int64_t bias_floats(const layout *l)
-{
-    return l->table_rows ? l->n_heads * l->seen * l->padded_seen : 0;
-}
-
-/* And behind it the gradient of the table, in parts: double [n_set_tasks][n_heads][table_rows], rows in reverse. */
-static int64_t partial_floats(const layout *l)
-{
-    return round_up(2 * l->n_set_tasks * l->n_heads * l->table_rows, ALIGN);
-}
-
-/* ANYCLASS_ATTENTION=plain: what processors without AVX-512 run. */
-static const attention_code *choose_code(void)
-{
-#if CPU_HAS_AVX512_CODE
-    const char *forced = getenv("ANYCLASS_ATTENTION");
-    if (cpu_has_avx512() && !(forced && strcmp(forced, "plain") == 0))
-        return &cpu_attention_avx512;
-#endif
-    return &cpu_attention_plain;
+    sizes s = {0};
+    int64_t square = l->table_rows ? l->seen * l->padded_seen * (int64_t)sizeof(float) : 0;
+    s.bias = round_up(l->n_heads * square, ALIGN);
+    s.partial = backward ? round_up(l->n_set_tasks * l->n_heads * l->table_rows * (int64_t)sizeof(double), ALIGN) : 0;
+    s.table = backward ? round_up(l->task_heads * square, ALIGN) : 0;
+    s.thread = s.table + (int64_t)l->way->workspace_bytes(l->seen, l->head, backward);
+    return s;
 }
 
 static ac_status plan(ac_device *device, const ac_graph *graph, const ac_node *node, bool training, unsigned wants, ac_kernel_plan *out)
@@ -164,18 +110,18 @@ static ac_status plan(ac_device *device, const ac_graph *graph, const ac_node *n
     l->positions = positions;
     l->seen = seen;
     l->n_sets = positions / seen;
-    l->padded_seen = round_up(seen, TILE_COLUMNS);
-    l->padded_head = round_up(l->head, TILE_COLUMNS);
+    l->padded_seen = attention_padded(seen);
     l->window = window;
     l->table_rows = global ? 0 : (2 * window - 1) * (2 * window - 1);
     l->n_threads = ((const cpu_device *)device)->n_threads;
     l->scale = a->scale;
     l->bf16 = x->dtype == AC_BF16;
-    l->code = choose_code();
+    l->way = cpu_attention_choose((const cpu_device *)device, x->dtype);
     place_sets(l, a, x);
     cut_tasks(l);
     out->state = l;
-    out->workspace_bytes = sizeof(float) * (size_t)(bias_floats(l) + (training ? partial_floats(l) : 0) + l->n_threads * thread_floats(l, training));
+    sizes s = sizes_of(l, training);
+    out->workspace_bytes = (size_t)(s.bias + s.partial + l->n_threads * s.thread);
 out:
     return status;
 }
@@ -183,14 +129,6 @@ out:
 static void release(void *state)
 {
     ac_free(state);
-}
-
-/* Panels of rows -> panels of columns. */
-static void turn(const layout *l, const float *from, float *to)
-{
-    for (int64_t i = 0; i < l->seen; i += TILE_COLUMNS, to += TILE_COLUMNS * l->padded_head)
-        for (int64_t c = 0; c < l->padded_head; c += TILE_COLUMNS)
-            l->code->transpose(from + c * l->seen + i * TILE_COLUMNS, (int)(l->seen - i < TILE_COLUMNS ? l->seen - i : TILE_COLUMNS), to + c * TILE_COLUMNS);
 }
 
 static void spread_bias(const layout *l, const float *table, int64_t head, float *bias)
@@ -218,132 +156,40 @@ AC_SIMD static void gather_table(const layout *l, const float *restrict sums, do
         }
 }
 
-typedef struct one { /* a head of a set */
-    int64_t image, set, head, base;
-    const float *bias;
-} one;
-
-static one one_of(const layout *l, int64_t set, int64_t head, const float *bias)
+/* What differs between the heads comes later. */
+static attention_head head_of(const layout *l, const ac_call *call)
 {
-    one o = {.image = set / l->n_sets, .set = set % l->n_sets, .head = head};
-    o.base = o.image * l->positions + o.set / l->n_columns * l->set_row + o.set % l->n_columns * l->set_column;
-    o.bias = l->table_rows ? bias + head * l->seen * l->padded_seen : NULL;
-    return o;
+    return (attention_head){.seen = l->seen, .head = l->head, .channels = l->channels, .place = l->place, .bf16 = l->bf16, .scale = l->scale, .qkv = &call->input[0],
+                            .out = call->output[0], .dout = call->doutput, .n_dout = call->n_doutput, .dqkv = call->dinput[0]};
 }
 
-/* Rows first_row and on of a tensor of whole rows of row_channels, of which the head's begin at channel `first`. */
-static attention_place place_of(const layout *l, const one *o, int64_t first_row, int64_t rows, int64_t row_channels, int64_t first)
+/* Head `head` of set `set`. */
+static void move_to(const layout *l, const ac_call *call, int64_t set, int64_t head, const float *bias, attention_head *h)
 {
-    return (attention_place){l->place + first_row, rows, row_channels, o->base * row_channels + first + o->head * l->head, l->head, l->bf16};
+    int64_t image = set / l->n_sets, within = set % l->n_sets;
+    h->base = image * l->positions + within / l->n_columns * l->set_row + within % l->n_columns * l->set_column;
+    h->first = head * l->head;
+    h->bias = l->table_rows ? bias + head * l->seen * l->padded_seen : NULL;
+    h->log_sum = call->saved[0] ? (float *)call->saved[0] + ((image * l->n_heads + head) * l->n_sets + within) * l->seen : NULL;
 }
 
-static void pack_qkv(const layout *l, const ac_call *call, const one *o, const buffers *b)
-{
-    float *to[] = {b->q, b->k, b->v};
-    for (int which = 0; which < 3; which++) {
-        attention_place from = place_of(l, o, 0, l->seen, 3 * l->channels, which * l->channels);
-        l->code->pack(&from, &call->input[0], 1, to[which]);
-    }
-    turn(l, b->k, b->k_turned);
-}
-
-static float *log_sums(const layout *l, const ac_call *call, const one *o)
-{
-    return (float *)call->saved[0] + ((o->image * l->n_heads + o->head) * l->n_sets + o->set) * l->seen;
-}
-
-/* c [rows][padded_seen] = rows of a by the columns of `turned`. */
-static void multiply_seen(const layout *l, const float *a, int64_t first, int64_t rows, const float *turned, float *c)
-{
-    l->code->multiply(&(attention_product){.rows = rows, .n_panels = l->padded_seen / TILE_COLUMNS, .k = TILE_COLUMNS,
-                           .n_runs = l->padded_head / TILE_COLUMNS, .a = a + first * TILE_COLUMNS, .lda = TILE_COLUMNS, .run_stride = l->seen * TILE_COLUMNS,
-                           .b = turned, .b_stride = l->padded_head * TILE_COLUMNS, .c = c, .ldc = l->padded_seen});
-}
-
-/* c [rows][padded_head] = p b, p [rows][padded_seen]. */
-static void multiply_head(const layout *l, const float *p, int64_t rows, const float *b, float *c)
-{
-    l->code->multiply(&(attention_product){.rows = rows, .n_panels = l->padded_head / TILE_COLUMNS, .k = l->seen, .n_runs = 1, .a = p, .lda = l->padded_seen,
-                           .b = b, .b_stride = l->seen * TILE_COLUMNS, .c = c, .ldc = l->padded_head});
-}
-
-/* c [seen][padded_head] += the transpose of p by rows first .. first + rows of b. */
-static void multiply_turned(const layout *l, const float *p, int64_t first, int64_t rows, const float *b, float *c)
-{
-    l->code->multiply(&(attention_product){.rows = l->seen, .n_panels = l->padded_head / TILE_COLUMNS, .k = rows, .n_runs = 1, .a = p, .lda = l->padded_seen,
-                           .by_columns = true, .b = b + first * TILE_COLUMNS, .b_stride = l->seen * TILE_COLUMNS, .c = c, .ldc = l->padded_head,
-                           .add = first > 0});
-}
-
-static attention_rows rows_of(const layout *l, const one *o, const buffers *b, int64_t first, int64_t rows)
-{
-    return (attention_rows){rows, l->seen, l->padded_seen, b->p, l->scale * LOG2_E, o->bias ? o->bias + first * l->padded_seen : NULL};
-}
-
-static void forward_one(const layout *l, const ac_call *call, const one *o, const buffers *b)
-{
-    int64_t n_strips = (l->seen + TILE_ROWS - 1) / TILE_ROWS;
-    float *log_sum = call->saved[0] ? log_sums(l, call, o) : NULL;
-    pack_qkv(l, call, o, b);
-    for (int64_t s = 0; s < n_strips; s++) { /* a strip's logits stay in the first cache */
-        int64_t first = cpu_strip_begin(l->seen, n_strips, s), rows = cpu_strip_begin(l->seen, n_strips, s + 1) - first;
-        attention_rows r = rows_of(l, o, b, first, rows);
-        attention_place to = place_of(l, o, first, rows, l->channels, 0);
-        multiply_seen(l, b->q, first, rows, b->k_turned, b->p);
-        l->code->exponentials(&r, b->inverse, log_sum ? log_sum + first : NULL);
-        multiply_head(l, b->p, rows, b->v, b->out);
-        l->code->unpack(b->out, l->padded_head, 1, b->inverse, &to, call->output[0]);
-    }
-}
-
-/* Rows of the gradient of q, k or v (0, 1, 2). */
-static void unpack_gradient(const layout *l, const ac_call *call, const one *o, int which, int64_t first_row, int64_t rows, const float *from)
-{
-    attention_place to = place_of(l, o, first_row, rows, 3 * l->channels, which * l->channels);
-    if (call->dinput[0])
-        l->code->unpack(from, l->padded_head, which < 2 ? l->scale : 1, NULL, &to, call->dinput[0]);
-}
-
-static void backward_one(const layout *l, const ac_call *call, const one *o, const buffers *b, float *table)
-{
-    attention_place dy = place_of(l, o, 0, l->seen, l->channels, 0);
-    int64_t n_blocks = (l->seen + ROWS - 1) / ROWS;
-    pack_qkv(l, call, o, b);
-    turn(l, b->v, b->v_turned);
-    l->code->pack(&dy, call->doutput, call->n_doutput, b->dy);
-    for (int64_t s = 0; s < n_blocks; s++) {
-        int64_t first = cpu_strip_begin(l->seen, n_blocks, s), rows = cpu_strip_begin(l->seen, n_blocks, s + 1) - first;
-        attention_rows r = rows_of(l, o, b, first, rows);
-        multiply_seen(l, b->q, first, rows, b->k_turned, b->p);
-        multiply_seen(l, b->dy, first, rows, b->v_turned, b->dp);
-        l->code->gradient(&r, log_sums(l, call, o) + first, b->dp, table ? table + first * l->padded_seen : NULL);
-        multiply_turned(l, b->p, first, rows, b->dy, b->dv);
-        multiply_turned(l, b->dp, first, rows, b->q, b->dk);
-        multiply_head(l, b->dp, rows, b->k, b->out);
-        unpack_gradient(l, call, o, 0, first, rows, b->out);
-    }
-    unpack_gradient(l, call, o, 1, 0, l->seen, b->dk);
-    unpack_gradient(l, call, o, 2, 0, l->seen, b->dv);
-}
-
-/* One task: some heads of some sets. `partial`: where their part of the table's gradient goes. */
-static void run_task(const layout *l, const ac_call *call, int64_t task, const float *bias, const buffers *b, double *partial)
+/* One task: some heads of some sets. `partial`: where their part of the table's gradient goes; NULL: forward, or there is none. */
+static void run_task(const layout *l, const ac_call *call, bool backward, int64_t task, const float *bias, float *table, void *workspace, double *partial)
 {
     int64_t set_task = task / l->n_head_tasks, first_head = task % l->n_head_tasks * l->task_heads, first_set = set_task * l->task_sets;
     int64_t end_head = first_head + l->task_heads < l->n_heads ? first_head + l->task_heads : l->n_heads;
     int64_t sets = l->n_images * l->n_sets, end_set = first_set + l->task_sets < sets ? first_set + l->task_sets : sets, square = l->seen * l->padded_seen;
-    if (b->table)
-        memset(b->table, 0, sizeof(float) * (size_t)(l->task_heads * square));
+    attention_head h = head_of(l, call);
+    if (partial)
+        memset(table, 0, sizeof *table * (size_t)(l->task_heads * square));
     for (int64_t set = first_set; set < end_set; set++)
         for (int64_t head = first_head; head < end_head; head++) {
-            one o = one_of(l, set, head, bias);
-            if (b->dy)
-                backward_one(l, call, &o, b, l->table_rows ? b->table + (head - first_head) * square : NULL);
-            else
-                forward_one(l, call, &o, b);
+            move_to(l, call, set, head, bias, &h);
+            h.table = partial ? table + (head - first_head) * square : NULL;
+            (backward ? l->way->backward : l->way->forward)(&h, workspace);
         }
     for (int64_t head = first_head; partial && head < end_head; head++)
-        gather_table(l, b->table + (head - first_head) * square, partial + (set_task * l->n_heads + head) * l->table_rows);
+        gather_table(l, table + (head - first_head) * square, partial + (set_task * l->n_heads + head) * l->table_rows);
 }
 
 /* The table's gradient [table_rows, n_heads], parts added in order. */
@@ -361,19 +207,24 @@ static void add_parts(const layout *l, const ac_call *call, const double *partia
 static ac_status run(const ac_call *call, bool backward)
 {
     const layout *l = call->state;
-    int64_t n_tasks = l->n_head_tasks * l->n_set_tasks, n_biased = l->table_rows ? l->n_heads : 0, each = thread_floats(l, backward);
-    float *bias = call->workspace, *rest = bias + bias_floats(l) + (backward ? partial_floats(l) : 0);
-    double *partial = backward && n_biased ? (double *)(void *)(bias + bias_floats(l)) : NULL;
+    sizes s = sizes_of(l, backward);
+    int64_t n_tasks = l->n_head_tasks * l->n_set_tasks, n_biased = l->table_rows ? l->n_heads : 0;
+    unsigned char *shared = call->workspace, *threads = shared + s.bias + s.partial;
+    float *bias = (float *)(void *)shared;
+    double *partial = backward && n_biased ? (double *)(void *)(shared + s.bias) : NULL;
 #pragma omp parallel num_threads(l->n_threads)
     {
-        buffers b;
-        carve(l, backward, rest + omp_get_thread_num() * each, &b);
+        unsigned char *mine = threads + omp_get_thread_num() * s.thread;
 #pragma omp for schedule(static)
         for (int64_t head = 0; head < n_biased; head++)
             spread_bias(l, call->param[0], head, bias);
+        if (l->way->begin)
+            l->way->begin();
 #pragma omp for schedule(dynamic, 1)
         for (int64_t task = 0; task < n_tasks; task++)
-            run_task(l, call, task, bias, &b, partial);
+            run_task(l, call, backward, task, bias, (float *)(void *)mine, mine + s.table, partial);
+        if (l->way->end)
+            l->way->end();
 #pragma omp for schedule(static)
         for (int64_t head = 0; head < (partial ? n_biased : 0); head++)
             add_parts(l, call, partial, head);

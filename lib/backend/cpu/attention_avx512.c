@@ -1,5 +1,6 @@
 /* Attention's vector code with AVX-512; products by the tile of tile_avx512.h. A row's sums run over 16 lanes, which are added in a fixed order. */
 #include "backend/cpu/attention.h"
+#include "backend/cpu/attention_math.h"
 
 #if CPU_HAS_AVX512_CODE
 #include <immintrin.h>
@@ -104,33 +105,6 @@ CPU_AVX512 static void unpack(const float *from, int64_t ld, float factor, const
         unpack_any(from, ld, factor, by_row, to, values, false);
 }
 
-/* 2^x for x <= 1 or so; exact 0 below -100, which no sum notices, so that nothing becomes denormal. The minimax polynomial of 2^r on
- * [-1/2, 1/2]. NaN stays NaN. */
-INLINE __m512 exp2_of(__m512 x)
-{
-    __m512 n = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC), r = _mm512_sub_ps(x, n), y = _mm512_set1_ps(1.5353362e-4f);
-    y = _mm512_fmadd_ps(y, r, _mm512_set1_ps(1.33988747e-3f));
-    y = _mm512_fmadd_ps(y, r, _mm512_set1_ps(9.61843736e-3f));
-    y = _mm512_fmadd_ps(y, r, _mm512_set1_ps(5.55033247e-2f));
-    y = _mm512_fmadd_ps(y, r, _mm512_set1_ps(0.240226479f));
-    y = _mm512_fmadd_ps(y, r, _mm512_set1_ps(0.693147203f));
-    y = _mm512_fmadd_ps(y, r, _mm512_set1_ps(1));
-    return _mm512_maskz_scalef_ps(_mm512_cmp_ps_mask(x, _mm512_set1_ps(-100), _CMP_NLT_UQ), y, n);
-}
-
-/* Natural logarithm of x > 0 by 2 atanh((m - 1) / (m + 1)) of its mantissa m in [3/4, 3/2). */
-INLINE __m512 log_of(__m512 x)
-{
-    __m512 m = _mm512_getmant_ps(x, _MM_MANT_NORM_p75_1p5, _MM_MANT_SIGN_zero), one = _mm512_set1_ps(1);
-    __m512 power = _mm512_getexp_ps(_mm512_div_ps(x, m)), s = _mm512_div_ps(_mm512_sub_ps(m, one), _mm512_add_ps(m, one)), z = _mm512_mul_ps(s, s);
-    __m512 y = _mm512_set1_ps(2.f / 9);
-    y = _mm512_fmadd_ps(y, z, _mm512_set1_ps(2.f / 7));
-    y = _mm512_fmadd_ps(y, z, _mm512_set1_ps(2.f / 5));
-    y = _mm512_fmadd_ps(y, z, _mm512_set1_ps(2.f / 3));
-    y = _mm512_fmadd_ps(y, z, _mm512_set1_ps(2));
-    return _mm512_fmadd_ps(power, _mm512_set1_ps(0.693147181f), _mm512_mul_ps(y, s));
-}
-
 /* Vector j of a row of logits; -infinity behind `seen`. */
 INLINE __m512 logit(const float *p, const float *bias, __m512 scale, __mmask16 inside)
 {
@@ -156,7 +130,7 @@ INLINE void few_exponentials(float *p, const float *bias, __m512 scale, int64_t 
 #pragma GCC unroll 4
     for (int v = 0; v < FEW; v++)
         if (v < n_vectors) {
-            x[v] = exp2_of(_mm512_sub_ps(x[v], _mm512_set1_ps(*most)));
+            x[v] = attention_exp2(_mm512_sub_ps(x[v], _mm512_set1_ps(*most)));
             total = _mm512_add_ps(total, x[v]);
             _mm512_storeu_ps(p + v * LANES, x[v]);
         }
@@ -173,7 +147,7 @@ INLINE void many_exponentials(float *p, const float *bias, __m512 scale, int64_t
     }
     *most = _mm512_reduce_max_ps(high);
     for (int64_t j = 0; j < ld; j += LANES) {
-        __m512 x = exp2_of(_mm512_sub_ps(_mm512_loadu_ps(p + j), _mm512_set1_ps(*most)));
+        __m512 x = attention_exp2(_mm512_sub_ps(_mm512_loadu_ps(p + j), _mm512_set1_ps(*most)));
         total = _mm512_add_ps(total, x);
         _mm512_storeu_ps(p + j, x);
     }
@@ -197,7 +171,7 @@ CPU_AVX512 static void exponentials(const attention_rows *r, float *inverse, flo
         __m512 s = _mm512_mask_loadu_ps(_mm512_set1_ps(1), inside, sum + i);
         _mm512_mask_storeu_ps(inverse + i, inside, _mm512_div_ps(_mm512_set1_ps(1), s));
         if (log_sum)
-            _mm512_mask_storeu_ps(log_sum + i, inside, _mm512_fmadd_ps(_mm512_maskz_loadu_ps(inside, most + i), _mm512_set1_ps(0.693147181f), log_of(s)));
+            _mm512_mask_storeu_ps(log_sum + i, inside, _mm512_fmadd_ps(_mm512_maskz_loadu_ps(inside, most + i), _mm512_set1_ps(0.693147181f), attention_log(s)));
     }
 }
 
@@ -206,7 +180,7 @@ INLINE void gradient_of_row(float *p, const float *bias, __m512 scale, __m512 hi
 {
     __m512 total = _mm512_setzero_ps(), mean;
     for (int64_t j = 0; j < ld; j += LANES) {
-        __m512 x = exp2_of(_mm512_add_ps(logit(p + j, bias ? bias + j : NULL, scale, first_lanes(seen - j)), high));
+        __m512 x = attention_exp2(_mm512_add_ps(logit(p + j, bias ? bias + j : NULL, scale, first_lanes(seen - j)), high));
         total = _mm512_fmadd_ps(x, _mm512_loadu_ps(dp + j), total);
         _mm512_storeu_ps(p + j, x);
     }

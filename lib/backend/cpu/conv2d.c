@@ -1,10 +1,10 @@
-/* conv2d, channels last: by own code for single channels (conv_depthwise.h), training by own AVX-512 code where it serves
- * (conv_avx512.h), else by oneDNN. For oneDNN weights are
- * kept as [O, H, W, I] and turned into the layout each primitive wants inside the workspace, in bf16 where the activations are;
- * all primitives are made at plan time. For inference the weights are turned once, scaled by the batch norm that follows if this
- * kernel takes it. */
+/* conv2d, channels last: by own code for single channels (conv_depthwise.h) and for 1x1 in bf16 (conv_bf16.h), training in float by own AVX-512
+ * code where it serves (conv_avx512.h), else by oneDNN. For oneDNN weights are kept as [O, H, W, I] and turned into the layout each primitive
+ * wants inside the workspace, in bf16 where the activations are; all primitives are made at plan time. For inference the weights are turned
+ * once, scaled by the batch norm that follows if this kernel takes it. */
 #include "anyclass/alloc.h"
 #include "backend/cpu/conv_avx512.h"
+#include "backend/cpu/conv_bf16.h"
 #include "backend/cpu/conv_depthwise.h"
 #include <string.h>
 
@@ -23,6 +23,7 @@ typedef struct conv {
     cpu_conv own;
     bool is_depthwise; /* `depthwise` serves, likewise */
     cpu_depthwise depthwise;
+    bool is_bf16; /* conv_bf16.h serves, likewise, what is described by `own` */
     dnnl_stream_t stream;
     pass pass[N_PASSES];
     size_t bias_bytes, prepared_w_bytes; /* prepared: weights, then the bias if it is a norm's */
@@ -225,7 +226,13 @@ static ac_status plan(ac_device *device, const ac_graph *graph, const ac_node *n
         out->state = c;
         return AC_OK;
     }
-    c->is_own = cpu_conv_describe(cpu, graph, node, &c->own) && (training || (cpu_conv_infers(&c->own) && !(out->norm && cpu_norm_is_gelu(out->norm))));
+    c->is_bf16 = cpu_conv_bf16_describe(cpu, graph, node, &c->own);
+    if (c->is_bf16) {
+        cpu_conv_bf16_plan(cpu, &c->own, training, out);
+        out->state = c;
+        return AC_OK;
+    }
+    c->is_own = cpu_conv_describe(cpu, graph, node, &c->own) && (training || cpu_conv_infers(&c->own, out->norm));
     if (c->is_own && training)
         out->workspace_bytes = cpu_conv_workspace_bytes(&c->own);
     else if (c->is_own)
@@ -289,6 +296,10 @@ static ac_status prepare(const ac_call *call)
     const ac_conv2d_attribute *a = (const void *)call->node->attribute;
     unsigned char *prepared = call->prepared;
     const float *w = call->param[0];
+    if (c->is_bf16) {
+        cpu_conv_bf16_prepare(&c->own, call);
+        return AC_OK;
+    }
     if (c->is_depthwise) {
         cpu_depthwise_prepare(&c->depthwise, call);
         return AC_OK;
@@ -329,6 +340,10 @@ static ac_status forward(const ac_call *call)
     ac_status status = AC_OK;
     const conv *c = call->state;
     const pass *s = &c->pass[PASS_FORWARD];
+    if (c->is_bf16) {
+        cpu_conv_bf16_forward(&c->own, call);
+        return AC_OK;
+    }
     if (c->is_depthwise) {
         cpu_depthwise_forward(&c->depthwise, call);
         return AC_OK;
@@ -393,6 +408,10 @@ static ac_status backward(const ac_call *call)
 {
     ac_status status = AC_OK;
     const conv *c = call->state;
+    if (c->is_bf16) {
+        cpu_conv_bf16_backward(&c->own, call);
+        return AC_OK;
+    }
     if (c->is_depthwise) {
         cpu_depthwise_backward(&c->depthwise, call);
         return AC_OK;

@@ -12,6 +12,7 @@ typedef struct cpu_conv {
     int kernel_px, stride_px, padding_px;
     bool bias;
     int n_threads;
+    const cpu_device *cpu;
 } cpu_conv;
 
 /** Whether the node is served here: its type and groups, the processor, and ANYCLASS_CONV=onednn not set. If so, `out`
@@ -22,9 +23,9 @@ size_t cpu_conv_workspace_bytes(const cpu_conv *c);
 void cpu_conv_forward(const cpu_conv *c, const ac_call *call);
 void cpu_conv_backward(const cpu_conv *c, const ac_call *call);
 
-/** Whether this code also serves inference, where it takes the norm behind it : 3x3 by Winograd's method.
- * oneDNN does as well elsewhere. */
-bool cpu_conv_infers(const cpu_conv *c);
+/** Whether this code also serves inference, where it takes the norm behind it (NULL: none): 3x3 by Winograd's method but for GELU, 1x1 as a
+ * product (gemm.h). oneDNN does as well elsewhere. */
+bool cpu_conv_infers(const cpu_conv *c, const ac_node *norm);
 /** Fills in workspace_bytes and prepared_bytes. */
 void cpu_conv_plan_inference(const cpu_conv *c, ac_kernel_plan *out);
 void cpu_conv_prepare(const cpu_conv *c, const ac_call *call);

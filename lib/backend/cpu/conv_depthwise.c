@@ -1,4 +1,4 @@
-/* Depthwise convolutions: what is laid out where and who does which rows; the loops are in depthwise_rows.c. Tensors are read and
+/* Depthwise convolutions: what is laid out where and who does which rows; the loops are in depthwise_loops.h. Tensors are read and
  * written a few rows at a time, so that each comes from memory once in a pass; backward makes a row of the input's gradient
  * and adds to the weights' while the output's gradient is in the cache. */
 #include "backend/cpu/conv_depthwise.h"
@@ -23,6 +23,7 @@ bool cpu_depthwise_describe(const ac_graph *graph, const ac_node *node, cpu_dept
     *out = (cpu_depthwise){.n = x->dim[0], .h = x->dim[1], .w = x->dim[2], .c = x->dim[3], .oh = y->dim[1], .ow = y->dim[2], .kernel_px = a->kernel_px,
                            .stride_px = a->stride_px, .padding_px = a->padding_px, .bias = a->bias, .bf16 = x->dtype == AC_BF16};
     int64_t n_chunks = (out->c + MOST_CHANNELS - 1) / MOST_CHANNELS;
+    out->rows = cpu_depthwise_rows();
     out->slots = round_up(out->c, CPU_LANES);
     out->chunk = round_up((out->slots + n_chunks - 1) / n_chunks, CPU_LANES);
     out->band = out->ow < BAND_PIXELS ? BAND_PIXELS / out->ow : 1;
@@ -106,8 +107,8 @@ static void set_finish(const ac_node *norm, depthwise_pass *p)
 {
     const ac_batch_norm_attribute *a = (const void *)norm->attribute;
     p->add = norm->n_inputs > 1;
-    p->gelu = a->activation == AC_ACTIVATION_GELU;
-    p->slope = p->gelu ? 1 : cpu_norm_slope(norm);
+    p->gelu = cpu_norm_is_gelu(norm);
+    p->slope = cpu_norm_slope(norm);
     p->finish = p->add || a->activation != AC_ACTIVATION_NONE;
 }
 
@@ -118,7 +119,7 @@ static void run_rows(const cpu_depthwise *d, const depthwise_pass *p)
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < d->n * n_chunks * p->out_h; i++) {
         int64_t image = i / (n_chunks * p->out_h), first = i / p->out_h % n_chunks * d->chunk, end = first + d->chunk;
-        cpu_depthwise_row(p, image * p->out_h + i % p->out_h, first, end < d->slots ? end : d->slots);
+        d->rows->row(p, image * p->out_h + i % p->out_h, first, end < d->slots ? end : d->slots);
     }
 }
 
@@ -155,10 +156,10 @@ static void run_band(const cpu_depthwise *d, const depthwise_pass *data, const d
     for (int64_t t = 0; t <= (int64_t)d->kernel_px * d->kernel_px; t++)
         memset(sum + t * d->slots + first, 0, (size_t)(end - first) * sizeof *sum);
     for (int64_t oy = band * d->band; oy < d->oh && oy < (band + 1) * d->band; oy++) {
-        cpu_depthwise_weights_row(weights, dy, image * d->oh + oy, first, end, sum);
+        d->rows->weights_row(weights, dy, image * d->oh + oy, first, end, sum);
         bool is_last = oy + 1 == d->oh || oy + 1 == (band + 1) * d->band;
         for (int k = 0; data->out && row < last && (is_last || k < d->stride_px); k++, row++)
-            (d->stride_px == 1 ? cpu_depthwise_row : cpu_depthwise_gradient_row)(data, row, first, end);
+            (d->stride_px == 1 ? d->rows->row : d->rows->gradient_row)(data, row, first, end);
     }
 }
 

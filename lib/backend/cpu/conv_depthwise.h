@@ -10,6 +10,7 @@ typedef struct cpu_depthwise {
     int kernel_px, stride_px, padding_px;
     bool bias, bf16;
     int64_t slots, chunk; /* channels in whole vectors; how many are done at a time */
+    const struct depthwise_rows *rows; /* the loops */
     int64_t band, n_bands; /* rows of an image whose gradients of weights are summed together */
 } cpu_depthwise;
 

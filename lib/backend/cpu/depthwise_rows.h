@@ -19,12 +19,24 @@ typedef struct depthwise_pass { /* what is constant for a pass: in [N, in_h, in_
     float slope;                 /* negative results are multiplied with it */
 } depthwise_pass;
 
-/** Row `row` of all N out_h rows of out, slots [first, end): each pixel the sum of the taps it sees. */
-void cpu_depthwise_row(const depthwise_pass *pass, int64_t row, int64_t first, int64_t end);
-/** The adjoint with stride, padding and weights of the forward pass, in: gradient of the output, out: of the input. */
-void cpu_depthwise_gradient_row(const depthwise_pass *pass, int64_t row, int64_t first, int64_t end);
-/** What row `row` of dy [N, out_h, out_w, channels] adds to the gradient of the weights: to sum [kernel kernel, slots], and of the bias, to
- * sum's next row. pass->in is the convolution's input. */
-void cpu_depthwise_weights_row(const depthwise_pass *pass, const void *dy, int64_t row, int64_t first, int64_t end, float *sum);
+typedef struct depthwise_rows { /* the loops, as they are compiled for one kind of processor; all make the same bits */
+    /** Row `row` of all N out_h rows of out, slots [first, end): each pixel the sum of the taps it sees. */
+    void (*row)(const depthwise_pass *pass, int64_t row, int64_t first, int64_t end);
+    /** The adjoint with stride, padding and weights of the forward pass, in: gradient of the output, out: of the input. */
+    void (*gradient_row)(const depthwise_pass *pass, int64_t row, int64_t first, int64_t end);
+    /** What row `row` of dy [N, out_h, out_w, channels] adds to the gradient of the weights: to sum [kernel kernel, slots], and of the bias,
+     * to sum's next row. pass->in is the convolution's input. */
+    void (*weights_row)(const depthwise_pass *pass, const void *dy, int64_t row, int64_t first, int64_t end, float *sum);
+} depthwise_rows;
+
+#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && !defined(AC_NO_TARGET_CLONES)
+#define CPU_HAS_DEPTHWISE_LEVELS 1
+#else
+#define CPU_HAS_DEPTHWISE_LEVELS 0
+#endif
+
+extern const depthwise_rows cpu_depthwise_avx512, cpu_depthwise_avx2, cpu_depthwise_plain;
+/** What this processor can run; less where ANYCLASS_DEPTHWISE is avx2 or plain, for tests. */
+const depthwise_rows *cpu_depthwise_rows(void);
 
 #endif

@@ -22,9 +22,10 @@ typedef struct cpu_gemm {
     ac_dtype c_dtype;
     bool add;               /* c += a b: c_dtype AC_F32, and nothing of what follows */
     const float *bias;      /* [n], added to each row; NULL: none */
-    ac_activation activation; /* none, GELU or tanh (SiLU and ReLU are not needed) */
+    ac_activation activation; /* none, GELU or tanh; ReLU and leaky ReLU, which come behind the residual, as in a batch norm */
+    float slope;            /* leaky ReLU */
     void *before;           /* what went into the activation, as c; NULL: not wanted */
-    const void *residual;   /* as c, added at the very end; may be c itself; NULL: none */
+    const void *residual;   /* as c, added behind GELU and tanh; may be c itself; NULL: none */
     const float *scale, *shift; /* inference: c = a b * scale[n] + shift[n] in place of the bias (a batch norm); NULL: none */
 } cpu_gemm;
 

@@ -16,6 +16,7 @@ enum {
     GROUP_BYTES = 1 << 18,     /* of packed strips and their sums: so many strips are packed together, from rows that are read on */
     MOST_PARTS = 8, PART_K = 1536, FEW_BLOCKS = 8, /* long sums of small results are cut, for the threads */
     LONG_K = 4096,             /* and very long ones, so that enough columns of b fit */
+    LARGE_RESULT = 1 << 22,    /* numbers; written past the caches */
     SUMS = BF16_SIDE * BF16_SIDE
 };
 
@@ -148,8 +149,17 @@ static float *sums_of(const job *j, const block *b, int64_t first, int64_t s, in
 
 static void finish(const cpu_gemm *g, const float *sums, int64_t strip, int64_t pair)
 {
-    int64_t i = strip * BF16_SIDE, j = pair * BF16_SIDE;
-    cpu_gemm_finish(g, sums, BF16_SIDE, i, cpu_min(BF16_SIDE, g->m - i), j, cpu_min(BF16_SIDE, g->n - j));
+    int64_t i = strip * BF16_SIDE, j = pair * BF16_SIDE, rows = cpu_min(BF16_SIDE, g->m - i), columns = cpu_min(BF16_SIDE, g->n - j);
+    bool slopes = g->activation == AC_ACTIVATION_RELU || g->activation == AC_ACTIVATION_LEAKY_RELU;
+    if (g->activation != AC_ACTIVATION_NONE && !slopes) {
+        cpu_gemm_finish(g, sums, BF16_SIDE, i, rows, j, columns);
+        return;
+    }
+    cpu_bf16_finish f = {.to = g->c, .row = g->c_row, .bf16 = g->c_dtype == AC_BF16, .add = g->add, .scale = g->scale,
+                         .shift = g->scale ? g->shift : g->bias, .residual = g->residual,
+                         .slope = !slopes ? 1 : g->activation == AC_ACTIVATION_RELU ? 0 : g->slope,
+                         .past_caches = g->c_dtype == AC_BF16 && g->m * g->n > LARGE_RESULT && g->c_row % BF16_SIDE == 0 && (uintptr_t)g->c % 64 == 0};
+    cpu_bf16_finish_rows(&f, sums, i * g->c_row + j, (int)rows, j, (int)columns);
 }
 
 /* Bring a share of the next strip's rows into the second cache while this one is multiplied. */
@@ -225,6 +235,7 @@ void cpu_gemm_bf16_run(const cpu_device *cpu, const cpu_gemm *g, const void *pac
                     multiply_chunk(&j, &at, s, cpu_min(at.strip_end, s + c.group), k);
         }
         cpu_bf16_end(j.kernel);
+        _mm_sfence();
         if (c.n_parts > 1) {
 #pragma omp for schedule(static)
             for (int64_t k = 0; k < c.n_strips * c.n_pairs; k++)

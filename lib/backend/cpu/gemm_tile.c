@@ -53,21 +53,21 @@ AC_SIMD static void pack_across_any(const void *from, int64_t ld, int n, int64_t
 enum { PLAIN_ROWS = 4, PLAIN_COLUMNS = 8 };
 
 /* Always all rows: those behind `rows` are packed zeros and not stored. */
-static void run_plain(int rows, int64_t k, const float *a, const float *b, float *c, int64_t ldc, bool add)
+static void run_plain(int rows, const cpu_tile *t)
 {
     for (int first = 0; first < GEMM_PANEL; first += PLAIN_COLUMNS) {
         float sum[PLAIN_ROWS][PLAIN_COLUMNS] = {{0}};
-        for (int64_t p = 0; p < k; p++)
+        for (int64_t p = 0; p < t->k; p++)
             for (int i = 0; i < PLAIN_ROWS; i++)
                 for (int j = 0; j < PLAIN_COLUMNS; j++)
-                    sum[i][j] += a[p * GEMM_STRIP + i] * b[p * GEMM_PANEL + first + j];
+                    sum[i][j] += t->a[p * GEMM_STRIP + i] * t->b[p * GEMM_PANEL + first + j];
         for (int i = 0; i < rows; i++)
             for (int j = 0; j < PLAIN_COLUMNS; j++)
-                c[i * ldc + first + j] = sum[i][j] + (add ? c[i * ldc + first + j] : 0);
+                t->c[i][first + j] = sum[i][j] + (t->add ? t->c[i][first + j] : 0);
     }
 }
 
-static const gemm_tile plain = {"plain", PLAIN_ROWS, run_plain, pack_along_any, pack_across_any};
+static const gemm_tile plain = {"plain", PLAIN_ROWS, run_plain, NULL, pack_along_any, pack_across_any};
 
 #if CPU_HAS_AVX512_CODE
 #include <immintrin.h>
@@ -76,13 +76,14 @@ enum { AVX2_ROWS = 6, LANES8 = 8 };
 
 #define AVX2 __attribute__((target("avx2,fma")))
 
-static inline __attribute__((always_inline)) AVX2 void tile_avx2(const int rows, int64_t k, const float *a, const float *b, float *c, int64_t ldc, bool add)
+static inline __attribute__((always_inline)) AVX2 void tile_avx2(const int rows, const cpu_tile *t, int first)
 {
+    const float *a = t->a, *b = t->b + first;
     __m256 sum[AVX2_ROWS][2];
 #pragma GCC unroll 6
     for (int i = 0; i < rows; i++)
         sum[i][0] = sum[i][1] = _mm256_setzero_ps();
-    for (; k > 0; k--, a += GEMM_STRIP, b += GEMM_PANEL) {
+    for (int64_t k = t->k; k > 0; k--, a += GEMM_STRIP, b += GEMM_PANEL) {
         __m256 b0 = _mm256_loadu_ps(b), b1 = _mm256_loadu_ps(b + LANES8);
 #pragma GCC unroll 6
         for (int i = 0; i < rows; i++) {
@@ -94,35 +95,29 @@ static inline __attribute__((always_inline)) AVX2 void tile_avx2(const int rows,
 #pragma GCC unroll 6
     for (int i = 0; i < rows; i++)
         for (int half = 0; half < 2; half++) {
-            float *to = c + i * ldc + half * LANES8;
-            _mm256_storeu_ps(to, add ? _mm256_add_ps(sum[i][half], _mm256_loadu_ps(to)) : sum[i][half]);
+            float *to = t->c[i] + first + half * LANES8;
+            _mm256_storeu_ps(to, t->add ? _mm256_add_ps(sum[i][half], _mm256_loadu_ps(to)) : sum[i][half]);
         }
 }
 
-AVX2 static void run_avx2(int rows, int64_t k, const float *a, const float *b, float *c, int64_t ldc, bool add)
+AVX2 static void run_avx2(int rows, const cpu_tile *t)
 {
     for (int half = 0; half < GEMM_PANEL; half += 2 * LANES8)
         switch (rows) {
-        case 1: tile_avx2(1, k, a, b + half, c + half, ldc, add); break;
-        case 2: tile_avx2(2, k, a, b + half, c + half, ldc, add); break;
-        case 3: tile_avx2(3, k, a, b + half, c + half, ldc, add); break;
-        case 4: tile_avx2(4, k, a, b + half, c + half, ldc, add); break;
-        case 5: tile_avx2(5, k, a, b + half, c + half, ldc, add); break;
-        default: tile_avx2(6, k, a, b + half, c + half, ldc, add); break;
+        case 1: tile_avx2(1, t, half); break;
+        case 2: tile_avx2(2, t, half); break;
+        case 3: tile_avx2(3, t, half); break;
+        case 4: tile_avx2(4, t, half); break;
+        case 5: tile_avx2(5, t, half); break;
+        default: tile_avx2(6, t, half); break;
         }
 }
 
-static const gemm_tile avx2 = {"avx2", AVX2_ROWS, run_avx2, pack_along_any, pack_across_any};
+static const gemm_tile avx2 = {"avx2", AVX2_ROWS, run_avx2, NULL, pack_along_any, pack_across_any};
 
-static void run_avx512(int rows, int64_t k, const float *a, const float *b, float *c, int64_t ldc, bool add)
-{
-    float *row[TILE_ROWS];
-    for (int i = 0; i < rows; i++)
-        row[i] = c + i * ldc;
-    cpu_tile_by_columns(rows, &(cpu_tile){.k = k, .n_runs = 1, .a = a, .lda = GEMM_STRIP, .b = b, .ldb = GEMM_PANEL, .c = row, .n_columns = GEMM_PANEL, .add = add});
-}
+enum { AHEAD_K = 64, AHEAD_ROWS = 24 }; /* so far in front of what is packed memory is asked for */
 
-static void pack_along_avx512(const void *from, int64_t ld, int n, int64_t k, gemm_load how, int width, float *to)
+CPU_AVX512 static void pack_along_avx512(const void *from, int64_t ld, int n, int64_t k, gemm_load how, int width, float *to)
 {
     enum { SIDE = 16 };
     if (how != GEMM_F32) {
@@ -130,8 +125,11 @@ static void pack_along_avx512(const void *from, int64_t ld, int n, int64_t k, ge
         return;
     }
     for (int64_t p = 0; p < k; p += SIDE)
-        for (int i = 0; i < width; i += SIDE)
+        for (int i = 0; i < width; i += SIDE) {
+            for (int r = i; r < n && r < i + SIDE; r++)
+                _mm_prefetch((const char *)((const float *)from + r * ld + p + AHEAD_K), _MM_HINT_T0);
             cpu_transpose_16((const float *)from + (n > i ? i : 0) * ld + p, ld, n - i, (int)(k - p < SIDE ? k - p : SIDE), to + p * width + i, width);
+        }
 }
 
 CPU_AVX512 static void pack_across_avx512(const void *from, int64_t ld, int n, int64_t k, gemm_load how, int width, float *to)
@@ -143,16 +141,20 @@ CPU_AVX512 static void pack_across_avx512(const void *from, int64_t ld, int n, i
     const float *at = from;
     uint32_t inside = n >= 32 ? UINT32_MAX : (UINT32_C(1) << n) - 1;
     if (width == GEMM_STRIP)
-        for (int64_t p = 0; p < k; p++)
+        for (int64_t p = 0; p < k; p++) {
+            _mm_prefetch((const char *)(at + (p + AHEAD_ROWS) * ld), _MM_HINT_T0);
             _mm512_storeu_ps(to + p * GEMM_STRIP, _mm512_maskz_loadu_ps((__mmask16)inside, at + p * ld));
+        }
     else
         for (int64_t p = 0; p < k; p++) {
+            _mm_prefetch((const char *)(at + (p + AHEAD_ROWS) * ld), _MM_HINT_T0);
+            _mm_prefetch((const char *)(at + (p + AHEAD_ROWS) * ld + 16), _MM_HINT_T0);
             _mm512_storeu_ps(to + p * GEMM_PANEL, _mm512_maskz_loadu_ps((__mmask16)inside, at + p * ld));
             _mm512_storeu_ps(to + p * GEMM_PANEL + 16, _mm512_maskz_loadu_ps((__mmask16)(inside >> 16), at + p * ld + 16));
         }
 }
 
-static const gemm_tile avx512 = {"avx512", TILE_ROWS, run_avx512, pack_along_avx512, pack_across_avx512};
+static const gemm_tile avx512 = {"avx512", TILE_ROWS, cpu_tile_by_columns, cpu_tile_by_rows, pack_along_avx512, pack_across_avx512};
 #endif
 
 const gemm_tile *cpu_gemm_find_tile(void)

@@ -12,8 +12,10 @@ typedef enum gemm_load { GEMM_F32, GEMM_BF16, GEMM_ROUNDED } gemm_load; /* float
 typedef struct gemm_tile {
     const char *name;
     int rows; /* at most, per tile */
-    /** c[i * ldc + j] = (add ? c : 0) + sum over k of a[k * GEMM_STRIP + i] * b[k * GEMM_PANEL + j]; all columns, one chain of sums along k. */
-    void (*run)(int rows, int64_t k, const float *a, const float *b, float *c, int64_t ldc, bool add);
+    /** A tile as tile_avx512.h has it with n_runs 1, b packed (ldb is GEMM_PANEL) and a packed (a(i, k) = a[k * GEMM_STRIP + i]). `end`, and less
+     * than all columns, only where run_by_rows is. */
+    void (*run)(int rows, const cpu_tile *t);
+    void (*run_by_rows)(int rows, const cpu_tile *t); /* the same with a(i, k) = a[i * lda + k]; NULL: not there */
     /** to[k * width + i] = element i * from_ld + k of `from` for i < n, zero up to width (GEMM_STRIP or GEMM_PANEL). */
     void (*pack_along)(const void *from, int64_t ld, int n, int64_t k, gemm_load load, int width, float *to);
     /** to[k * width + i] = element k * from_ld + i of `from`, likewise. */

@@ -1,17 +1,22 @@
 /* Vectors of 16 floats for kernels whose inner loop is the channels: written once, they are one register with AVX-512, two with
- * AVX2, four without, as the function is compiled (AC_SIMD). Elements are float or bf16. */
+ * AVX2, four without, as the function is compiled (AC_SIMD). Elements are float or bf16. A file that is compiled for one kind of
+ * processor may define CPU_VECTOR as that one's 8 or 4 first. */
 #ifndef ANYCLASS_LIB_CPU_LANES_H
 #define ANYCLASS_LIB_CPU_LANES_H
 
 #include "backend/cpu/cpu.h"
 #include <string.h>
 
-enum { CPU_LANES = 16 };
+#ifndef CPU_VECTOR
+#define CPU_VECTOR 16
+#endif
+
+enum { CPU_LANES = 16 /* a block of channels */ };
 
 #if defined(__GNUC__)
-typedef float cpu_lanes __attribute__((vector_size(64)));
-typedef uint32_t cpu_lane_bits __attribute__((vector_size(64)));
-typedef uint16_t cpu_lane_halves __attribute__((vector_size(32)));
+typedef float cpu_lanes __attribute__((vector_size(4 * CPU_VECTOR)));
+typedef uint32_t cpu_lane_bits __attribute__((vector_size(4 * CPU_VECTOR)));
+typedef uint16_t cpu_lane_halves __attribute__((vector_size(2 * CPU_VECTOR)));
 #else
 #error "vectors need the extensions that GCC and Clang have"
 #endif
@@ -31,14 +36,16 @@ AC_INLINE cpu_lanes cpu_load_lanes(const void *values, int64_t i, int n, bool bf
 {
     cpu_lanes out = {0};
     if (bf16) {
-        cpu_lane_halves halves = {0};
-        if (n == CPU_LANES)
-            memcpy(&halves, (const uint16_t *)values + i, sizeof halves);
+        uint16_t halves[CPU_VECTOR] = {0};
+        uint32_t bits[CPU_VECTOR];
+        if (n == CPU_VECTOR)
+            memcpy(halves, (const uint16_t *)values + i, sizeof halves);
         else
-            memcpy(&halves, (const uint16_t *)values + i, (size_t)n * sizeof(uint16_t));
-        cpu_lane_bits bits = __builtin_convertvector(halves, cpu_lane_bits) << 16;
-        memcpy(&out, &bits, sizeof out);
-    } else if (n == CPU_LANES) {
+            memcpy(halves, (const uint16_t *)values + i, (size_t)n * sizeof(uint16_t));
+        for (int k = 0; k < CPU_VECTOR; k++) /* one instruction; of __builtin_convertvector() GCC 12 makes five */
+            bits[k] = (uint32_t)halves[k] << 16;
+        memcpy(&out, bits, sizeof out);
+    } else if (n == CPU_VECTOR) {
         memcpy(&out, (const float *)values + i, sizeof out);
     } else {
         memcpy(&out, (const float *)values + i, (size_t)n * sizeof(float));
@@ -59,11 +66,11 @@ AC_INLINE void cpu_store_lanes(void *values, int64_t i, int n, bool bf16, const 
 {
     if (bf16) {
         cpu_lane_halves halves = cpu_halves_of(value);
-        if (n == CPU_LANES)
+        if (n == CPU_VECTOR)
             memcpy((uint16_t *)values + i, &halves, sizeof halves);
         else
             memcpy((uint16_t *)values + i, &halves, (size_t)n * sizeof(uint16_t));
-    } else if (n == CPU_LANES) {
+    } else if (n == CPU_VECTOR) {
         memcpy((float *)values + i, value, sizeof *value);
     } else {
         memcpy((float *)values + i, value, (size_t)n * sizeof(float));

@@ -21,7 +21,7 @@ static division divide(const ac_shape *x)
     return d;
 }
 
-/* Workspace: for each group two rows of sums in double, and its scratch. */
+/* Workspace of backward: for each group two rows of sums in double, and its scratch. */
 static double *sums_of(const ac_call *call, const division *d, int64_t group)
 {
     return (double *)call->workspace + group * 2 * d->channels;
@@ -34,12 +34,13 @@ static float *scratch_of(const ac_call *call, const division *d, int64_t group)
 
 static ac_status plan(ac_device *device, const ac_graph *graph, const ac_node *node, bool training, unsigned wants, ac_kernel_plan *out)
 {
-    (void)training, (void)wants;
+    (void)wants;
     const ac_shape *x = ac_graph_shape(graph, node->input[0]), *y = ac_graph_shape(graph, node->output[0]);
     division d = divide(x);
     if (x->dtype != y->dtype)
         return ac_error(AC_ERR_UNSUPPORTED, "%s in, %s out", ac_dtype_name(x->dtype), ac_dtype_name(y->dtype));
-    out->workspace_bytes = (size_t)d.n_groups * (2 * sizeof(double) * (size_t)d.channels + sizeof(float) * (size_t)cpu_layer_norm_scratch(d.channels));
+    if (training)
+        out->workspace_bytes = (size_t)d.n_groups * (2 * sizeof(double) * (size_t)d.channels + sizeof(float) * (size_t)cpu_layer_norm_scratch(d.channels));
     return cpu_check_precision(device, x->dtype);
 }
 
@@ -52,14 +53,14 @@ static layer_norm_rows rows_of(const ac_call *call, const division *d)
     return r;
 }
 
-typedef void rows_function(const layer_norm_rows *rows, int64_t first, int64_t n, float *scratch);
+typedef void rows_function(const layer_norm_rows *rows, int64_t first, int64_t n);
 
-static void for_each_group(const ac_call *call, const layer_norm_rows *rows, const division *d, rows_function *function)
+static void for_each_group(const layer_norm_rows *rows, const division *d, rows_function *function)
 {
 #pragma omp parallel for schedule(static)
     for (int64_t g = 0; g < d->n_groups; g++) {
         int64_t first = g * d->group_rows, n = d->rows - first < d->group_rows ? d->rows - first : d->group_rows;
-        function(rows, first, n, call->workspace ? scratch_of(call, d, g) : NULL);
+        function(rows, first, n);
     }
 }
 
@@ -67,7 +68,7 @@ static ac_status forward(const ac_call *call)
 {
     const division d = divide(ac_graph_shape(call->graph, call->node->input[0]));
     const layer_norm_rows rows = rows_of(call, &d);
-    for_each_group(call, &rows, &d, cpu_layer_norm_forward);
+    for_each_group(&rows, &d, cpu_layer_norm_forward);
     return AC_OK;
 }
 
@@ -75,7 +76,7 @@ static ac_status recompute(const ac_call *call)
 {
     const division d = divide(ac_graph_shape(call->graph, call->node->input[0]));
     const layer_norm_rows rows = rows_of(call, &d);
-    for_each_group(call, &rows, &d, cpu_layer_norm_again);
+    for_each_group(&rows, &d, cpu_layer_norm_again);
     return AC_OK;
 }
 

@@ -1,156 +1,173 @@
-/* Loops of layer_norm over rows. A row is small: it is read from memory once, turned into floats if it is bf16, and then passed over in
- * the first level of cache as often as needed. */
+/* Loops of layer_norm over rows. A row is small: it is read from memory once and then passed over in the first level of cache as often as
+ * needed, 16 channels at a time. */
 #include "backend/cpu/layer_norm_rows.h"
-#include "backend/cpu/cpu.h"
+#include "backend/cpu/lanes.h"
 #include <math.h>
 
-enum { LANES = 32, BLOCK_ROWS = 16 }; /* rows whose gradients are added in float */
+enum { BLOCK_ROWS = 16 }; /* rows whose gradients are added in float */
 
 int64_t cpu_layer_norm_scratch(int64_t channels)
 {
-    return (4 * channels + 15) / 16 * 16;
+    return (2 * channels + 15) / 16 * 16;
 }
 
-AC_INLINE float add_lanes(float lane[LANES])
+typedef float lanes_8 __attribute__((vector_size(32)));
+typedef float lanes_4 __attribute__((vector_size(16)));
+
+AC_INLINE float add_lanes(const cpu_lanes *v)
 {
-    for (int w = LANES / 2; w > 0; w /= 2)
-        for (int i = 0; i < w; i++)
-            lane[i] += lane[i + w];
-    return lane[0];
+    lanes_8 half = __builtin_shufflevector(*v, *v, 0, 1, 2, 3, 4, 5, 6, 7) + __builtin_shufflevector(*v, *v, 8, 9, 10, 11, 12, 13, 14, 15);
+    lanes_4 quarter = __builtin_shufflevector(half, half, 0, 1, 2, 3) + __builtin_shufflevector(half, half, 4, 5, 6, 7);
+    return (quarter[0] + quarter[1]) + (quarter[2] + quarter[3]);
 }
 
-AC_INLINE const float *as_floats(const void *values, int64_t first, int64_t n, bool bf16, float *restrict out)
+/* Channels of the block from c on. */
+AC_INLINE int block_of(int64_t c, int64_t channels)
 {
-    if (!bf16)
-        return (const float *)values + first;
-    for (int64_t c = 0; c < n; c++)
-        out[c] = cpu_load(values, first + c, true);
-    return out;
+    return channels - c < CPU_LANES ? (int)(channels - c) : CPU_LANES;
 }
 
-/* Mean and 1 / sqrt(var + eps) of a row. The first sum may be off by some rounding of the mean; the second is about it. */
-AC_INLINE void statistics(const float *x, int64_t n, float eps, float *mean, float *scale)
+/* 1 for the lanes of a last, short block and 0 beyond. */
+AC_INLINE cpu_lanes short_block(int64_t channels)
 {
-    float s[LANES] = {0}, q[LANES] = {0};
+    cpu_lanes mask;
+    for (int k = 0; k < CPU_LANES; k++)
+        mask[k] = k < channels % CPU_LANES ? 1.0f : 0.0f;
+    return mask;
+}
+
+/* Mean and 1 / sqrt(var + eps) of a row of n. The first sum may be off by some rounding of the mean; the second is about it. inverse: 1 / n,
+ * made once: rows are short, and a division holds up what follows it. */
+AC_INLINE void statistics(const void *x, int64_t i, int64_t n, double inverse, float eps, const cpu_lanes *mask, bool bf16, float *mean, float *scale)
+{
+    cpu_lanes s = {0}, other = {0}, q = {0};
     int64_t c = 0;
-    for (; c + LANES <= n; c += LANES)
-        for (int k = 0; k < LANES; k++)
-            s[k] += x[c + k];
-    for (int k = 0; c + k < n; k++)
-        s[k] += x[c + k];
-    float near = add_lanes(s) / (float)n;
-    for (int k = 0; k < LANES; k++)
-        s[k] = 0;
-    for (c = 0; c + LANES <= n; c += LANES)
-        for (int k = 0; k < LANES; k++) {
-            float d = x[c + k] - near;
-            s[k] += d;
-            q[k] += d * d;
-        }
-    for (int k = 0; c + k < n; k++) {
-        float d = x[c + k] - near;
-        s[k] += d;
-        q[k] += d * d;
+    for (; c + 2 * CPU_LANES <= n; c += 2 * CPU_LANES) {
+        s += cpu_load_lanes(x, i + c, CPU_LANES, bf16);
+        other += cpu_load_lanes(x, i + c + CPU_LANES, CPU_LANES, bf16);
     }
-    double offset = (double)add_lanes(s) / (double)n, variance = (double)add_lanes(q) / (double)n - offset * offset;
+    for (; c < n; c += CPU_LANES)
+        s += cpu_load_lanes(x, i + c, block_of(c, n), bf16);
+    s += other;
+    float near = add_lanes(&s) * (float)inverse;
+    s = (cpu_lanes){0};
+    for (c = 0; c + CPU_LANES <= n; c += CPU_LANES) {
+        cpu_lanes d = cpu_load_lanes(x, i + c, CPU_LANES, bf16) - near;
+        s += d;
+        q += d * d;
+    }
+    if (c < n) {
+        cpu_lanes d = (cpu_load_lanes(x, i + c, (int)(n - c), bf16) - near) * *mask;
+        s += d;
+        q += d * d;
+    }
+    double offset = (double)add_lanes(&s) * inverse, variance = (double)add_lanes(&q) * inverse - offset * offset;
     *mean = (float)((double)near + offset);
     *scale = (float)(1 / sqrt((variance < 0 ? 0 : variance) + (double)eps));
 }
 
-AC_INLINE void write_row(const layer_norm_rows *r, const void *x, int64_t from, int64_t to, float mean, float scale, bool from_bf16, bool bf16)
+AC_INLINE void write_block(const layer_norm_rows *r, int64_t i, int64_t c, int n, float mean, float scale, bool bf16)
 {
-    const float *weight = r->weight, *bias = r->bias;
-    void *y = r->y;
-#pragma omp simd
-    for (int64_t c = 0; c < r->channels; c++)
-        cpu_store(y, to + c, (cpu_load(x, from + c, from_bf16) - mean) * scale * weight[c] + bias[c], bf16);
+    cpu_lanes y = (cpu_load_lanes(r->x, i + c, n, bf16) - mean) * scale * cpu_load_lanes(r->weight, c, n, false) + cpu_load_lanes(r->bias, c, n, false);
+    cpu_store_lanes(r->y, i + c, n, bf16, &y);
 }
 
-AC_INLINE void forward_rows(const layer_norm_rows *r, int64_t first, int64_t n, float *scratch, bool bf16)
+/* From element i on; y may be the memory of x. */
+AC_INLINE void write_row(const layer_norm_rows *r, int64_t i, float mean, float scale, bool bf16)
 {
+    int64_t c = 0;
+    for (; c + CPU_LANES <= r->channels; c += CPU_LANES)
+        write_block(r, i, c, CPU_LANES, mean, scale, bf16);
+    if (c < r->channels)
+        write_block(r, i, c, (int)(r->channels - c), mean, scale, bf16);
+}
+
+AC_INLINE void forward_rows(const layer_norm_rows *rows, int64_t first, int64_t n, bool bf16)
+{
+    const layer_norm_rows r = *rows; /* its pointers then stay in registers */
+    const cpu_lanes mask = short_block(r.channels);
+    const double inverse = 1 / (double)r.channels;
     for (int64_t row = first; row < first + n; row++) {
         float mean, scale;
-        const float *x = as_floats(r->x, row * r->channels, r->channels, bf16, scratch);
-        statistics(x, r->channels, r->eps, &mean, &scale);
-        if (r->mean) {
-            r->mean[row] = mean;
-            r->scale[row] = scale;
+        statistics(r.x, row * r.channels, r.channels, inverse, r.eps, &mask, bf16, &mean, &scale);
+        if (r.mean) {
+            r.mean[row] = mean;
+            r.scale[row] = scale;
         }
-        write_row(r, x, 0, row * r->channels, mean, scale, false, bf16);
+        write_row(&r, row * r.channels, mean, scale, bf16);
     }
 }
 
-AC_SIMD void cpu_layer_norm_forward(const layer_norm_rows *rows, int64_t first, int64_t n, float *scratch)
+AC_SIMD void cpu_layer_norm_forward(const layer_norm_rows *rows, int64_t first, int64_t n)
 {
     if (rows->bf16)
-        forward_rows(rows, first, n, scratch, true);
+        forward_rows(rows, first, n, true);
     else
-        forward_rows(rows, first, n, scratch, false);
+        forward_rows(rows, first, n, false);
 }
 
-AC_SIMD void cpu_layer_norm_again(const layer_norm_rows *rows, int64_t first, int64_t n, float *scratch)
+AC_SIMD void cpu_layer_norm_again(const layer_norm_rows *rows, int64_t first, int64_t n)
 {
-    (void)scratch;
     for (int64_t row = first; row < first + n; row++) {
-        int64_t i = row * rows->channels;
         if (rows->bf16)
-            write_row(rows, rows->x, i, i, rows->mean[row], rows->scale[row], true, true);
+            write_row(rows, row * rows->channels, rows->mean[row], rows->scale[row], true);
         else
-            write_row(rows, rows->x, i, i, rows->mean[row], rows->scale[row], false, false);
+            write_row(rows, row * rows->channels, rows->mean[row], rows->scale[row], false);
     }
 }
 
-/* The gradient of a row, its parts added. */
-AC_INLINE const float *gradient_row(const layer_norm_gradient *d, int64_t first, bool bf16, float *restrict out)
+/* The gradient's parts, added. */
+AC_INLINE cpu_lanes gradient_block(const layer_norm_gradient *d, int64_t i, int n, bool bf16)
 {
-    int64_t n = d->rows.channels;
-    if (d->n_parts == 1)
-        return as_floats(d->part[0], first, n, bf16, out);
-    for (int64_t c = 0; c < n; c++)
-        out[c] = cpu_load(d->part[0], first + c, bf16) + cpu_load(d->part[1], first + c, bf16);
-    for (int k = 2; k < d->n_parts; k++)
-        for (int64_t c = 0; c < n; c++)
-            out[c] += cpu_load(d->part[k], first + c, bf16);
-    return out;
+    cpu_lanes g = cpu_load_lanes(d->part[0], i, n, bf16);
+    if (d->n_parts > 1)
+        g += cpu_load_lanes(d->part[1], i, n, bf16);
+    if (d->n_parts > 2)
+        g += cpu_load_lanes(d->part[2], i, n, bf16);
+    return g;
 }
 
-typedef struct moments { /* means over a row of g weight, and of that times the normalised x */
-    float mean, along;
+typedef struct moments { /* of a row: sums of g weight and of that times the normalised x */
+    cpu_lanes sum, along;
 } moments;
 
-/* Adds the row's gradients of weight and bias as well. */
-AC_INLINE moments reduce_row(const float *x, const float *g, const float *weight, int64_t n, float mean, float scale, float *restrict dweight,
-                             float *restrict dbias)
+/* Adds the block's gradients of weight and bias as well. Lanes beyond n have g = 0. */
+AC_INLINE void reduce_block(const layer_norm_gradient *d, int64_t i, int64_t c, int n, float mean, float scale, bool bf16, float *dweight, float *dbias, moments *m)
 {
-    float s[LANES] = {0}, q[LANES] = {0};
-    int64_t c = 0;
-    for (; c + LANES <= n; c += LANES)
-        for (int k = 0; k < LANES; k++) {
-            float h = (x[c + k] - mean) * scale, gw = g[c + k] * weight[c + k];
-            s[k] += gw;
-            q[k] += gw * h;
-            dweight[c + k] += g[c + k] * h;
-            dbias[c + k] += g[c + k];
-        }
-    for (int k = 0; c + k < n; k++) {
-        float h = (x[c + k] - mean) * scale, gw = g[c + k] * weight[c + k];
-        s[k] += gw;
-        q[k] += gw * h;
-        dweight[c + k] += g[c + k] * h;
-        dbias[c + k] += g[c + k];
-    }
-    return (moments){add_lanes(s) / (float)n, add_lanes(q) / (float)n};
+    cpu_lanes h = (cpu_load_lanes(d->rows.x, i + c, n, bf16) - mean) * scale, g = gradient_block(d, i + c, n, bf16);
+    cpu_lanes gw = g * cpu_load_lanes(d->rows.weight, c, n, false);
+    cpu_lanes to_weight = cpu_load_lanes(dweight, c, n, false) + g * h, to_bias = cpu_load_lanes(dbias, c, n, false) + g;
+    m->sum += gw;
+    m->along += gw * h;
+    cpu_store_lanes(dweight, c, n, false, &to_weight);
+    cpu_store_lanes(dbias, c, n, false, &to_bias);
 }
 
-AC_INLINE void write_gradient(const layer_norm_gradient *d, const float *x, const float *g, int64_t to, float mean, float scale, moments m, bool add, bool bf16)
+AC_INLINE void write_gradient(const layer_norm_gradient *d, int64_t i, int64_t c, int n, float mean, float scale, float sum, float along, bool bf16)
 {
-    const float *weight = d->rows.weight;
-    void *dx = d->dx;
-#pragma omp simd
-    for (int64_t c = 0; c < d->rows.channels; c++) {
-        float v = scale * (g[c] * weight[c] - m.mean - (x[c] - mean) * scale * m.along);
-        cpu_store(dx, to + c, add ? v + cpu_load(dx, to + c, bf16) : v, bf16);
-    }
+    cpu_lanes h = (cpu_load_lanes(d->rows.x, i + c, n, bf16) - mean) * scale;
+    cpu_lanes v = scale * (gradient_block(d, i + c, n, bf16) * cpu_load_lanes(d->rows.weight, c, n, false) - sum - h * along);
+    if (d->add)
+        v += cpu_load_lanes(d->dx, i + c, n, bf16);
+    cpu_store_lanes(d->dx, i + c, n, bf16, &v);
+}
+
+AC_INLINE void backward_row(const layer_norm_gradient *d, int64_t row, bool bf16, float *dweight, float *dbias)
+{
+    int64_t channels = d->rows.channels, i = row * channels, c = 0;
+    float mean = d->rows.mean[row], scale = d->rows.scale[row];
+    moments m = {{0}, {0}};
+    for (; c + CPU_LANES <= channels; c += CPU_LANES)
+        reduce_block(d, i, c, CPU_LANES, mean, scale, bf16, dweight, dbias, &m);
+    if (c < channels)
+        reduce_block(d, i, c, (int)(channels - c), mean, scale, bf16, dweight, dbias, &m);
+    if (!d->dx)
+        return;
+    float sum = add_lanes(&m.sum) / (float)channels, along = add_lanes(&m.along) / (float)channels;
+    for (c = 0; c + CPU_LANES <= channels; c += CPU_LANES)
+        write_gradient(d, i, c, CPU_LANES, mean, scale, sum, along, bf16);
+    if (c < channels)
+        write_gradient(d, i, c, (int)(channels - c), mean, scale, sum, along, bf16);
 }
 
 /* Sums of a few rows out of float. */
@@ -162,26 +179,18 @@ AC_INLINE void take_sums(float *restrict from, int64_t n, double *restrict sum)
     }
 }
 
-AC_INLINE void backward_rows(const layer_norm_gradient *d, int64_t first, int64_t n, double *sum, float *scratch, bool bf16)
+AC_INLINE void backward_rows(const layer_norm_gradient *gradient, int64_t first, int64_t n, double *sum, float *scratch, bool bf16)
 {
-    const layer_norm_rows *r = &d->rows;
-    int64_t channels = r->channels;
-    float *x_row = scratch, *g_row = x_row + channels, *dweight = g_row + channels;
+    const layer_norm_gradient d = *gradient;
+    int64_t channels = d.rows.channels;
     for (int64_t c = 0; c < 2 * channels; c++) {
-        dweight[c] = 0;
+        scratch[c] = 0;
         sum[c] = 0;
     }
     for (int64_t row = first; row < first + n; row++) {
-        int64_t i = row * channels;
-        float mean = r->mean[row], scale = r->scale[row];
-        const float *x = as_floats(r->x, i, channels, bf16, x_row), *g = gradient_row(d, i, bf16, g_row);
-        moments m = reduce_row(x, g, r->weight, channels, mean, scale, dweight, dweight + channels);
-        if (d->dx && d->add)
-            write_gradient(d, x, g, i, mean, scale, m, true, bf16);
-        else if (d->dx)
-            write_gradient(d, x, g, i, mean, scale, m, false, bf16);
+        backward_row(&d, row, bf16, scratch, scratch + channels);
         if ((row - first) % BLOCK_ROWS == BLOCK_ROWS - 1 || row == first + n - 1)
-            take_sums(dweight, 2 * channels, sum);
+            take_sums(scratch, 2 * channels, sum);
     }
 }
 

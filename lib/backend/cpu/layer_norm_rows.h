@@ -22,13 +22,13 @@ typedef struct layer_norm_gradient {
     bool add;                      /* to what dx holds */
 } layer_norm_gradient;
 
-/** Floats of scratch that the functions below want. */
+/** Floats of scratch that backward wants. */
 int64_t cpu_layer_norm_scratch(int64_t channels);
 
 /** `n` rows from row `first` on. */
-void cpu_layer_norm_forward(const layer_norm_rows *rows, int64_t first, int64_t n, float *scratch);
-/** The same y once more, from mean and scale; needs no scratch. */
-void cpu_layer_norm_again(const layer_norm_rows *rows, int64_t first, int64_t n, float *scratch);
+void cpu_layer_norm_forward(const layer_norm_rows *rows, int64_t first, int64_t n);
+/** The same y once more, bit for bit, from mean and scale. */
+void cpu_layer_norm_again(const layer_norm_rows *rows, int64_t first, int64_t n);
 /** dx, and sums [2, channels] of the gradients of weight and bias over these rows. */
 void cpu_layer_norm_backward(const layer_norm_gradient *gradient, int64_t first, int64_t n, double *sum, float *scratch);
 

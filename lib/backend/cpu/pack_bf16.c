@@ -7,20 +7,11 @@
 
 #define INLINE static inline __attribute__((always_inline)) CPU_AVX512
 
-/* bf16 in the lower half of each number, as ac_bf16_from_float() rounds. */
-INLINE __m512i round_16(__m512 f)
-{
-    __m512i bits = (__m512i)f, odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
-    __m512i rounded = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);
-    rounded = _mm512_mask_or_epi32(rounded, _mm512_cmp_ps_mask(f, f, _CMP_UNORD_Q), bits, _mm512_set1_epi32(0x400000));
-    return _mm512_srli_epi32(rounded, 16);
-}
-
 /* 16 numbers that lie together, each in the lower half of a number; zeros outside of the mask. */
 INLINE __m512i load_16(const void *values, int64_t at, const bool is_float, __mmask16 inside)
 {
     if (is_float)
-        return round_16(_mm512_maskz_loadu_ps(inside, (const float *)values + at));
+        return cpu_bf16_round(_mm512_maskz_loadu_ps(inside, (const float *)values + at));
     return _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(inside, (const uint16_t *)values + at));
 }
 

@@ -1,8 +1,8 @@
 /* squeeze_excite: two passes over memory forward (average, then scale) and two backward; between them the gate, an image at a time.
- * With as many images as threads a thread takes an image through both passes, while it is in the cache; with fewer the threads
- * share each pass. Sums are made over tiles whose size depends on the shape alone, and added in order. */
+ * With as many images as threads a thread takes an image through both passes, while it is in the cache; with fewer, or where the
+ * weights are larger than an image, the threads share each pass. Sums are made over tiles whose size depends on the shape alone, and added in order. */
+#include "anyclass/activation_formula.h"
 #include "backend/cpu/lanes.h"
-#include <math.h>
 
 enum { TILE_ELEMENTS = 1 << 15, LONGEST_ROW = 4096 };
 
@@ -11,6 +11,7 @@ typedef struct sizes {
     int64_t row;       /* elements done at a time: pixels that make whole vectors together, so that 76 channels leave no rest in each */
     int64_t tile, n_tiles; /* elements of an image's tile, a multiple of row; tiles of an image */
     bool bf16, silu, relu;
+    bool is_wide; /* the weights are larger than an image: they are read once for all images, not once for each */
 } sizes;
 
 static sizes sizes_of(const ac_graph *graph, const ac_node *node)
@@ -23,6 +24,7 @@ static sizes sizes_of(const ac_graph *graph, const ac_node *node)
         s.row *= 2;
     s.tile = (TILE_ELEMENTS + s.row - 1) / s.row * s.row;
     s.n_tiles = (s.pixels * s.channels + s.tile - 1) / s.tile;
+    s.is_wide = 2 * s.hidden > s.pixels;
     return s;
 }
 
@@ -125,18 +127,24 @@ static void repeat(const sizes *s, const float *values, float factor, float *row
             row[i + c] = values[c] * factor;
 }
 
+/* Four vectors of sums, so that no addition waits for the one before it. */
 AC_SIMD static float dot(const float *a, const float *b, int64_t n)
 {
-    float lane[CPU_LANES] = {0}, sum = 0;
+    cpu_lanes part[4] = {{0}};
     int64_t i = 0;
+    for (; i + 4 * CPU_LANES <= n; i += 4 * CPU_LANES)
+        for (int k = 0; k < 4; k++)
+            part[k] += cpu_load_lanes(a, i + k * CPU_LANES, CPU_LANES, false) * cpu_load_lanes(b, i + k * CPU_LANES, CPU_LANES, false);
     for (; i + CPU_LANES <= n; i += CPU_LANES)
-        for (int k = 0; k < CPU_LANES; k++)
-            lane[k] += a[i + k] * b[i + k];
-    for (int k = 0; i + k < n; k++)
-        lane[k] += a[i + k] * b[i + k];
+        part[0] += cpu_load_lanes(a, i, CPU_LANES, false) * cpu_load_lanes(b, i, CPU_LANES, false);
+    float rest = 0;
+    for (; i < n; i++)
+        rest += a[i] * b[i];
+    part[0] = (part[0] + part[1]) + (part[2] + part[3]);
+    float sum = 0;
     for (int k = 0; k < CPU_LANES; k++)
-        sum += lane[k];
-    return sum;
+        sum += part[0][k];
+    return sum + rest;
 }
 
 /* y += a x */
@@ -146,36 +154,75 @@ AC_SIMD static void add_scaled(float *restrict y, float a, const float *restrict
         y[i] += a * x[i];
 }
 
-static float sigmoid(float v)
-{
-    return 1 / (1 + expf(-v));
-}
-
 static float inner(const sizes *s, float v)
 {
-    return s->silu ? v * sigmoid(v) : v < 0 ? 0 : v;
+    return s->silu ? ac_silu(v) : v < 0 ? 0 : v;
 }
 
 static float inner_slope(const sizes *s, float v)
 {
-    float at = sigmoid(v);
-    return s->silu ? at * (1 + v * (1 - at)) : v <= 0 ? 0 : 1;
+    return s->silu ? ac_silu_slope(v) : v <= 0 ? 0 : 1;
+}
+
+typedef struct range {
+    int64_t first, end;
+} range;
+
+/* Hidden channel h, then channel c of the gate, of some images: a row of the weights is read once for them. */
+static void make_hidden(const job *j, int64_t h, range images)
+{
+    const sizes *s = &j->s;
+    const float *w1 = (const float *)j->call->param[0] + h * s->channels, *b1 = j->call->param[1];
+    for (int64_t n = images.first; n < images.end; n++) {
+        float v = b1[h] + dot(w1, j->average + n * s->channels, s->channels);
+        j->before[n * s->hidden + h] = v;
+        j->b.active[n * s->hidden + h] = inner(s, v);
+    }
+}
+
+static void make_gate_of(const job *j, int64_t c, range images)
+{
+    const sizes *s = &j->s;
+    const float *w2 = (const float *)j->call->param[2] + c * s->hidden, *b2 = j->call->param[3];
+    for (int64_t n = images.first; n < images.end; n++)
+        j->gate[n * s->channels + c] = ac_sigmoid(b2[c] + dot(w2, j->b.active + n * s->hidden, s->hidden));
+}
+
+static void average_image(const job *j, int64_t n)
+{
+    fold_tiles(j, n, 1 / (double)j->s.pixels, j->average + n * j->s.channels);
+}
+
+static void repeat_gate(const job *j, int64_t n)
+{
+    repeat(&j->s, j->gate + n * j->s.channels, 1, j->b.scale + n * j->s.row);
 }
 
 static void make_gate(const job *j, int64_t n)
 {
-    const sizes *s = &j->s;
-    const float *w1 = j->call->param[0], *b1 = j->call->param[1], *w2 = j->call->param[2], *b2 = j->call->param[3];
-    float *average = j->average + n * s->channels, *before = j->before + n * s->hidden, *active = j->b.active + n * s->hidden;
-    float *gate = j->gate + n * s->channels;
-    fold_tiles(j, n, 1 / (double)s->pixels, average);
-    for (int64_t h = 0; h < s->hidden; h++) {
-        before[h] = b1[h] + dot(w1 + h * s->channels, average, s->channels);
-        active[h] = inner(s, before[h]);
-    }
-    for (int64_t c = 0; c < s->channels; c++)
-        gate[c] = sigmoid(b2[c] + dot(w2 + c * s->hidden, active, s->hidden));
-    repeat(s, gate, 1, j->b.scale + n * s->row);
+    average_image(j, n);
+    for (int64_t h = 0; h < j->s.hidden; h++)
+        make_hidden(j, h, (range){n, n + 1});
+    for (int64_t c = 0; c < j->s.channels; c++)
+        make_gate_of(j, c, (range){n, n + 1});
+    repeat_gate(j, n);
+}
+
+static void make_all_gates(const job *j)
+{
+    range all = {0, j->s.n};
+#pragma omp parallel for schedule(static)
+    for (int64_t n = 0; n < all.end; n++)
+        average_image(j, n);
+#pragma omp parallel for schedule(static)
+    for (int64_t h = 0; h < j->s.hidden; h++)
+        make_hidden(j, h, all);
+#pragma omp parallel for schedule(static)
+    for (int64_t c = 0; c < j->s.channels; c++)
+        make_gate_of(j, c, all);
+#pragma omp parallel for schedule(static)
+    for (int64_t n = 0; n < all.end; n++)
+        repeat_gate(j, n);
 }
 
 AC_INLINE void scale_rows(const void *x, const void *residual, int64_t first, int64_t end, int64_t row, const float *scale, bool with_residual, bool relu,
@@ -216,36 +263,38 @@ AC_SIMD static void scale_tile(const job *j, int64_t n, int64_t tile)
 #undef SCALE
 }
 
-/* First pass, what is between, second pass: an image per thread, or the tiles of all. */
-static void run(const job *j, void (*first)(const job *, int64_t, int64_t), void (*between)(const job *, int64_t), void (*second)(const job *, int64_t, int64_t))
+typedef void tile_function(const job *j, int64_t n, int64_t tile);
+
+static void run_tiles(const job *j, tile_function *pass)
 {
-    int64_t n_images = j->s.n, n_tiles = j->s.n_tiles;
-    if (n_images >= ((const cpu_device *)j->call->device)->n_threads) {
-#pragma omp parallel for schedule(dynamic)
-        for (int64_t n = 0; n < n_images; n++) {
-            for (int64_t t = 0; t < n_tiles; t++)
-                first(j, n, t);
-            between(j, n);
-            for (int64_t t = 0; t < n_tiles; t++)
-                second(j, n, t);
-        }
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < j->s.n * j->s.n_tiles; i++)
+        pass(j, i / j->s.n_tiles, i % j->s.n_tiles);
+}
+
+/* First pass, what is between, second pass: an image per thread, or all images. */
+static void run(const job *j, tile_function *first, void (*between)(const job *, int64_t), void (*between_all)(const job *), tile_function *second)
+{
+    if (j->s.is_wide || j->s.n < ((const cpu_device *)j->call->device)->n_threads) {
+        run_tiles(j, first);
+        between_all(j);
+        run_tiles(j, second);
         return;
     }
-#pragma omp parallel for schedule(static)
-    for (int64_t i = 0; i < n_images * n_tiles; i++)
-        first(j, i / n_tiles, i % n_tiles);
-#pragma omp parallel for schedule(static)
-    for (int64_t n = 0; n < n_images; n++)
+#pragma omp parallel for schedule(dynamic)
+    for (int64_t n = 0; n < j->s.n; n++) {
+        for (int64_t t = 0; t < j->s.n_tiles; t++)
+            first(j, n, t);
         between(j, n);
-#pragma omp parallel for schedule(static)
-    for (int64_t i = 0; i < n_images * n_tiles; i++)
-        second(j, i / n_tiles, i % n_tiles);
+        for (int64_t t = 0; t < j->s.n_tiles; t++)
+            second(j, n, t);
+    }
 }
 
 static ac_status forward(const ac_call *call)
 {
     job j = job_of(call);
-    run(&j, sum_tile, make_gate, scale_tile);
+    run(&j, sum_tile, make_gate, make_all_gates, scale_tile);
     return AC_OK;
 }
 
@@ -324,27 +373,79 @@ AC_SIMD static void sum_gradient_tile(const job *j, int64_t n, int64_t tile)
 #undef SUM
 }
 
-static void backward_gate(const job *j, int64_t n)
+/* out[n, columns] = sum over the rows, in order, of d[n, row] w[row, columns], of some images. */
+AC_SIMD static void sum_weight_rows(const float *d, int64_t n_rows, const float *w, int64_t n_columns, range images, range columns, float *out)
+{
+    for (int64_t n = images.first; n < images.end; n++)
+        for (int64_t c = columns.first; c < columns.end; c++)
+            out[n * n_columns + c] = 0;
+    for (int64_t r = 0; r < n_rows; r++)
+        for (int64_t n = images.first; n < images.end; n++) {
+            float *restrict to = out + n * n_columns;
+            const float *restrict from = w + r * n_columns, factor = d[n * n_rows + r];
+            for (int64_t c = columns.first; c < columns.end; c++)
+                to[c] += factor * from[c];
+        }
+}
+
+static void begin_gate_gradient(const job *j, int64_t n)
 {
     const sizes *s = &j->s;
-    const float *w1 = j->call->param[0], *w2 = j->call->param[2], *before = j->before + n * s->hidden, *gate = j->gate + n * s->channels;
-    float *dsum = j->b.dsum + n * s->channels, *dhidden = j->b.dhidden + n * s->hidden, *active = j->b.active + n * s->hidden;
-    float *spread = j->b.spread + n * s->channels;
+    const float *gate = j->gate + n * s->channels, *before = j->before + n * s->hidden;
+    float *dsum = j->b.dsum + n * s->channels;
     fold_tiles(j, n, 1, dsum);
-    for (int64_t h = 0; h < s->hidden; h++)
-        dhidden[h] = 0;
-    for (int64_t c = 0; c < s->channels; c++) {
+    for (int64_t c = 0; c < s->channels; c++)
         dsum[c] *= gate[c] * (1 - gate[c]);
-        add_scaled(dhidden, dsum[c], w2 + c * s->hidden, s->hidden);
-        spread[c] = 0;
-    }
-    for (int64_t h = 0; h < s->hidden; h++) {
-        active[h] = inner(s, before[h]);
-        dhidden[h] *= inner_slope(s, before[h]);
-        add_scaled(spread, dhidden[h], w1 + h * s->channels, s->channels);
-    }
-    repeat(s, gate, 1, j->b.scale + n * s->row);
-    repeat(s, spread, 1 / (float)s->pixels, j->b.shift + n * s->row);
+    for (int64_t h = 0; h < s->hidden; h++)
+        j->b.active[n * s->hidden + h] = inner(s, before[h]);
+    repeat_gate(j, n);
+}
+
+static void backward_hidden(const job *j, range images, range columns)
+{
+    const sizes *s = &j->s;
+    sum_weight_rows(j->b.dsum, s->channels, j->call->param[2], s->hidden, images, columns, j->b.dhidden);
+    for (int64_t n = images.first; n < images.end; n++)
+        for (int64_t h = columns.first; h < columns.end; h++)
+            j->b.dhidden[n * s->hidden + h] *= inner_slope(s, j->before[n * s->hidden + h]);
+}
+
+static void backward_average(const job *j, range images, range columns)
+{
+    sum_weight_rows(j->b.dhidden, j->s.hidden, j->call->param[0], j->s.channels, images, columns, j->b.spread);
+}
+
+static void repeat_spread(const job *j, int64_t n)
+{
+    repeat(&j->s, j->b.spread + n * j->s.channels, 1 / (float)j->s.pixels, j->b.shift + n * j->s.row);
+}
+
+static void backward_gate(const job *j, int64_t n)
+{
+    range image = {n, n + 1};
+    begin_gate_gradient(j, n);
+    backward_hidden(j, image, (range){0, j->s.hidden});
+    backward_average(j, image, (range){0, j->s.channels});
+    repeat_spread(j, n);
+}
+
+static void backward_all_gates(const job *j)
+{
+    enum { COLUMNS = 64 };
+    const sizes *s = &j->s;
+    range all = {0, s->n};
+#pragma omp parallel for schedule(static)
+    for (int64_t n = 0; n < all.end; n++)
+        begin_gate_gradient(j, n);
+#pragma omp parallel for schedule(static)
+    for (int64_t h = 0; h < s->hidden; h += COLUMNS)
+        backward_hidden(j, all, (range){h, least(h + COLUMNS, s->hidden)});
+#pragma omp parallel for schedule(static)
+    for (int64_t c = 0; c < s->channels; c += COLUMNS)
+        backward_average(j, all, (range){c, least(c + COLUMNS, s->channels)});
+#pragma omp parallel for schedule(static)
+    for (int64_t n = 0; n < all.end; n++)
+        repeat_spread(j, n);
 }
 
 AC_INLINE void write_gradient_rows(const gradient *given, int64_t first, int64_t end, int64_t row, const float *scale, const float *shift, int n_parts,
@@ -405,7 +506,7 @@ static void backward_weights(const job *j, int64_t n_rows, int64_t n_columns, co
 static ac_status backward(const ac_call *call)
 {
     job j = job_of(call);
-    run(&j, sum_gradient_tile, backward_gate, write_gradient_tile);
+    run(&j, sum_gradient_tile, backward_gate, backward_all_gates, write_gradient_tile);
     backward_weights(&j, j.s.hidden, j.s.channels, j.b.dhidden, j.average, call->param_gradient[0], call->param_gradient[1]);
     backward_weights(&j, j.s.channels, j.s.hidden, j.b.dsum, j.b.active, call->param_gradient[2], call->param_gradient[3]);
     return AC_OK;

@@ -28,10 +28,29 @@ INLINE void add_products(const int rows, const bool by_rows, const float *const 
     }
 }
 
+typedef struct ahead {
+    const float *at;
+    int64_t row, next;
+    int turn;
+} ahead;
+
+INLINE void ask_ahead(ahead *a)
+{
+    if (!a->at)
+        return;
+#pragma GCC unroll 4
+    for (int i = 0; i < UNROLL; i++)
+        _mm_prefetch((const char *)(a->at + i * a->row), _MM_HINT_T1);
+    a->at += UNROLL * a->row;
+    if (++a->turn % 4 == 0)
+        a->at += a->next;
+}
+
 INLINE void sum_along_k(const int rows, const bool by_rows, const cpu_tile *t, __m512 sum[TILE_ROWS][2])
 {
     const float *a[N_POINTERS], *b = t->b;
     int64_t lda = t->lda, ldb = t->ldb;
+    ahead soon = {t->ahead, t->ahead_row, t->ahead_next, 0};
     for (int64_t run = 0; run < t->n_runs; run++) {
         const float *start = t->a + run * t->run_stride;
         int64_t k = t->k;
@@ -39,6 +58,7 @@ INLINE void sum_along_k(const int rows, const bool by_rows, const cpu_tile *t, _
         for (int p = 0; p < N_POINTERS; p++)
             a[p] = by_rows ? start + p * ROWS_PER_POINTER * lda : start;
         for (; k >= UNROLL; k -= UNROLL) {
+            ask_ahead(&soon);
 #pragma GCC unroll 4
             for (int u = 0; u < UNROLL; u++, b += ldb) {
                 add_products(rows, by_rows, a, lda, u, b, sum);
@@ -56,6 +76,20 @@ INLINE void sum_along_k(const int rows, const bool by_rows, const cpu_tile *t, _
                 a[p] += by_rows ? 1 : lda;
         }
     }
+}
+
+/* One vector of row i of the tile, columns `first` to `first` + 16. */
+INLINE __m512 end_sum(const cpu_tile_end *e, int i, int first, __mmask16 inside, __m512 sum)
+{
+    if (e->scale)
+        sum = _mm512_mul_ps(sum, _mm512_maskz_loadu_ps(inside, e->scale + first));
+    if (e->shift)
+        sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(inside, e->shift + first));
+    if (e->residual)
+        sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(inside, e->residual + i * e->residual_row + first));
+    if (e->has_slope) /* a NaN stays one */
+        sum = _mm512_mask_mul_ps(sum, _mm512_cmp_ps_mask(sum, _mm512_setzero_ps(), _CMP_LT_OQ), sum, _mm512_set1_ps(e->slope));
+    return sum;
 }
 
 INLINE void run_tile(const int rows, const bool by_rows, const cpu_tile *t)
@@ -76,6 +110,10 @@ INLINE void run_tile(const int rows, const bool by_rows, const cpu_tile *t)
         if (t->add) {
             sum[i][0] = _mm512_add_ps(sum[i][0], _mm512_maskz_loadu_ps(left, c));
             sum[i][1] = _mm512_add_ps(sum[i][1], _mm512_maskz_loadu_ps(right, c + LANES));
+        }
+        if (t->end) {
+            sum[i][0] = end_sum(t->end, i, 0, left, sum[i][0]);
+            sum[i][1] = end_sum(t->end, i, LANES, right, sum[i][1]);
         }
         _mm512_mask_storeu_ps(c, left, sum[i][0]);
         _mm512_mask_storeu_ps(c + LANES, right, sum[i][1]);

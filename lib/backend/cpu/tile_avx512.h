@@ -15,6 +15,15 @@
 
 enum { TILE_ROWS = 14, TILE_COLUMNS = 32, TILE_PAD = 16 };
 
+/* What becomes of finished sums, in this order; columns from the tile's first on. */
+typedef struct cpu_tile_end {
+    const float *scale, *shift; /* times, plus; NULL: neither of that one */
+    const float *residual;      /* rows residual_row apart; NULL: none */
+    int64_t residual_row;
+    bool has_slope;             /* negative results times slope */
+    float slope;
+} cpu_tile_end;
+
 /* c[i][j] = (add ? c[i][j] : 0) + sum over k of a(i, k) * b[k * ldb + j], for each j < n_columns. k goes through n_runs
  * runs of `k` each, in which a lies run_stride apart. All TILE_COLUMNS of each row of b are read. */
 typedef struct cpu_tile {
@@ -26,6 +35,11 @@ typedef struct cpu_tile {
     float *const *c; /* [rows] */
     int n_columns;
     bool add;
+    const cpu_tile_end *end; /* NULL: nothing */
+    /* What is needed soon and lies far away, asked for while this tile is computed; NULL: nothing. Every four k four lines, ahead_row floats apart;
+     * after four times so many, ahead_next floats further. */
+    const float *ahead;
+    int64_t ahead_row, ahead_next;
 } cpu_tile;
 
 /** Whether this processor runs the two below. */

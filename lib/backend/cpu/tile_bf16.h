@@ -51,4 +51,30 @@ typedef struct cpu_bf16_source {
 void cpu_bf16_pack_a(const cpu_bf16_source *s, int64_t line, int n_lines, int64_t k, int64_t n_k, uint16_t *to, int64_t unit_stride);
 void cpu_bf16_pack_b(const cpu_bf16_source *s, int64_t line, int n_lines, int64_t k, int64_t n_k, uint16_t *to, int64_t unit_stride);
 
+/* What becomes of sums: sum * scale[column] + shift[column], + what is there or the residual, negative values times slope, in float or bf16. */
+typedef struct cpu_bf16_finish {
+    void *to;
+    int64_t row;          /* elements from one row to the next, also of the residual */
+    bool bf16, add;       /* of to and residual; add: to what is there */
+    const float *scale, *shift; /* NULL: none */
+    const void *residual; /* NULL: none; may be `to` */
+    float slope;          /* 1: no activation */
+    bool past_caches;     /* a bf16 result of whole cache lines that is too large to be found there later: it is not read before it is written */
+} cpu_bf16_finish;
+
+/** Rows of sums [rows][32] into elements at + i * row + j, which are of columns column + j. */
+void cpu_bf16_finish_rows(const cpu_bf16_finish *f, const float *sums, int64_t at, int rows, int64_t column, int n_columns);
+
+#if CPU_HAS_AVX512_CODE
+#include <immintrin.h>
+/* bf16 in the lower half of each number, as ac_bf16_from_float() rounds. */
+static inline __attribute__((always_inline)) CPU_AVX512 __m512i cpu_bf16_round(__m512 f)
+{
+    __m512i bits = (__m512i)f, odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+    __m512i rounded = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);
+    rounded = _mm512_mask_or_epi32(rounded, _mm512_cmp_ps_mask(f, f, _CMP_UNORD_Q), bits, _mm512_set1_epi32(0x400000));
+    return _mm512_srli_epi32(rounded, 16);
+}
+#endif
+
 #endif

@@ -148,33 +148,52 @@ typedef struct sums { /* what is constant for a pass */
     bool add;
 } sums;
 
-/* n channels from c on of one pixel, which begins at element `to`; `image` is the first row of its image in what is read. */
-AC_INLINE void sum_lanes(const sums *w, int64_t image, int64_t row, int64_t column, int64_t to, int64_t c, int n, bool bf16)
+typedef struct pixel { /* one that is written */
+    int64_t image, row, column; /* first row of its image in what is read; position */
+    int64_t to;                 /* its first element */
+} pixel;
+
+/* n channels from c on; n_rows and n_columns taps. */
+AC_INLINE void sum_lanes(const sums *w, const pixel *p, int64_t c, int n, int n_parts, int n_rows, int n_columns, bool bf16)
 {
-    const int32_t *row_at = w->rows->at + row * w->rows->most, *column_at = w->columns->at + column * w->columns->most;
-    const float *row_weight = w->rows->weight + row * w->rows->most, *column_weight = w->columns->weight + column * w->columns->most;
+    const int32_t *row_at = w->rows->at + p->row * w->rows->most, *column_at = w->columns->at + p->column * w->columns->most;
+    const float *row_weight = w->rows->weight + p->row * w->rows->most, *column_weight = w->columns->weight + p->column * w->columns->most;
     cpu_lanes sum = {0};
     if (w->add)
-        sum = cpu_load_lanes(w->out, to + c, n, bf16);
-    for (int k = 0; k < w->n_parts; k++)
-        for (int32_t r = 0; r < w->rows->n_taps[row]; r++)
-            for (int32_t s = 0; s < w->columns->n_taps[column]; s++) {
-                int64_t i = ((image + row_at[r]) * w->width + column_at[s]) * w->channels + c;
+        sum = cpu_load_lanes(w->out, p->to + c, n, bf16);
+    for (int k = 0; k < n_parts; k++)
+        for (int r = 0; r < n_rows; r++)
+            for (int s = 0; s < n_columns; s++) {
+                int64_t i = ((p->image + row_at[r]) * w->width + column_at[s]) * w->channels + c;
                 sum += cpu_load_lanes(w->part[k], i, n, bf16) * (row_weight[r] * column_weight[s]);
             }
-    cpu_store_lanes(w->out, to + c, n, bf16, &sum);
+    cpu_store_lanes(w->out, p->to + c, n, bf16, &sum);
 }
 
+AC_INLINE void sum_pixel(const sums *w, const pixel *p, int n_parts, int n_rows, int n_columns, bool bf16)
+{
+    int64_t channels = w->channels, whole = channels < CPU_LANES || w->add ? channels / CPU_LANES * CPU_LANES : channels; /* what is added to is read */
+    for (int64_t c = 0; c < whole; c += CPU_LANES)
+        sum_lanes(w, p, cpu_block_first(c, channels), CPU_LANES, n_parts, n_rows, n_columns, bf16);
+    if (whole < channels)
+        sum_lanes(w, p, whole, (int)(channels - whole), n_parts, n_rows, n_columns, bf16);
+}
+
+/* Addresses and weights stay in registers where the number of taps is a constant: the windows of 2 and 3 pixels, and their adjoints. */
 AC_INLINE void sum_row(const sums *w, int64_t row, bool bf16)
 {
-    int64_t image = row / w->rows->n * w->height, channels = w->channels, y = row % w->rows->n;
-    int64_t whole = channels < CPU_LANES || w->add ? channels / CPU_LANES * CPU_LANES : channels; /* what is added to is read */
-    for (int64_t column = 0; column < w->columns->n; column++) {
-        int64_t to = (row * w->columns->n + column) * channels;
-        for (int64_t c = 0; c < whole; c += CPU_LANES)
-            sum_lanes(w, image, y, column, to, cpu_block_first(c, channels), CPU_LANES, bf16);
-        if (whole < channels)
-            sum_lanes(w, image, y, column, to, whole, (int)(channels - whole), bf16);
+    pixel p = {row / w->rows->n * w->height, row % w->rows->n, 0, row * w->columns->n * w->channels};
+    int n_rows = w->rows->n_taps[p.row];
+    for (; p.column < w->columns->n; p.column++, p.to += w->channels) {
+        int n_columns = w->columns->n_taps[p.column], both = n_rows > 3 || n_columns > 3 || w->n_parts > 1 ? 0 : 4 * n_rows + n_columns;
+        switch (both) {
+        case 5: sum_pixel(w, &p, 1, 1, 1, bf16); break;
+        case 6: sum_pixel(w, &p, 1, 1, 2, bf16); break;
+        case 9: sum_pixel(w, &p, 1, 2, 1, bf16); break;
+        case 10: sum_pixel(w, &p, 1, 2, 2, bf16); break;
+        case 15: sum_pixel(w, &p, 1, 3, 3, bf16); break;
+        default: sum_pixel(w, &p, w->n_parts, n_rows, n_columns, bf16); break;
+        }
     }
 }
 

@@ -19,6 +19,18 @@ out:
     return status;
 }
 
+/* Backward draws again what forward drew, from the keys. */
+static unsigned keep_add_keys(const ac_node *node)
+{
+    return node->n_inputs > 2 ? AC_KEEP_INPUT(2) : 0;
+}
+
+static unsigned keep_dropout_keys(const ac_node *node)
+{
+    (void)node;
+    return AC_KEEP_INPUT(1);
+}
+
 static ac_status infer_add(ac_graph *graph, ac_node *node)
 {
     ac_status status = AC_OK;
@@ -39,7 +51,7 @@ const ac_op ac_op_add = {
     .gradient_inputs = 3,
     .passes = 2,
     .infer = infer_add,
-    .keep = ac_op_keep_nothing,
+    .keep = keep_add_keys,
 };
 
 ac_value ac_add_add(ac_graph *graph, const char *name, ac_value x, ac_value residual, ac_value keys, const ac_drop_attribute *attribute)
@@ -64,7 +76,7 @@ const ac_op ac_op_dropout = {
     .max_inputs = 2,
     .gradient_inputs = 1,
     .infer = infer_dropout,
-    .keep = ac_op_keep_nothing,
+    .keep = keep_dropout_keys,
 };
 
 ac_value ac_add_dropout(ac_graph *graph, const char *name, ac_value x, ac_value keys, const ac_drop_attribute *attribute)
