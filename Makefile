@@ -9,7 +9,7 @@ VARIANT   ?= release
 # CUDA=1: with the CUDA backend (needs nvcc); CUDA=emulated: with its kernels run on the processor (tests/cuda_host)
 CUDA      ?=
 BUILD     ?= build/$(VARIANT)$(if $(CUDA),-cuda$(filter-out 1,$(CUDA)))
-BIN       := $(if $(filter release,$(VARIANT)),$(if $(filter emulated,$(CUDA)),$(BUILD)/bin,bin),$(BUILD)/bin)
+BIN       := $(if $(filter-out release,$(VARIANT))$(CUDA),$(BUILD)/bin,bin)
 PKG_CONFIG ?= pkg-config
 
 WARNINGS  := -Wall -Wextra -Wshadow -Wvla -Wundef -Wmissing-prototypes -Wstrict-prototypes
