@@ -143,12 +143,12 @@ static ac_value add_one(trial *t, uint64_t seed, int i, const ac_value *made, in
 /* What nobody reads joins the last value, so that a gradient comes to it. */
 static void random_network(trial *t, uint64_t seed, ac_value first, ac_value *last)
 {
-    ac_value made[MOST_NODES] = {first};
-    int n = 1, want = 4 + (int)(seed % (MOST_NODES - 5));
+    ac_value made[MOST_NODES] = {t->x, first}; /* the input has no gradient */
+    int n = 2, want = 5 + (int)(seed % (MOST_NODES - 5));
     for (; n < want; n++)
         made[n] = add_one(t, seed, n, made, n);
     *last = made[n - 1];
-    for (int k = 0; k < n - 1; k++) {
+    for (int k = 1; k < n - 1; k++) {
         bool is_read = false;
         for (size_t i = 0; i < t->graph->n_nodes; i++)
             for (int j = 0; j < t->graph->node[i].n_inputs; j++)
@@ -192,8 +192,8 @@ out:
     return status;
 }
 
-/* One part of a batch: its values are a function of `part`. */
-static ac_status run_part(trial *t, uint64_t part, bool accumulate, double *loss)
+/* One part of a batch, forward: its values are a function of `part`. */
+static ac_status run_forward(trial *t, uint64_t part, double *loss)
 {
     ac_status status = AC_OK;
     const double weights[M + 1] = {1, .5, 2, 1.5, .25}, scale = .5;
@@ -213,23 +213,35 @@ static ac_status run_part(trial *t, uint64_t part, bool accumulate, double *loss
     AC_TRY(ac_plan_write(t->plan, t->scale, &scale, sizeof scale));
     AC_TRY(ac_plan_forward(t->plan));
     AC_TRY(ac_plan_read(t->plan, t->loss, loss, sizeof *loss));
-    AC_TRY(ac_plan_backward(t->plan, accumulate));
 out:
     return status;
 }
 
-/* Two parts of a batch, the second added to the first, in an arena full of NaN or in one where nothing lies over anything else. */
+static ac_status run_part(trial *t, uint64_t part, bool accumulate, double *loss)
+{
+    ac_status status = run_forward(t, part, loss);
+    return status == AC_OK ? ac_plan_backward(t->plan, accumulate) : status;
+}
+
+/* An arena full of NaN, or one where nothing lies over anything else in time. */
+static ac_status bind(trial *t, bool guarded)
+{
+    ac_status status = AC_OK;
+    if (guarded)
+        return ac_plan_bind_guarded(t->plan);
+    AC_TRY(ac_malloc(ac_plan_get_memory(t->plan).arena_bytes, 1, &t->arena));
+    memset(t->arena, 0xFF, ac_plan_get_memory(t->plan).arena_bytes);
+    AC_TRY(ac_plan_bind(t->plan, t->arena));
+out:
+    return status;
+}
+
+/* Two parts of a batch, the second added to the first. */
 static ac_status run_both(trial *t, bool guarded, ac_hash *hash)
 {
     ac_status status = AC_OK;
     double loss;
-    if (guarded) {
-        AC_TRY(ac_plan_bind_guarded(t->plan));
-    } else {
-        AC_TRY(ac_malloc(ac_plan_get_memory(t->plan).arena_bytes, 1, &t->arena));
-        memset(t->arena, 0xFF, ac_plan_get_memory(t->plan).arena_bytes);
-        AC_TRY(ac_plan_bind(t->plan, t->arena));
-    }
+    AC_TRY(bind(t, guarded));
     AC_TRY(run_part(t, 0, false, &loss));
     AC_TRY(run_part(t, 1, true, &loss));
     if (guarded)
@@ -253,9 +265,24 @@ static double distance(const ac_params *a, const ac_params *b)
     return most > 0 ? worst / most : INFINITY;
 }
 
+/* The loss of a plan for inference, which works in place more often. */
+static ac_status infer(trial *t, bool guarded, double *loss)
+{
+    ac_status status = AC_OK;
+    ac_plan_destroy(t->plan);
+    ac_free(t->arena);
+    t->arena = NULL;
+    t->plan = NULL;
+    AC_TRY(ac_plan_create(t->graph, t->params, false, &t->plan));
+    AC_TRY(bind(t, guarded));
+    AC_TRY(run_forward(t, 2, loss));
+out:
+    return status;
+}
+
 typedef struct outcome {
     double distance;   /* to the plain plan's gradients */
-    bool same_guarded; /* same bits as without any sharing over time */
+    bool same_guarded; /* same bits as without any sharing over time, gradients and inference */
     size_t arena_bytes, plain_bytes;
     int n_added, n_passed, n_remade, n_in_place;
 } outcome;
@@ -287,7 +314,10 @@ static ac_status compare(network *build, uint64_t seed, const char *backend, ac_
     AC_TRY(run_both(&guarded, true, &b));
     AC_TRY(run_both(&plain, true, &c));
     o->distance = distance(mine.params, plain.params);
-    o->same_guarded = ac_hash_equal(a, b);
+    double loss, loss_guarded;
+    AC_TRY(infer(&mine, false, &loss));
+    AC_TRY(infer(&guarded, true, &loss_guarded));
+    o->same_guarded = ac_hash_equal(a, b) && loss == loss_guarded;
 out:
     close_trial(&mine);
     close_trial(&guarded);
@@ -397,6 +427,33 @@ static void test_known(const char *backend)
     }
 }
 
+/* The gradient of a value that the caller reads: as the plain plan has it where it is passed to it, refused where it would be passed on. */
+static void marked(trial *t, uint64_t seed, ac_value first, ac_value *last)
+{
+    ac_value read = add_linear(t, "read", first, AC_NO_VALUE, AC_ACTIVATION_NONE), y = add_linear(t, "sum", first, read, AC_ACTIVATION_NONE);
+    *last = add_linear(t, "last", add_norm(t, "norm", y), y, AC_ACTIVATION_NONE);
+    ac_graph_result(t->graph, seed ? y : read);
+}
+
+static void test_result(void)
+{
+    trial t = {0}, plain = {0};
+    ac_hash hash;
+    float got[N * L * C] = {1}, want[N * L * C] = {2}, worst = 0;
+    bool ran = open_trial(&t, marked, 0, "ref", AC_F32, false) == AC_OK && open_trial(&plain, marked, 0, "ref", AC_F32, true) == AC_OK;
+    ac_value read = ran ? ac_graph_find(t.graph, "read") : AC_NO_VALUE;
+    ran = ran && run_both(&t, false, &hash) == AC_OK && run_both(&plain, true, &hash) == AC_OK &&
+          ac_plan_read_gradient(t.plan, read, got, sizeof got) == AC_OK && ac_plan_read_gradient(plain.plan, read, want, sizeof want) == AC_OK;
+    for (int i = 0; i < N * L * C; i++)
+        worst = fmaxf(worst, fabsf(got[i] - want[i]));
+    TAP_OK(ran && worst <= 1e-6f, "a result's gradient that is passed to it differs by %g", (double)worst);
+    close_trial(&t);
+    close_trial(&plain);
+    TAP_OK(open_trial(&t, marked, 1, "ref", AC_F32, false) == AC_ERR_UNSUPPORTED && strstr(ac_error_text(), "sum"), "a result's gradient is not passed on: %s",
+           ac_error_text());
+    close_trial(&t);
+}
+
 /* All values of a residual stream have their gradient in one buffer. */
 static void test_stream(void)
 {
@@ -420,6 +477,7 @@ int main(void)
     make_plain("ref");
     test_random("ref", AC_F32, 150, 1e-5);
     test_known("ref");
+    test_result();
     make_plain("cpu");
     test_random("cpu", AC_F32, 200, 1e-5);
     test_random("cpu", AC_BF16, 60, 0.1);
