@@ -6,8 +6,10 @@ VERSION   := 0.1.0
 CC        := $(if $(filter default undefined,$(origin CC)),mpicc,$(CC))
 PREFIX    ?= /usr/local
 VARIANT   ?= release
-BUILD     ?= build/$(VARIANT)
-BIN       := $(if $(filter release,$(VARIANT)),bin,$(BUILD)/bin)
+# CUDA=1: with the CUDA backend (needs nvcc); CUDA=emulated: with its kernels run on the processor (tests/cuda_host)
+CUDA      ?=
+BUILD     ?= build/$(VARIANT)$(if $(CUDA),-cuda$(filter-out 1,$(CUDA)))
+BIN       := $(if $(filter-out release,$(VARIANT))$(CUDA),$(BUILD)/bin,bin)
 PKG_CONFIG ?= pkg-config
 
 WARNINGS  := -Wall -Wextra -Wshadow -Wvla -Wundef -Wmissing-prototypes -Wstrict-prototypes
@@ -24,13 +26,41 @@ SANITIZE_fuzz := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recov
                  -DAC_COCO_PIECE_BYTES=64 -DAC_ROWS_BLOCK_BYTES=64
 OPENMP    := $(if $(filter fuzz,$(VARIANT)),,-fopenmp)
 ALL_CFLAGS = -std=c11 -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE -DAC_VERSION='"$(VERSION)"' -Iinclude -Ilib -I. \
-             $(WARNINGS) -fno-math-errno -fno-trapping-math -ffp-contract=off $(OPENMP) $(PKG_CFLAGS) $(CFLAGS) $(SANITIZE_$(VARIANT))
-ALL_LIBS   = $(PKG_LIBS) -ldnnl -lm -lpthread
+             $(WARNINGS) -fno-math-errno -fno-trapping-math -ffp-contract=off $(OPENMP) $(PKG_CFLAGS) $(CUDA_CFLAGS) $(CFLAGS) $(SANITIZE_$(VARIANT))
+ALL_LIBS   = $(PKG_LIBS) $(CUDA_LIBS) -ldnnl -lm -lpthread
+
+CUDA_HOME ?= /usr/local/cuda
+CUDNN_HOME ?= $(CUDA_HOME)
+NCCL_HOME ?= $(CUDA_HOME)
+CUDA_ARCHS ?= 80 90 100
+NVCC      ?= $(CUDA_HOME)/bin/nvcc
+CXX_STD   := -std=c++20
+CUDA_SRC  := $(sort $(wildcard lib/backend/cuda/*.cu))
+CUDA_LIBRARY_SRC := lib/backend/cuda/libraries.c lib/backend/cuda/gemm.c lib/backend/cuda/conv.c
+ifeq ($(CUDA),1)
+CUDA_CFLAGS := -DAC_WITH_CUDA -isystem $(CUDA_HOME)/include -isystem $(CUDNN_HOME)/include -isystem $(NCCL_HOME)/include
+CUDA_LIB_DIRS := $(CUDA_HOME)/lib64 $(CUDA_HOME)/lib $(CUDNN_HOME)/lib
+CUDA_LIBS := $(foreach d,$(CUDA_LIB_DIRS),-L$(d) -Wl,-rpath,$(d)) -l:libcublasLt.so.13 -l:libcudnn.so.9 -lcudart_static -ldl -lrt -lstdc++
+# products are never fused with sums in the colours' arithmetic (augment_formula.h)
+NVCC_FLAGS := $(CXX_STD) -O3 -lineinfo -Iinclude -Ilib -I. -DAC_WITH_CUDA $(foreach a,$(CUDA_ARCHS),-gencode=arch=compute_$(a),code=sm_$(a)) \
+              -Xcompiler=-Wall,-Wextra,-Wno-unused-function,-Wno-missing-field-initializers
+else ifeq ($(CUDA),emulated)
+CUDA_CFLAGS := -DAC_WITH_CUDA -DAC_CUDA_EMULATED
+CUDA_LIBS := -lstdc++
+else ifneq ($(CUDA),)
+$(error CUDA is '$(CUDA)': 1 or emulated)
+endif
 
 PROGRAMS  := $(patsubst %/main.c,%,$(wildcard preprocess/main.c train/main.c infer/main.c evaluate/main.c))
-LIB_SRC   := $(sort $(wildcard lib/*/*.c lib/*/*/*.c))
+LIB_SRC   := $(filter-out lib/backend/cuda/%,$(sort $(wildcard lib/*/*.c lib/*/*/*.c)))
+ifeq ($(CUDA),1)
+LIB_SRC   += $(sort $(wildcard lib/backend/cuda/*.c))
+else ifeq ($(CUDA),emulated)
+LIB_SRC   += $(filter-out $(CUDA_LIBRARY_SRC),$(sort $(wildcard lib/backend/cuda/*.c))) tests/cuda_host/libraries.c
+endif
+CUDA_OBJS := $(if $(CUDA),$(CUDA_SRC:%.cu=$(BUILD)/%.cu.o) $(if $(filter emulated,$(CUDA)),$(BUILD)/tests/cuda_host/emulate.cc.o))
 PROG_SRC  := $(filter-out %/main.c,$(sort $(wildcard $(PROGRAMS:%=%/*.c) infer/weights/*.c)))
-TEST_PARTS := tests/demo/scene.c tests/evaluate/browser_link.c
+TEST_PARTS := tests/cuda_host/libraries.c tests/demo/scene.c tests/evaluate/browser_link.c
 FUZZ_SRC  := $(sort $(wildcard tests/fuzz/*.c))
 TEST_SRC  := $(filter-out $(TEST_PARTS) $(FUZZ_SRC),$(sort $(wildcard tests/*/*.c)))
 BENCH_SRC := $(sort $(wildcard bench/*.c))
@@ -53,7 +83,7 @@ BROWSER_PACKAGES := chromium fonts-dejavu-core
 .DELETE_ON_ERROR:
 .SECONDARY:
 .PHONY: all programs tests benches help info need-deps deps browser demo check check-run check-neon check-valgrind asan tsan lint format \
-        install headers-alone bench bench-image fuzz fuzz-run clean
+        install headers-alone bench bench-image check-gpu bench-gpu fuzz fuzz-run clean
 
 all: need-deps
 	@$(MAKE) --no-print-directory programs
@@ -75,7 +105,24 @@ $(BUILD)/%.asset.c: % Makefile
 $(BUILD)/%.asset.o: $(BUILD)/%.asset.c
 	$(CC) $(ALL_CFLAGS) -c $< -o $@
 
-$(LIB): $(patsubst %.c,$(BUILD)/%.o,$(LIB_SRC) $(PROG_SRC)) $(ASSETS:%=$(BUILD)/%.asset.o)
+ifeq ($(CUDA),1)
+$(BUILD)/%.cu.o: %.cu Makefile $(wildcard config.mk)
+	@mkdir -p $(@D)
+	$(NVCC) $(NVCC_FLAGS) $(NVCC_FLAGS_$(notdir $*)) -MMD -MP -MF $(@:.o=.d) -c $< -o $@
+NVCC_FLAGS_image_input := -fmad=false
+else
+CXX ?= g++
+ALL_CXXFLAGS = $(CXX_STD) -D_GNU_SOURCE -Iinclude -Ilib -I. -Wall -Wextra -Wno-unknown-pragmas -Wno-missing-field-initializers -Wno-unused-function \
+               -ffp-contract=off $(CUDA_CFLAGS) $(CFLAGS) $(SANITIZE_$(VARIANT))
+$(BUILD)/%.cu.o: %.cu Makefile $(wildcard config.mk)
+	@mkdir -p $(@D)
+	$(CXX) $(ALL_CXXFLAGS) -MMD -MP -x c++ -c $< -o $@
+$(BUILD)/%.cc.o: %.cc Makefile $(wildcard config.mk)
+	@mkdir -p $(@D)
+	$(CXX) $(ALL_CXXFLAGS) -MMD -MP -c $< -o $@
+endif
+
+$(LIB): $(patsubst %.c,$(BUILD)/%.o,$(LIB_SRC) $(PROG_SRC)) $(ASSETS:%=$(BUILD)/%.asset.o) $(CUDA_OBJS)
 	@rm -f $@
 	ar rcs $@ $^
 
@@ -96,7 +143,7 @@ $(BUILD)/tests/evaluate/browser: $(BUILD)/tests/evaluate/browser_link.o
 $(BUILD)/bench/%: $(BUILD)/bench/%.o $(LIB)
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) $^ $(ALL_LIBS) -o $@
 
--include $(OBJS:.o=.d)
+-include $(OBJS:.o=.d) $(CUDA_OBJS:.o=.d)
 
 need-deps: ## install what is missing, say nothing otherwise
 	@command -v mpirun >/dev/null && command -v $(firstword $(CC)) >/dev/null && command -v prove >/dev/null && \
@@ -169,6 +216,15 @@ $(BUILD)/alone/%.ok: include/%.h
 bench: need-deps ## speed against peers (needs Python with torch: bench/README.md)
 	@$(MAKE) --no-print-directory benches $(BUILD)/tests/demo/make_demo_data
 	@MODELS="$${MODELS:-resnet50}" BATCHES="$${BATCHES:-8}" PRECISIONS="$${PRECISIONS:-32}" WORK="$${WORK:-training}" bench/train.sh 2
+
+GPU_FOLDER := .gpu
+check-gpu: ## operators, training steps and golden models on this machine's GPU (CUDA_ARCHS=90: for one kind)
+	tests/gpu/pack.sh $(GPU_FOLDER) CUDA_ARCHS="$(CUDA_ARCHS)"
+	OUT=$(abspath $(BUILD))/gpu $(GPU_FOLDER)/call.sh about check sanitize
+
+bench-gpu: ## time and memory of steps on this machine's GPU, beside PyTorch's where there is one
+	tests/gpu/pack.sh $(GPU_FOLDER) CUDA_ARCHS="$(CUDA_ARCHS)"
+	OUT=$(abspath $(BUILD))/gpu DEADLINE_S=3600 $(GPU_FOLDER)/call.sh about steps ops peers compiled
 
 bench-image: need-deps ## decode and resize against libjpeg-turbo and Pillow (bench/README.md)
 	@$(MAKE) --no-print-directory benches

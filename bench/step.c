@@ -1,6 +1,7 @@
 /* Whole training or inference steps of a model on random pixels, as peer_train.py runs PyTorch's: forward, loss, backward,
  * clipping and SGD, or forward alone. Prints one JSON line. No data, no files.
- * usage: step [MODEL [BATCH [STEPS [THREADS [32|bf16 [train|infer]]]]]] */
+ * usage: step [MODEL [BATCH [STEPS [THREADS [32|bf16 [train|infer]]]]]]
+ * BACKEND=cuda: on that backend; RESIDENT=1: the batch is on the device before the first step; OPTIMIZER=adamw */
 #include "anyclass/alloc.h"
 #include "anyclass/log.h"
 #include "anyclass/model.h"
@@ -24,6 +25,8 @@ typedef struct bench {
     ac_plan *plan;
     uint8_t *images, *targets;
     int64_t *keys;
+    float *logits;
+    double first_loss, loss; /* of the first step, of the last */
 } bench;
 
 static void close_bench(bench *b)
@@ -31,6 +34,7 @@ static void close_bench(bench *b)
     ac_free(b->images);
     ac_free(b->targets);
     ac_free(b->keys);
+    ac_free(b->logits);
     ac_plan_destroy(b->plan);
     ac_optimizer_destroy(b->optimizer);
     ac_params_destroy(b->params);
@@ -42,14 +46,16 @@ static void close_bench(bench *b)
 static ac_status open_bench(bench *b, const char *model, int64_t batch, int n_threads, ac_dtype activations)
 {
     ac_status status = AC_OK;
-    const ac_optimizer_config config = {.kind = AC_OPTIMIZER_SGD, .weight_decay = 1e-4, .momentum = .9, .max_norm = 1};
+    const char *backend = getenv("BACKEND") ? getenv("BACKEND") : "cpu", *optimizer = getenv("OPTIMIZER");
+    const ac_optimizer_config config = {.kind = optimizer && strcmp(optimizer, "adamw") == 0 ? AC_OPTIMIZER_ADAMW : AC_OPTIMIZER_SGD, .weight_decay = 1e-4, .momentum = .9,
+                                        .beta1 = .9, .beta2 = .999, .epsilon = 1e-8, .max_norm = 1};
     ac_network_options o = {.model = ac_model_find(model), .batch = batch, .image_size_px = SIDE, .n_classes = M, .mean = {.47f, .447f, .408f},
                             .std = {.233f, .228f, .231f}, .training = b->training, .flip = true, .seed = 1, .loss = {AC_LOSS_BCE, 2, 1, .1},
                             .activation_dtype = activations};
-    if (!o.model || batch < 1)
-        return ac_error(AC_ERR_USAGE, "models %s, a batch of 1 or more", ac_model_names());
+    if (!o.model || batch < 1 || !ac_backend_find(backend))
+        return ac_error(AC_ERR_USAGE, "models %s, a batch of 1 or more, backends %s", ac_model_names(), ac_backend_names());
     AC_TRY(ac_network_build(&o, &b->net));
-    AC_TRY(ac_backend_find("cpu")->open(n_threads, &b->device));
+    AC_TRY(ac_backend_find(backend)->open(n_threads, &b->device));
     AC_TRY(b->device->backend->check_precision(b->device, activations));
     AC_TRY(ac_params_create(b->device, b->net.graph, b->training, &b->params));
     AC_TRY(ac_params_init(b->params, 1));
@@ -61,6 +67,7 @@ static ac_status open_bench(bench *b, const char *model, int64_t batch, int n_th
     AC_TRY(ac_malloc(n, 1, &b->images));
     AC_TRY(ac_calloc((size_t)batch, M, &b->targets));
     AC_TRY(ac_calloc((size_t)batch, sizeof *b->keys, &b->keys));
+    AC_TRY(ac_calloc((size_t)batch * M, sizeof *b->logits, &b->logits));
     for (size_t i = 0; i < n; i++)
         b->images[i] = (uint8_t)ac_random_block(1, AC_STREAM_TEST, i, 0).word[0];
     for (int64_t i = 0; i < batch * M; i += 7)
@@ -69,22 +76,36 @@ out:
     return status;
 }
 
-static ac_status step(bench *b, int64_t batch)
+static ac_status write_batch(bench *b, int64_t batch)
 {
     ac_status status = AC_OK;
-    double weights[M + 1], scale = 1.0 / (double)batch, loss, norm;
+    double weights[M + 1], scale = 1.0 / (double)batch;
     AC_TRY(ac_plan_write(b->plan, b->net.images, b->images, (size_t)(batch * SIDE * SIDE * 3)));
     AC_TRY(ac_plan_write(b->plan, b->net.keys, b->keys, (size_t)batch * sizeof *b->keys));
     if (!b->training)
-        return ac_plan_forward(b->plan);
+        return AC_OK;
     for (int c = 0; c <= M; c++)
         weights[c] = 1;
     AC_TRY(ac_plan_write(b->plan, b->net.targets, b->targets, (size_t)batch * M));
     AC_TRY(ac_plan_write(b->plan, b->net.class_weights, weights, sizeof weights));
     AC_TRY(ac_plan_write(b->plan, b->net.inverse_denominator, &scale, sizeof scale));
+out:
+    return status;
+}
+
+static ac_status step(bench *b, int64_t batch, bool write)
+{
+    ac_status status = AC_OK;
+    double norm;
+    if (write)
+        AC_TRY(write_batch(b, batch));
     AC_TRY(ac_plan_forward(b->plan));
+    if (!b->training) {
+        AC_TRY(ac_plan_read(b->plan, b->net.logits, b->logits, (size_t)batch * M * sizeof *b->logits));
+        return AC_OK;
+    }
     AC_TRY(ac_plan_backward(b->plan, false));
-    AC_TRY(ac_plan_read(b->plan, b->net.loss, &loss, sizeof loss));
+    AC_TRY(ac_plan_read(b->plan, b->net.loss, &b->loss, sizeof b->loss));
     AC_TRY(ac_optimizer_step(b->optimizer, .01, &norm));
 out:
     return status;
@@ -101,12 +122,18 @@ static ac_status run(bench *b, const char *model, int64_t batch, int n_steps, co
     ac_status status = AC_OK;
     double *times = NULL, *cpu = NULL; /* processor time says more where other work runs on the machine; with one thread, that is */
     struct rusage usage;
+    bool resident = getenv("RESIDENT") != NULL;
+    char device[256];
+    ac_plan_memory memory = ac_plan_get_memory(b->plan);
+    size_t optimizer_bytes = b->optimizer ? b->params->n_values * sizeof(float) * (size_t)b->optimizer->n_moments : 0;
     AC_TRY(ac_malloc((size_t)n_steps, sizeof *times, &times));
     AC_TRY(ac_malloc((size_t)n_steps, sizeof *cpu, &cpu));
     for (int k = -WARM_UP; k < n_steps; k++) {
         double start = ac_now_s();
         clock_t used = clock();
-        AC_TRY(step(b, batch));
+        AC_TRY(step(b, batch, !resident || k == -WARM_UP));
+        if (k == -WARM_UP)
+            b->first_loss = b->loss;
         if (k >= 0) {
             times[k] = ac_now_s() - start;
             cpu[k] = (double)(clock() - used) / CLOCKS_PER_SEC;
@@ -115,9 +142,12 @@ static ac_status run(bench *b, const char *model, int64_t batch, int n_steps, co
     qsort(times, (size_t)n_steps, sizeof *times, by_value);
     qsort(cpu, (size_t)n_steps, sizeof *cpu, by_value);
     getrusage(RUSAGE_SELF, &usage);
-    printf("{\"ours\": \"%s\", \"model\": \"%s\", \"precision\": \"%s\", \"batch\": %d, \"images_per_s\": %.3f, \"step_s\": %.4f, \"cpu_s\": %.4f, \"peak_rss_mib\": %ld}\n",
+    b->device->backend->describe(b->device, device, sizeof device);
+    printf("{\"ours\": \"%s\", \"model\": \"%s\", \"precision\": \"%s\", \"batch\": %d, \"images_per_s\": %.3f, \"step_s\": %.4f, \"cpu_s\": %.4f, \"peak_rss_mib\": %ld, "
+           "\"arena_mib\": %zu, \"params_mib\": %zu, \"resident\": %d, \"first_loss\": %.6f, \"last_loss\": %.6f, \"device\": \"%s\"}\n",
            b->training ? "training" : "inference", model, precision, (int)batch, (double)batch / times[n_steps / 2], times[n_steps / 2],
-           cpu[n_steps / 2], usage.ru_maxrss / 1024);
+           cpu[n_steps / 2], usage.ru_maxrss / 1024, memory.arena_bytes >> 20, (memory.param_bytes + optimizer_bytes) >> 20, resident, b->first_loss,
+           b->loss, device);
 out:
     ac_free(times);
     ac_free(cpu);

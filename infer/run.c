@@ -100,7 +100,7 @@ static const ac_option options[] = {
      .fallback = "32",
      .choices = INFER_PRECISION_CHOICES,
      .help = "Of activations."},
-    {.name = "device", .type = AC_OPTION_STRING, O(device), .fallback = "cpu", .unit = "NAME", .help = "cpu or ref."},
+    {.name = "device", .type = AC_OPTION_STRING, O(device), .fallback = "cpu", .unit = "NAME", .help = "cpu, cuda (in builds with CUDA), auto (cuda if there is a GPU, else cpu), or ref."},
     {.name = "n_threads",
      .type = AC_OPTION_INT,
      O(n_threads),

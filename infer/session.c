@@ -23,11 +23,8 @@ static ac_status open_device(infer *in)
 {
     ac_status status = AC_OK;
     infer_session *s = &in->session;
-    const ac_backend *backend = ac_backend_find(in->config->device);
-    if (!backend)
-        return ac_error(AC_ERR_USAGE, "--device: this build has %s, not '%s'", ac_backend_names(), in->config->device);
-    AC_TRY(backend->open((int)in->config->n_threads, &s->device));
-    status = backend->check_precision(s->device, infer_precision_dtype(in->config));
+    AC_TRY(ac_backend_open(in->config->device, (int)in->config->n_threads, &s->device));
+    status = s->device->backend->check_precision(s->device, infer_precision_dtype(in->config));
     if (status != AC_OK)
         status = ac_error_in(status, "--precision %s", infer_precision_name(in->config));
 out:

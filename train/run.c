@@ -57,7 +57,7 @@ static const ac_option options[] = {
     {.name = "overwrite", .type = AC_OPTION_FLAG, O(overwrite), .fallback = "false", .help = "Begin anew in a folder that holds a training."},
     {.name = "log_every", .type = AC_OPTION_INT, O(log_every), .fallback = "50", .min = 0, .max = 1e9, .unit = "N", .help = "Log every N steps; 0: progress only."},
     {.name = "check_steps", .type = AC_OPTION_INT, O(check_steps), .fallback = "100", .min = 0, .max = 1e12, .unit = "N", .help = "Compare the ranks' parameters every N steps beside the end of each epoch; 0: epochs only."},
-    {.group = "Machine", .name = "device", .type = AC_OPTION_STRING, O(device), .fallback = "cpu", .unit = "NAME", .help = "cpu, or ref (plain loops, slow)."},
+    {.group = "Machine", .name = "device", .type = AC_OPTION_STRING, O(device), .fallback = "cpu", .unit = "NAME", .help = "cpu, cuda (in builds with CUDA), auto (cuda if there is a GPU, else cpu), or ref (plain loops, slow)."},
     {.name = "n_threads", .type = AC_OPTION_INT, O(n_threads), .fallback = "0", .min = 0, .max = 1024, .help = "Compute threads per rank; 0: OMP_NUM_THREADS, else the rank's cores."},
     {.name = "bucket_mib", .type = AC_OPTION_INT, O(bucket_mib), .fallback = "0", .min = 0, .max = 1024, .unit = "MIB", .help = "Size of a gradient bucket; 0: 1 MiB per rank, at most 25."},
     {.name = "profile", .type = AC_OPTION_FLAG, O(profile), .fallback = "false", .help = "Log the time of each operator after every epoch."},

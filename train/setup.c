@@ -232,10 +232,9 @@ static ac_status open_all(trainer *t)
     AC_TRY(ac_path_check_writable(t->folder));
     make_schedule(t);
     AC_TRY(open_data(t));
-    const ac_backend *backend = ac_backend_find(c->device);
-    if (!backend)
-        return ac_error(AC_ERR_USAGE, "--device: this build has %s, not '%s'", ac_backend_names(), c->device);
-    AC_TRY(backend->open((int)c->n_threads, &t->device));
+    AC_TRY(ac_backend_open(c->device, (int)c->n_threads, &t->device));
+    if (strcmp(t->device->backend->name, "cuda") == 0 && t->run->size > 1) /* gradients are summed in host memory */
+        return ac_error(AC_ERR_UNSUPPORTED, "--device cuda trains with one rank");
     AC_TRY(build_networks(t));
     AC_TRY(ac_params_create(t->device, t->size[0].network.graph, true, &t->params));
     AC_TRY(ac_params_init(t->params, (uint64_t)c->seed));

@@ -1,7 +1,7 @@
 /* What a backend is: memory, a few whole-arena passes, and one kernel row per operator. The plan (plan.h) calls it;
  * nothing else does. Adding an operator to a backend is one file and one row. Not collective.
  *
- * ref: plain loops, the oracle. cpu: oneDNN, own SIMD, OpenMP. Each backend's rows are its own table; a backend that
+ * ref: plain loops, the oracle. cpu: oneDNN, own SIMD, OpenMP. cuda: cuDNN, cuBLASLt, own kernels. Each backend's rows are its own table; a backend that
  * lacks a row makes ac_plan_create() fail with the operator's name. */
 #ifndef ANYCLASS_BACKEND_H
 #define ANYCLASS_BACKEND_H
@@ -102,7 +102,7 @@ typedef struct ac_optimizer_update { /* one pass over a whole arena; formulas in
 } ac_optimizer_update;
 
 struct ac_backend {
-    const char *name; /* "ref", "cpu" */
+    const char *name; /* "ref", "cpu", "cuda" */
     const ac_kernel *const *kernels;
     size_t n_kernels;
     /** @param n_threads 0 = all that the process may use */
@@ -123,8 +123,13 @@ struct ac_backend {
     /** Sum of squares of float [n] in double, in an order that depends on n alone. */
     ac_status (*sum_squares)(ac_device *device, const float *values, size_t n, double *out);
     ac_status (*optimizer_update)(ac_device *device, const ac_optimizer_update *update);
+    /** Wait until all that was asked for is done; NULL where calls return when it is. For who measures time. */
+    ac_status (*synchronize)(ac_device *device);
 };
 
+/** Open the device that --device names: "cuda", "cpu", "ref", or "auto", the GPU if this build and this machine have one, else the CPU with a line in the log.
+ * AC_ERR_USAGE for a name that this build lacks, otherwise open()'s. */
+AC_NODISCARD ac_status ac_backend_open(const char *name, int n_threads, ac_device **out);
 /** Backend by name; NULL if this build has none of that name. */
 const ac_backend *ac_backend_find(const char *name);
 /** "cpu|ref": names in this build, as an option's choices. */

@@ -6,5 +6,6 @@
 
 extern const ac_backend ac_backend_ref;
 extern const ac_backend ac_backend_cpu;
+extern const ac_backend ac_backend_cuda;
 
 #endif

@@ -265,20 +265,30 @@ out:
     return status;
 }
 
+/* The time, when all that was asked for is done. */
+static ac_status clock_of(const ac_plan *plan, double *now)
+{
+    ac_status status = plan->device->backend->synchronize ? plan->device->backend->synchronize(plan->device) : AC_OK;
+    *now = ac_now_s();
+    return status;
+}
+
 static ac_status run(ac_plan *plan, int i, int pass)
 {
     plan_node *node = &plan->node[i];
     ac_call *call = &node->call[pass];
-    double start = plan->profiling ? ac_now_s() : 0;
+    double start = 0, end;
     call->sum_over_ranks = plan->graph->sync_bn ? plan->hooks.sum_over_ranks : NULL;
     call->sum_context = plan->hooks.sum_context;
-    ac_status status = AC_OK;
-    if (call->prepared && plan->prepared_version != plan->params->version)
+    ac_status status = plan->profiling ? clock_of(plan, &start) : AC_OK;
+    if (status == AC_OK && call->prepared && plan->prepared_version != plan->params->version)
         status = node->kernel->prepare(call);
     if (status == AC_OK)
         status = pass == 0 ? node->kernel->forward(call) : pass == 1 ? node->kernel->backward(call) : node->kernel->recompute(call);
-    if (plan->profiling)
-        (pass == 0 ? plan->forward_s : plan->backward_s)[i] += ac_now_s() - start;
+    if (status == AC_OK && plan->profiling) {
+        status = clock_of(plan, &end);
+        (pass == 0 ? plan->forward_s : plan->backward_s)[i] += end - start;
+    }
     return status == AC_OK ? AC_OK : ac_error_in(status, "%s (%s)", plan->graph->node[i].name, plan->graph->node[i].op->name);
 }
 

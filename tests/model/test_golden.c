@@ -4,6 +4,7 @@
 #include "anyclass/model.h"
 #include "anyclass/plan.h"
 #include "hdf5/hdf5_util.h"
+#include "tests/backend.h"
 #include "tests/model/drawn.h"
 #include "tests/tap.h"
 #include <math.h>
@@ -193,7 +194,7 @@ static ac_status run(hid_t file, const golden_case *c)
     char name[64];
     AC_TRY(build(&eval, model, false));
     AC_TRY(build(&train, model, true));
-    AC_TRY(ac_backend_find("cpu")->open(0, &device));
+    AC_TRY(ac_backend_find(tested_backend())->open(0, &device));
     AC_TRY(ac_params_create(device, train.graph, true, &params));
     AC_TRY(drawn_fill(params));
     AC_TRY(ac_plan_create(eval.graph, params, false, &eval_plan));

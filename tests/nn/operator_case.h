@@ -8,6 +8,7 @@
 #include "anyclass/model.h"
 #include "anyclass/plan.h"
 #include "anyclass/random.h"
+#include "tests/backend.h"
 #include "tests/tap.h"
 #include <math.h>
 #include <stdlib.h>
@@ -34,10 +35,14 @@ typedef struct trial {
     ac_device *device;
     ac_params *params;
     ac_plan *plan;
+    float *value, *gradient, *buffer; /* host copies of the parameter arenas, by fetch() */
 } trial;
 
 static void close_trial(trial *t)
 {
+    ac_free(t->value);
+    ac_free(t->gradient);
+    ac_free(t->buffer);
     ac_plan_destroy(t->plan);
     ac_params_destroy(t->params);
     if (t->device)
@@ -108,15 +113,31 @@ static ac_status run_trial(trial *t, const op_case *c, double *loss)
     return run_scaled(t, c, 0.5, loss);
 }
 
-/* What lies between two parameters belongs to nobody and stays zero. */
-static bool gaps_are_zero(const ac_params *p)
+/* Copies of the parameter arenas as they are now. */
+static ac_status fetch(trial *t)
 {
+    ac_status status = AC_OK;
+    const ac_params *p = t->params;
+    AC_TRY(ac_realloc(&t->value, p->n_values, sizeof *t->value));
+    AC_TRY(ac_realloc(&t->gradient, p->n_values, sizeof *t->gradient));
+    AC_TRY(ac_realloc(&t->buffer, p->n_buffers, sizeof *t->buffer));
+    AC_TRY(t->device->backend->download(t->device, t->value, p->value, p->n_values * sizeof *t->value));
+    AC_TRY(t->device->backend->download(t->device, t->gradient, p->gradient, p->n_values * sizeof *t->gradient));
+    AC_TRY(t->device->backend->download(t->device, t->buffer, p->buffer, p->n_buffers * sizeof *t->buffer));
+out:
+    return status;
+}
+
+/* What lies between two parameters belongs to nobody and stays zero. */
+static bool gaps_are_zero(const trial *t)
+{
+    const ac_params *p = t->params;
     for (size_t k = 0; k < p->n_params; k++) {
         if (p->info[k].role == AC_PARAM_BUFFER)
             continue;
         size_t at = p->offset[k] + (size_t)ac_shape_elements(&p->info[k].shape);
         for (; at % AC_PARAM_ALIGN != 0 && at < p->n_values; at++)
-            if (p->gradient[at] != 0 || p->value[at] != 0)
+            if (t->gradient[at] != 0 || t->value[at] != 0)
                 return false;
     }
     return true;
@@ -138,6 +159,15 @@ static const tolerance tolerances[] = {
     {AC_BF16, 1e-3, 0x1p-7, 2e-2},
 };
 
+/* cuda: its matrix library takes biases of products in bf16, and tensor cores probabilities of attention: roundings of 2^-9 that ref does not make and the
+ * loss sees (up to 3.4e-3 of it in these networks, with the library's arithmetic by plain loops in tests/cuda_host). */
+static const tolerance tolerances_cuda[] = {{AC_F32, 1e-5, 3e-5, 2e-2}, {AC_BF16, 0x1p-7, 0x1p-6, 2e-2}};
+
+static const tolerance *tolerance_of(const char *backend, size_t k)
+{
+    return strcmp(backend, "cuda") == 0 ? &tolerances_cuda[k] : &tolerances[k];
+}
+
 /* Gradients and running statistics of two runs over the same graph. */
 static double compare(const trial *a, const trial *b, const tolerance *allowed)
 {
@@ -148,13 +178,13 @@ static double compare(const trial *a, const trial *b, const tolerance *allowed)
             if (a->params->info[p].role != AC_PARAM_BUFFER && a->params->offset[p] == i) {
                 size_t n = (size_t)ac_shape_elements(&a->params->info[p].shape);
                 for (size_t k = 0; k < n; k++)
-                    scale = fmax(scale, fabs((double)a->params->gradient[i + k]));
+                    scale = fmax(scale, fabs((double)a->gradient[i + k]));
                 for (size_t k = 0; k < n; k++)
-                    worst = fmax(worst, fabs((double)a->params->gradient[i + k] - (double)b->params->gradient[i + k]) / scale);
+                    worst = fmax(worst, fabs((double)a->gradient[i + k] - (double)b->gradient[i + k]) / scale);
             }
     }
     for (size_t i = 0; i < a->params->n_buffers; i++)
-        worst = fmax(worst, fabs((double)a->params->buffer[i] - (double)b->params->buffer[i]));
+        worst = fmax(worst, fabs((double)a->buffer[i] - (double)b->buffer[i]));
     return worst;
 }
 
@@ -164,17 +194,19 @@ static void against_ref(const op_case *c, const char *backend, const tolerance *
     trial a, b;
     double loss_a = 0, loss_b = 1;
     bool ran = open_trial(&a, c, "ref", allowed->activations, true) == AC_OK && open_trial(&b, c, backend, allowed->activations, true) == AC_OK && run_trial(&a, c, &loss_a) == AC_OK &&
-               run_trial(&b, c, &loss_b) == AC_OK && ac_plan_backward(a.plan, false) == AC_OK && ac_plan_backward(b.plan, false) == AC_OK;
+               run_trial(&b, c, &loss_b) == AC_OK && ac_plan_backward(a.plan, false) == AC_OK && ac_plan_backward(b.plan, false) == AC_OK &&
+               fetch(&a) == AC_OK && fetch(&b) == AC_OK;
     TAP_OK(ran, "%s: %s in %s runs", backend, c->name, type);
     if (ran) {
         TAP_OK(fabs(loss_a - loss_b) < allowed->loss * loss_a, "%s: %s in %s, loss differs by %.2g", backend, c->name, type, fabs(loss_a - loss_b) / loss_a);
         double once = compare(&a, &b, allowed);
         TAP_OK(once < allowed->gradient, "%s: %s in %s, gradients and statistics differ by %.2g", backend, c->name, type, once);
-        ran = run_trial(&a, c, &loss_a) == AC_OK && run_trial(&b, c, &loss_b) == AC_OK && ac_plan_backward(a.plan, true) == AC_OK && ac_plan_backward(b.plan, true) == AC_OK;
+        ran = run_trial(&a, c, &loss_a) == AC_OK && run_trial(&b, c, &loss_b) == AC_OK && ac_plan_backward(a.plan, true) == AC_OK && ac_plan_backward(b.plan, true) == AC_OK &&
+              fetch(&a) == AC_OK && fetch(&b) == AC_OK;
         /* what the floor holds doubles as well */
         TAP_OK(ran && compare(&a, &b, allowed) < 2 * allowed->gradient, "%s: %s in %s, accumulated a second time", backend, c->name, type);
-        TAP_OK(ac_plan_check_guards(a.plan) == AC_OK && gaps_are_zero(a.params), "ref: %s in %s, nothing written past an end", c->name, type);
-        TAP_OK(ac_plan_check_guards(b.plan) == AC_OK && gaps_are_zero(b.params), "%s: %s in %s, nothing written past an end", backend, c->name, type);
+        TAP_OK(ac_plan_check_guards(a.plan) == AC_OK && gaps_are_zero(&a), "ref: %s in %s, nothing written past an end", c->name, type);
+        TAP_OK(ac_plan_check_guards(b.plan) == AC_OK && gaps_are_zero(&b), "%s: %s in %s, nothing written past an end", backend, c->name, type);
     }
     close_trial(&a);
     close_trial(&b);
@@ -228,7 +260,7 @@ static double distance(const trial *a, const trial *b)
 {
     double error = 0, square = 0;
     for (size_t i = 0; i < a->params->n_values; i++) {
-        double want = (double)a->params->gradient[i], off = (double)b->params->gradient[i] - want;
+        double want = (double)a->gradient[i], off = (double)b->gradient[i] - want;
         error += off * off;
         square += want * want;
     }
@@ -242,11 +274,27 @@ static void near_float(const op_case *c)
     trial a, b;
     double loss_a = 0, loss_b = 1;
     bool ran = open_trial(&a, c, "ref", AC_F32, true) == AC_OK && open_trial(&b, c, "ref", AC_BF16, true) == AC_OK && run_trial(&a, c, &loss_a) == AC_OK &&
-               run_trial(&b, c, &loss_b) == AC_OK && ac_plan_backward(a.plan, false) == AC_OK && ac_plan_backward(b.plan, false) == AC_OK;
+               run_trial(&b, c, &loss_b) == AC_OK && ac_plan_backward(a.plan, false) == AC_OK && ac_plan_backward(b.plan, false) == AC_OK &&
+               fetch(&a) == AC_OK && fetch(&b) == AC_OK;
     TAP_OK(ran && fabs(loss_a - loss_b) < 2e-2 * loss_a, "ref: %s, loss in bf16 differs by %.2g", c->name, fabs(loss_a - loss_b) / loss_a);
     TAP_OK(ran && distance(&a, &b) < 0.1, "ref: %s, gradient in bf16 differs by %.2g of its norm", c->name, distance(&a, &b));
     close_trial(&a);
     close_trial(&b);
+}
+
+/* A forward with a NaN in parameter p. */
+static ac_status run_trial_with_nan(trial *t, const op_case *c, int p, double *loss)
+{
+    ac_status status = AC_OK;
+    float *host = NULL;
+    AC_TRY(ac_malloc((size_t)ac_shape_elements(&t->params->info[p].shape), sizeof *host, &host));
+    AC_TRY(ac_params_get(t->params, p, NULL, host));
+    host[0] = NAN;
+    AC_TRY(ac_params_set(t->params, p, NULL, host));
+    AC_TRY(run_trial(t, c, loss));
+out:
+    ac_free(host);
+    return status;
 }
 
 /* A NaN in front comes out as the loss; one in the loss's gradient reaches every parameter. */
@@ -257,17 +305,16 @@ static void nan_goes_through(const op_case *c, const char *backend, ac_dtype act
     size_t n_missed = 0;
     if (!TAP_CALL(open_trial(&t, c, backend, activations, true)))
         return;
-    int bias = ac_params_find(t.params, "first.bias");
-    bool ran = run_scaled(&t, c, (double)NAN, &loss) == AC_OK && ac_plan_backward(t.plan, false) == AC_OK;
+    bool ran = run_scaled(&t, c, (double)NAN, &loss) == AC_OK && ac_plan_backward(t.plan, false) == AC_OK && fetch(&t) == AC_OK;
     for (size_t p = 0; p < t.params->n_params; p++) {
         bool seen = t.params->info[p].role == AC_PARAM_BUFFER;
         for (int64_t i = 0; !seen && i < ac_shape_elements(&t.params->info[p].shape); i++) /* not each: a tap may lie on padding alone */
-            seen = isnan(t.params->gradient[t.params->offset[p] + (size_t)i]);
+            seen = isnan(t.gradient[t.params->offset[p] + (size_t)i]);
         n_missed += !seen;
     }
     TAP_OK(ran && n_missed == 0, "%s: %s in %s, NaN as the loss's gradient: %zu parameters miss it", backend, c->name, ac_dtype_name(activations), n_missed);
-    t.params->value[t.params->offset[bias]] = NAN;
-    ran = run_trial(&t, c, &loss) == AC_OK;
+    int first = ac_params_find(t.params, "first.bias");
+    ran = run_trial_with_nan(&t, c, first, &loss) == AC_OK;
     TAP_OK(ran && isnan(loss), "%s: %s in %s, NaN in front comes out", backend, c->name, ac_dtype_name(activations));
     close_trial(&t);
 }
@@ -286,19 +333,34 @@ static bool runs_here(const char *backend, ac_dtype activations)
     return runs;
 }
 
+/* ANYCLASS_TEST_PART=i/n: every n-th case from the i-th on, for n processes side by side. */
+static bool is_mine(void)
+{
+    static int k;
+    const char *part = getenv("ANYCLASS_TEST_PART");
+    int i, n;
+    return !part || sscanf(part, "%d/%d", &i, &n) != 2 || n < 1 || k++ % n == i;
+}
+
 /* All there is to say of one case. */
 static inline void run_case(const op_case *c)
 {
-    differences(c);
+    const char *backend = tested_backend();
+    if (!is_mine())
+        return;
+    if (strcmp(backend, "cpu") == 0) /* the oracle's own checks, once */
+        differences(c);
     for (size_t k = 0; k < sizeof tolerances / sizeof *tolerances; k++) {
-        if (!runs_here("cpu", tolerances[k].activations))
+        if (!runs_here(backend, tolerances[k].activations))
             continue;
-        against_ref(c, "cpu", &tolerances[k]);
-        inference_against_ref(c, "cpu", &tolerances[k]);
-        nan_goes_through(c, "cpu", tolerances[k].activations);
-        nan_goes_through(c, "ref", tolerances[k].activations);
+        against_ref(c, backend, tolerance_of(backend, k));
+        inference_against_ref(c, backend, tolerance_of(backend, k));
+        nan_goes_through(c, backend, tolerances[k].activations);
+        if (strcmp(backend, "cpu") == 0)
+            nan_goes_through(c, "ref", tolerances[k].activations);
     }
-    near_float(c);
+    if (strcmp(backend, "cpu") == 0)
+        near_float(c);
 }
 
 #endif

@@ -1,6 +1,7 @@
 /* Who serves a matrix product, and what becomes of its sums: bias or scale and shift, activation, residual, type of the result. */
 #include "backend/cpu/gemm.h"
 #include "anyclass/activation_formula.h"
+#include "backend/cpu/gelu.h"
 #include "backend/cpu/gemm_tile.h"
 
 /* A processor without the kernels for it multiplies bf16 as float, as all do that are asked for its tiles (ANYCLASS_GEMM). */
@@ -90,6 +91,8 @@ AC_SIMD static void finish_row(const cpu_gemm *g, const float *sums, int64_t at,
 
 void cpu_gemm_finish(const cpu_gemm *gemm, const float *sums, int64_t ld, int64_t i0, int64_t rows, int64_t j0, int64_t columns)
 {
+    if (cpu_gelu_finish(gemm, sums, ld, i0, rows, j0, columns))
+        return;
     for (int64_t i = 0; i < rows; i++)
         finish_row(gemm, sums + i * ld, (i0 + i) * gemm->c_row + j0, j0, columns);
 }

@@ -1,8 +1,7 @@
 /* linear: matrix products (gemm.h), and for a classifier's head, which has few outputs, plain vector loops that read the operands once. Which of
  * the two depends on the layer alone, not on the rows. Sums of gradients over rows are in a fixed order, whatever the threads. */
-#include "anyclass/activation_formula.h"
 #include "backend/cpu/conv_avx512.h"
-#include "backend/cpu/gemm.h"
+#include "backend/cpu/gelu.h"
 
 enum {
     LANES = 32,
@@ -164,27 +163,13 @@ static ac_status prepare(const ac_call *call)
     return AC_OK;
 }
 
-AC_INLINE void activate(const void *from, int64_t first, int64_t n, bool bf16, void *to)
-{
-    for (int64_t i = first; i < first + n; i++)
-        cpu_store(to, i, ac_gelu(cpu_load(from, i, bf16)), bf16);
-}
-
-AC_SIMD static void gelu_range(const void *from, int64_t first, int64_t n, bool bf16, void *to)
-{
-    if (bf16)
-        activate(from, first, n, true, to);
-    else
-        activate(from, first, n, false, to);
-}
-
 static ac_status recompute(const ac_call *call)
 {
     enum { RANGE = 1 << 14 };
     sizes s = sizes_of(call->graph, call->node);
 #pragma omp parallel for schedule(static)
     for (int64_t first = 0; first < s.rows * s.out; first += RANGE)
-        gelu_range(call->saved[0], first, cpu_min(RANGE, s.rows * s.out - first), s.bf16_y, call->output[0]);
+        cpu_gelu_copy(call->saved[0], first, cpu_min(RANGE, s.rows * s.out - first), s.bf16_y, call->output[0]);
     return AC_OK;
 }
 
@@ -197,8 +182,7 @@ AC_INLINE void gradient_chunk(const ac_call *call, int64_t at, int64_t n, bool b
         for (int64_t i = 0; i < n; i++)
             g[i] += cpu_load(call->doutput[p], at + i, bf16);
     if (activation == AC_ACTIVATION_GELU)
-        for (int64_t i = 0; i < n; i++)
-            g[i] *= ac_gelu_slope(cpu_load(call->saved[0], at + i, bf16));
+        cpu_gelu_slope_of(call->saved[0], at, n, bf16, g);
     if (activation == AC_ACTIVATION_TANH)
         for (int64_t i = 0; i < n; i++) {
             float y = cpu_load(call->output[0], at + i, bf16);

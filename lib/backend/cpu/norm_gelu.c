@@ -1,46 +1,24 @@
 /* batch_norm's loops (norm_rows.c) with GELU behind it. A short row of channels at a time goes through a buffer of floats, where the
  * activation is the work: so there is one version per element type, whatever the number of gradient parts. */
-#include "anyclass/activation_formula.h"
-#include "backend/cpu/cpu.h"
-#include "backend/cpu/norm_rows.h"
+#include "backend/cpu/gelu.h"
 
 enum { CHANNELS = 64, GROUP_ROWS = 16 }; /* of the sums in registers; rows that are added before they go to memory */
 
-AC_INLINE float affine_of_gelu(const norm_affine *a, int64_t i, int64_t c, bool bf16)
+void cpu_norm_gelu_apply(const norm_tile *t, const norm_affine *affine, void *y)
 {
-    return (cpu_load(a->x, i, bf16) - a->mean[c]) * a->k[c] + a->b[c];
-}
-
-AC_INLINE void apply_tile(const norm_tile *t, const norm_affine *affine, void *y, bool bf16)
-{
-    const norm_affine a = *affine;
-    for (int64_t r = t->row; r < t->row + t->n_rows; r++) {
-        int64_t i = r * t->channels;
-#pragma omp simd
-        for (int64_t c = t->channel; c < t->channel + t->n_channels; c++)
-            cpu_store(y, i + c, ac_gelu(affine_of_gelu(&a, i + c, c, bf16)), bf16);
-    }
-}
-
-AC_SIMD void cpu_norm_gelu_apply(const norm_tile *tile, const norm_affine *affine, void *y)
-{
-    if (tile->bf16)
-        apply_tile(tile, affine, y, true);
-    else
-        apply_tile(tile, affine, y, false);
+    for (int64_t r = t->row; r < t->row + t->n_rows; r++)
+        cpu_gelu_norm(affine, r * t->channels + t->channel, t->channel, t->n_channels, t->bf16, y);
 }
 
 /* Gradient in front of the activation, of n channels from element i, channel c0 on. */
 AC_INLINE void gradients(const norm_gradient *d, int64_t i, int64_t c0, int n, bool bf16, float *restrict g)
 {
-    const norm_affine a = d->affine;
     for (int c = 0; c < n; c++)
         g[c] = cpu_load(d->part[0], i + c, bf16);
     for (int k = 1; k < d->n_parts; k++)
         for (int c = 0; c < n; c++)
             g[c] += cpu_load(d->part[k], i + c, bf16);
-    for (int c = 0; c < n; c++)
-        g[c] *= ac_gelu_slope(affine_of_gelu(&a, i + c, c0 + c, bf16));
+    cpu_gelu_norm_slope(&d->affine, i, c0, n, bf16, g);
 }
 
 AC_INLINE void reduce_rows(const norm_gradient *d, int64_t i, int64_t c0, int64_t rows, int64_t channels, int n, bool bf16, double *restrict sum, double *restrict sum_x)

@@ -108,5 +108,5 @@ static const ac_kernel *const kernels[] = {
 
 const ac_backend ac_backend_ref = {
     "ref", kernels, sizeof kernels / sizeof *kernels, open_device, close_device, describe, check_precision, allocate, release, copy, copy,
-    zero,  add,     sum_squares,                      optimizer_update,
+    zero,  add,     sum_squares,                      optimizer_update, NULL,
 };

@@ -1,0 +1,161 @@
+/* Inside of the CUDA backend, for its C and its .cu files: the device, and thin wrappers around the runtime, cuBLASLt and
+ * cuDNN that turn their errors into a status with text. Kernels and what they need are in kernel.cuh. */
+#ifndef ANYCLASS_LIB_BACKEND_CUDA_H
+#define ANYCLASS_LIB_BACKEND_CUDA_H
+
+#ifdef __cplusplus /* C headers with C++'s word for alignment, their system headers outside of extern "C" */
+#include <math.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#define _Alignas alignas
+extern "C" {
+#endif
+#include "anyclass/augment_formula.h"
+#include "anyclass/backend.h"
+#include "anyclass/bf16.h"
+#include "anyclass/loss_formula.h"
+#include "anyclass/ops.h"
+#include "anyclass/optimizer.h"
+#include "anyclass/optimizer_formula.h"
+
+#ifdef AC_CUDA_EMULATED
+#include "tests/cuda_host/runtime.h"
+#else
+#include <cuda_runtime_api.h>
+#endif
+
+typedef struct cuda_gemm cuda_gemm;
+typedef struct cuda_conv cuda_conv;
+typedef struct cuda_libraries cuda_libraries; /* handles of cuBLASLt and cuDNN, what was chosen for which shape */
+
+typedef struct cuda_device {
+    ac_device base;
+    int index;                 /* of the GPU */
+    int n_multiprocessors;
+    int major, minor;          /* compute capability */
+    char name[256];
+    size_t total_bytes;
+    bool tf32;                 /* float products may round their operands to tf32 */
+    cudaStream_t stream;       /* everything runs on it */
+    cuda_libraries *libraries;
+    void *scratch;             /* device: CUDA_SCRATCH_BYTES for reductions and cuBLASLt */
+    double *pinned;            /* host: where scalars arrive */
+    unsigned char *staging;    /* host, pinned: what is on its way to the device; made when first needed */
+} cuda_device;
+
+enum { CUDA_SCRATCH_BYTES = 64 << 20, CUDA_STAGING_BYTES = 64 << 20, CUDA_N_PARTIALS = 1024, CUDA_ALIGN = 256 };
+
+static inline cuda_device *cuda_of(ac_device *device)
+{
+    return (cuda_device *)device;
+}
+
+static inline size_t cuda_aligned(size_t n_bytes)
+{
+    return (n_bytes + CUDA_ALIGN - 1) / CUDA_ALIGN * CUDA_ALIGN;
+}
+
+/** AC_OK, or the runtime's words behind `what`: AC_ERR_MEMORY or AC_ERR_UNSUPPORTED (no device, wrong driver); everything else is
+ * AC_ERR_NUMERIC, a device that computes no more. */
+AC_NODISCARD ac_status cuda_check(cudaError_t error, const char *what);
+/** Result of the launch just made. */
+AC_NODISCARD ac_status cuda_launched(const char *kernel);
+/** Activations this backend has. */
+AC_NODISCARD ac_status cuda_check_precision(const ac_device *device, ac_dtype activations);
+
+/* ---- libraries.c ---- */
+
+AC_NODISCARD ac_status cuda_libraries_open(cuda_device *device);
+void cuda_libraries_close(cuda_device *device);
+/** "cuDNN 9.19.0, cuBLASLt 13.0": versions at run time. */
+void cuda_libraries_describe(const cuda_device *device, char *out, size_t capacity);
+
+/* ---- gemm.c: cuBLASLt. Row-major d [m, n] = op(a) [m, k] op(b) [k, n] (+ bias [n]) + beta d ---- */
+
+typedef enum cuda_epilogue { CUDA_EPILOGUE_NONE, CUDA_EPILOGUE_BIAS } cuda_epilogue;
+
+typedef struct cuda_gemm_spec { /* compared as bytes: zero it first */
+    int64_t m, n, k;
+    int64_t lda, ldb, ldd;             /* elements between rows as stored; 0: they touch */
+    int64_t batch, stride_a, stride_b, stride_d; /* batch 0 or 1: one product */
+    int transpose_a, transpose_b;      /* stored [k, m], stored [n, k] */
+    int ab, d;                         /* ac_dtype of a and b, of d (AC_F32 or AC_BF16) and of the bias, which has d's */
+    int epilogue;                      /* cuda_epilogue */
+    int reserved;                      /* no padding */
+} cuda_gemm_spec;
+
+/** The product for these shapes; owned by the device, the same one for the same shapes. AC_ERR_UNSUPPORTED when the library has
+ * none (with an epilogue: ask again without). */
+AC_NODISCARD ac_status cuda_gemm_find(cuda_device *device, const cuda_gemm_spec *spec, cuda_gemm **out);
+/** d = op(a) op(b) (+ bias) + beta c; c has d's layout and may be d. */
+AC_NODISCARD ac_status cuda_gemm_run(cuda_device *device, const cuda_gemm *gemm, const void *a, const void *b, const void *c, void *d, const void *bias, float beta);
+
+/* ---- conv.c: cuDNN. x [n, h, w, c], weight [o, kernel, kernel, c / groups], y [n, oh, ow, o] ---- */
+
+typedef enum cuda_conv_pass { CUDA_CONV_FORWARD, CUDA_CONV_DX, CUDA_CONV_DW } cuda_conv_pass;
+
+typedef struct cuda_conv_spec { /* compared as bytes: zero it first */
+    int64_t n, h, w, c, o, oh, ow;
+    int kernel, stride, padding, groups;
+    int pass;     /* cuda_conv_pass: y = x * weight; dx from y and weight; dweight from x and y */
+    int type, result; /* ac_dtype of what is read, and of what is written */
+    int reserved; /* no padding */
+} cuda_conv_spec;
+
+/** The fastest deterministic way, tried out on the device; owned by the device. AC_ERR_UNSUPPORTED when there is none. */
+AC_NODISCARD ac_status cuda_conv_find(cuda_device *device, const cuda_conv_spec *spec, cuda_conv **out);
+size_t cuda_conv_workspace_bytes(const cuda_conv *conv);
+/** The result of the pass is written, the other two are read. */
+AC_NODISCARD ac_status cuda_conv_run(cuda_device *device, const cuda_conv *conv, const void *x, const void *weight, const void *y, void *workspace);
+
+/* ---- arena.cu and rows.cu: passes that several operators use ---- */
+
+AC_NODISCARD ac_status cuda_add(ac_device *device, ac_dtype dtype, void *to, const void *from, size_t n);
+AC_NODISCARD ac_status cuda_sum_squares(ac_device *device, const float *values, size_t n, double *out);
+AC_NODISCARD ac_status cuda_optimizer_update(ac_device *device, const ac_optimizer_update *update);
+/** to[i] = from[i], each of its type. */
+AC_NODISCARD ac_status cuda_convert(cuda_device *device, ac_dtype to_type, void *to, ac_dtype from_type, const void *from, size_t n);
+/** to[i] = from[i] rounded to bf16: a MATRIX parameter as mixed precision reads it, in float. */
+AC_NODISCARD ac_status cuda_round(cuda_device *device, float *to, const float *from, size_t n);
+/** to[i] = from[i] (+ to[i]), from of type `dtype`. */
+AC_NODISCARD ac_status cuda_put_gradient(cuda_device *device, float *to, ac_dtype dtype, const void *from, size_t n, bool accumulate);
+/** y = from + bias (NULL: none) + residual (of y's type, NULL: none), rounded once. */
+AC_NODISCARD ac_status cuda_add_bias_to(cuda_device *device, ac_dtype dtype, void *y, const float *from, const float *bias, const void *residual, int64_t rows,
+                                        int64_t channels);
+/** y [rows, channels] += bias [channels], in place. */
+AC_NODISCARD ac_status cuda_add_bias(cuda_device *device, ac_dtype dtype, void *y, const float *bias, int64_t rows, int64_t channels);
+/** out [channels] = sums of the columns of values [rows, channels] (+ out), in a fixed order. Uses the device's scratch. */
+AC_NODISCARD ac_status cuda_column_sums(cuda_device *device, ac_dtype dtype, const void *values, int64_t rows, int64_t channels, float *out, bool accumulate);
+/** out [columns] = sums over tiles of partial [n_tiles, stride], in a fixed order (+ out). */
+AC_NODISCARD ac_status cuda_tile_totals(cuda_device *device, const double *partial, int n_tiles, int64_t stride, int64_t columns, float *out, bool accumulate);
+/** One tensor out of gradient parts: part 0 itself, or their sum in `to`. *out is what to read. */
+AC_NODISCARD ac_status cuda_sum_parts(cuda_device *device, ac_dtype dtype, const void *const *part, int n_parts, void *to, size_t n, const void **out);
+
+static inline const ac_shape *cuda_in(const ac_call *call, int i)
+{
+    return ac_graph_shape(call->graph, call->node->input[i]);
+}
+
+static inline const ac_shape *cuda_out(const ac_call *call)
+{
+    return ac_graph_shape(call->graph, call->node->output[0]);
+}
+
+#define CUDA_TRY(call)                                                                                                \
+    do {                                                                                                              \
+        ac_status status_ = (call);                                                                                   \
+        if (status_ != AC_OK)                                                                                         \
+            return status_;                                                                                           \
+    } while (0)
+
+extern const ac_backend ac_backend_cuda;
+extern const ac_kernel ac_cuda_image_input, ac_cuda_conv2d, ac_cuda_batch_norm, ac_cuda_max_pool, ac_cuda_global_avg_pool, ac_cuda_linear,
+    ac_cuda_layer_norm, ac_cuda_attention, ac_cuda_add, ac_cuda_dropout, ac_cuda_tokens, ac_cuda_first_token, ac_cuda_squeeze_excite, ac_cuda_blur_pool,
+    ac_cuda_avg_pool, ac_cuda_space_to_depth, ac_cuda_any_class_loss;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

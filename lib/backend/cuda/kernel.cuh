@@ -1,0 +1,239 @@
+/* What kernels share: the launch, element types, vectors of 16 bytes, the geometry of passes over [rows, channels]. The only
+ * place that knows whether nvcc or the emulation in tests/cuda_host compiles them. */
+#ifndef ANYCLASS_LIB_BACKEND_CUDA_KERNEL_CUH
+#define ANYCLASS_LIB_BACKEND_CUDA_KERNEL_CUH
+
+#include "backend/cuda/cuda.h"
+
+#include "anyclass/activation_formula.h"
+
+#ifdef AC_CUDA_EMULATED
+#include "tests/cuda_host/emulate.h"
+#else
+#include <cuda_bf16.h>
+#include <cuda_runtime.h>
+
+template <typename... P, typename... A>
+static inline ac_status cuda_launch(const char *name, void (*kernel)(P...), dim3 grid, dim3 block, size_t shared, cudaStream_t stream, A... arguments)
+{
+    if (shared > 48 << 10)
+        CUDA_TRY(cuda_check(cudaFuncSetAttribute((const void *)kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared), name));
+    kernel<<<grid, block, shared, stream>>>(static_cast<P>(arguments)...);
+    return cuda_launched(name);
+}
+/* AC_LAUNCH((kernel<T>), grid, block, shared bytes, stream, arguments...) is an ac_status */
+#define AC_LAUNCH(kernel, ...) cuda_launch(#kernel, kernel, __VA_ARGS__)
+#define AC_DYNAMIC_SHARED(type, name) extern __shared__ __align__(16) unsigned char name##_bytes[]; type *name = reinterpret_cast<type *>(name##_bytes)
+#endif
+
+struct bf16 {
+    uint16_t bits;
+};
+
+__host__ __device__ static inline float to_float(float v)
+{
+    return v;
+}
+
+__host__ __device__ static inline float to_float(bf16 v)
+{
+    return ac_float_from_bf16(v.bits);
+}
+
+template <typename T> __host__ __device__ static inline T from_float(float v);
+
+template <> __host__ __device__ inline float from_float<float>(float v)
+{
+    return v;
+}
+
+template <> __host__ __device__ inline bf16 from_float<bf16>(float v)
+{
+    bf16 out;
+#ifdef __CUDA_ARCH__
+    out.bits = __bfloat16_as_ushort(__float2bfloat16_rn(v));
+#else
+    out.bits = ac_bf16_from_float(v);
+#endif
+    return out;
+}
+
+/* N neighbours, read and written at once. */
+template <typename T, int N> struct alignas(sizeof(T) * N) pack {
+    T v[N];
+};
+
+template <typename T, int N> __device__ static inline pack<T, N> load(const T *from, int64_t at)
+{
+    return *reinterpret_cast<const pack<T, N> *>(from + at);
+}
+
+template <typename T, int N> __device__ static inline void store(T *to, int64_t at, const pack<T, N> &value)
+{
+    *reinterpret_cast<pack<T, N> *>(to + at) = value;
+}
+
+template <typename T> struct widest {
+    static constexpr int n = 16 / sizeof(T); /* elements of a vector */
+};
+
+/* The statement with T the type of activations, VEC the vector that `channels` allow. */
+#define CUDA_FOR_TYPE(dtype, ...)                                                                                     \
+    do {                                                                                                              \
+        if ((dtype) == AC_BF16) {                                                                                     \
+            typedef bf16 T;                                                                                           \
+            __VA_ARGS__;                                                                                              \
+        } else {                                                                                                      \
+            typedef float T;                                                                                          \
+            __VA_ARGS__;                                                                                              \
+        }                                                                                                             \
+    } while (0)
+
+/* Parts of a gradient; their sum counts. */
+template <typename T> struct gradient_parts {
+    const T *part[AC_MAX_DOUT];
+    int n;
+};
+
+template <typename T> static inline gradient_parts<T> parts_of(const ac_call *call)
+{
+    gradient_parts<T> parts;
+    parts.n = call->n_doutput;
+    for (int k = 0; k < AC_MAX_DOUT; k++)
+        parts.part[k] = k < call->n_doutput ? (const T *)call->doutput[k] : nullptr;
+    return parts;
+}
+
+/* The sum of the parts at element `at`. */
+template <typename T, int VEC> __device__ static inline void load_parts(const gradient_parts<T> &parts, int64_t at, float *out /* [VEC] */)
+{
+    pack<T, VEC> d = load<T, VEC>(parts.part[0], at), second, third;
+    if (parts.n > 1)
+        second = load<T, VEC>(parts.part[1], at);
+    if (parts.n > 2)
+        third = load<T, VEC>(parts.part[2], at);
+#pragma unroll
+    for (int k = 0; k < VEC; k++)
+        out[k] = to_float(d.v[k]) + (parts.n > 1 ? to_float(second.v[k]) : 0.0f) + (parts.n > 2 ? to_float(third.v[k]) : 0.0f);
+}
+
+template <typename T, int VEC> __device__ static inline void load_floats(const T *from, int64_t at, float *out /* [VEC] */)
+{
+    pack<T, VEC> v = load<T, VEC>(from, at);
+#pragma unroll
+    for (int k = 0; k < VEC; k++)
+        out[k] = to_float(v.v[k]);
+}
+
+template <typename T, int VEC> __device__ static inline void store_floats(T *to, int64_t at, const float *values /* [VEC] */)
+{
+    pack<T, VEC> v;
+#pragma unroll
+    for (int k = 0; k < VEC; k++)
+        v.v[k] = from_float<T>(values[k]);
+    store<T, VEC>(to, at, v);
+}
+
+/* The statement with T the type of activations, VEC the vector that `channels` allow. */
+#define CUDA_FOR_TYPE_AND_WIDTH(dtype, channels, ...)                                                                 \
+    CUDA_FOR_TYPE(dtype, {                                                                                            \
+        if ((channels) % widest<T>::n == 0) {                                                                         \
+            constexpr int VEC = widest<T>::n;                                                                         \
+            __VA_ARGS__;                                                                                              \
+        } else {                                                                                                      \
+            constexpr int VEC = 1;                                                                                    \
+            __VA_ARGS__;                                                                                              \
+        }                                                                                                             \
+    })
+
+static inline int cuda_width(ac_dtype dtype, int64_t channels)
+{
+    int n = dtype == AC_BF16 ? widest<bf16>::n : widest<float>::n;
+    return channels % n == 0 ? n : 1;
+}
+
+enum { CUDA_BLOCK = 256 };
+
+/* Blocks of CUDA_BLOCK threads that give every one of n items a thread. */
+static inline dim3 cuda_blocks(int64_t n)
+{
+    return dim3((unsigned)((n + CUDA_BLOCK - 1) / CUDA_BLOCK), 1, 1);
+}
+
+__device__ static inline int64_t thread_index()
+{
+    return (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
+}
+
+/* How a tensor [rows, channels] is divided: a block has threads (tx, ty), each column of threads a vector of channels, and goes
+ * down tile_rows rows. Depends on shape and device alone, so sums over tiles do too. */
+struct row_grid {
+    int64_t rows, tile_rows;
+    int channels, n_vectors; /* vectors in a row */
+    int n_tiles;
+    dim3 grid, block;
+};
+
+static inline row_grid make_row_grid(const cuda_device *device, int64_t rows, int64_t channels, int width)
+{
+    row_grid g;
+    unsigned tx = 1;
+    g.rows = rows;
+    g.channels = (int)channels;
+    g.n_vectors = (int)(channels / width);
+    while ((int)tx < g.n_vectors && tx < 32)
+        tx *= 2;
+    g.block = dim3(tx, CUDA_BLOCK / tx, 1);
+    int64_t across = (g.n_vectors + tx - 1) / tx, wanted = (int64_t)device->n_multiprocessors * 8 / across;
+    wanted = wanted < 1 ? 1 : wanted > (int64_t)CUDA_N_PARTIALS ? (int64_t)CUDA_N_PARTIALS : wanted;
+    g.tile_rows = (rows + wanted - 1) / wanted;
+    g.tile_rows = (g.tile_rows + g.block.y - 1) / g.block.y * g.block.y;
+    g.n_tiles = (int)((rows + g.tile_rows - 1) / g.tile_rows);
+    g.grid = dim3((unsigned)across, (unsigned)g.n_tiles, 1);
+    return g;
+}
+
+/* Sum over threadIdx.y of `value`, for each threadIdx.x, in a fixed order; blockDim.y is a power of two. All threads call it and
+ * all get the sum. */
+__device__ static inline double sum_over_y(double value, double *shared /* [threads] */)
+{
+    unsigned at = threadIdx.y * blockDim.x + threadIdx.x;
+    __syncthreads();
+    shared[at] = value;
+    for (unsigned half = blockDim.y / 2; half > 0; half /= 2) {
+        __syncthreads();
+        if (threadIdx.y < half)
+            shared[at] += shared[at + half * blockDim.x];
+    }
+    __syncthreads();
+    return shared[threadIdx.x];
+}
+
+/* Sums over threadIdx.y of COUNT floats of each thread, in double and in a fixed order. write(k, x, sum) is called once for each k and threadIdx.x, by some
+ * thread. */
+template <int COUNT, typename Write> __device__ static inline void sum_columns(const float *values /* [COUNT] */, float *shared /* [COUNT * CUDA_BLOCK] */, Write write)
+{
+    unsigned me = threadIdx.y * blockDim.x + threadIdx.x;
+    __syncthreads();
+#pragma unroll
+    for (int k = 0; k < COUNT; k++)
+        shared[k * CUDA_BLOCK + me] = values[k];
+    __syncthreads();
+    for (unsigned i = me; i < COUNT * blockDim.x; i += CUDA_BLOCK) {
+        unsigned k = i / blockDim.x, x = i % blockDim.x;
+        double sum = 0;
+        for (unsigned y = 0; y < blockDim.y; y++)
+            sum += (double)shared[k * CUDA_BLOCK + y * blockDim.x + x];
+        write((int)k, (int)x, sum);
+    }
+}
+
+__device__ static inline float warp_sum(float v)
+{
+#pragma unroll
+    for (int mask = 16; mask > 0; mask /= 2)
+        v += __shfl_xor_sync(0xffffffffu, v, mask);
+    return v;
+}
+
+#endif

@@ -1,0 +1,48 @@
+/* y [rows, out] = x [rows, in] weight^T [in, out] + bias [+ residual], and its gradients: what linear layers, 1x1 convolutions and attention's
+ * projections have in common. Weights are float and read in the type of x. */
+#ifndef ANYCLASS_LIB_BACKEND_CUDA_PRODUCT_H
+#define ANYCLASS_LIB_BACKEND_CUDA_PRODUCT_H
+
+#include "backend/cuda/cuda.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct cuda_product_spec {
+    int64_t rows, in, out;
+    int type;                  /* ac_dtype of x, y and their gradients */
+    bool bias;
+    bool round_weight;         /* float products of weights rounded to bf16 */
+    bool forward, dx, dweight; /* which will be asked for */
+    bool residual;             /* forward may be given one */
+} cuda_product_spec;
+
+typedef struct cuda_product {
+    cuda_product_spec spec;
+    cuda_gemm *forward, *dx, *dweight;
+    bool bias_in_epilogue;
+    bool float_result;      /* bf16 with a bias that the library cannot add: the product in float, behind the weights, so that it is rounded once */
+    size_t weight_bytes;    /* of the copy in the type of x, at the start of the workspace; 0: the parameter itself is read */
+    size_t workspace_bytes;
+} cuda_product;
+
+typedef struct cuda_product_gradient {
+    const void *x, *dy;
+    const float *weight;
+    void *dx;                /* NULL: not wanted */
+    float *dweight, *dbias;  /* NULL: none */
+    bool accumulate;         /* dweight and dbias */
+    bool add_dx;             /* to what dx holds */
+} cuda_product_gradient;
+
+/** AC_ERR_UNSUPPORTED when the library has no such product. Nothing to release. */
+AC_NODISCARD ac_status cuda_product_plan(cuda_device *device, const cuda_product_spec *spec, cuda_product *out);
+AC_NODISCARD ac_status cuda_product_forward(cuda_device *device, const cuda_product *p, const void *x, const float *weight, const float *bias,
+                                            const void *residual, void *y, void *workspace);
+AC_NODISCARD ac_status cuda_product_backward(cuda_device *device, const cuda_product *p, const cuda_product_gradient *g, void *workspace);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

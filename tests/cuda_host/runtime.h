@@ -1,0 +1,44 @@
+/* The part of CUDA's runtime interface that lib/backend/cuda uses, for a build in which its kernels run on the processor
+ * (make CUDA=emulated): device memory is host memory, everything is done when a call returns. */
+#ifndef ANYCLASS_TESTS_CUDA_HOST_RUNTIME_H
+#define ANYCLASS_TESTS_CUDA_HOST_RUNTIME_H
+
+#include <stddef.h>
+
+typedef enum cudaError {
+    cudaSuccess = 0,
+    cudaErrorMemoryAllocation,
+    cudaErrorNoDevice,
+    cudaErrorInsufficientDriver,
+    cudaErrorInvalidDevice,
+    cudaErrorDevicesUnavailable,
+    cudaErrorNoKernelImageForDevice,
+    cudaErrorStubLibrary,
+    cudaErrorInvalidConfiguration
+} cudaError_t;
+typedef struct CUstream_st *cudaStream_t;
+enum cudaMemcpyKind { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice };
+enum { cudaStreamNonBlocking = 1 };
+struct cudaDeviceProp {
+    char name[256];
+    size_t totalGlobalMem;
+    int multiProcessorCount, major, minor;
+};
+
+cudaError_t cudaGetDeviceCount(int *n);
+cudaError_t cudaSetDevice(int device);
+cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *out, int device);
+cudaError_t cudaGetLastError(void);
+const char *cudaGetErrorString(cudaError_t error);
+cudaError_t cudaMalloc(void **out, size_t n_bytes);
+cudaError_t cudaFree(void *block);
+cudaError_t cudaMallocHost(void **out, size_t n_bytes);
+cudaError_t cudaFreeHost(void *block);
+cudaError_t cudaMemGetInfo(size_t *available, size_t *total);
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t n_bytes, enum cudaMemcpyKind kind, cudaStream_t stream);
+cudaError_t cudaMemsetAsync(void *block, int value, size_t n_bytes, cudaStream_t stream);
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t *out, unsigned flags);
+cudaError_t cudaStreamDestroy(cudaStream_t stream);
+cudaError_t cudaStreamSynchronize(cudaStream_t stream);
+
+#endif
