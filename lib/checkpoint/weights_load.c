@@ -104,7 +104,7 @@ static ac_status check_shape(const loading *l, size_t p, const ac_weights_tensor
     format_dims(t->dim, t->n_dims, in_file);
     format_dims(info->shape.dim, info->shape.n_dims, in_model);
     if (l->is_head[p] && t->n_dims == info->shape.n_dims && t->dim[0] != info->shape.dim[0] && (t->n_dims < 2 || t->dim[1] == info->shape.dim[1]))
-        return ac_error(AC_ERR_DATA, "tensor %s has the shape %s, %s for these classes %s: --new_head begins with a new last layer", t->name, in_file,
+        return ac_error(AC_ERR_DATA, "tensor %s has the shape %s, %s for these classes %s: anyclass-train --new_head begins with a new last layer", t->name, in_file,
                         l->options->model, in_model);
     return ac_error(AC_ERR_DATA, "tensor %s has the shape %s, in %s it is %s", t->name, in_file, l->options->model, in_model);
 }

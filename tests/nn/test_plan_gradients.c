@@ -11,7 +11,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { N = 2, L = 3, C = 8, M = 4, MOST_NODES = 24, MOST_KERNELS = 64 };
+enum { N = 2, SIDE = 3, L = SIDE * SIDE, C = 8, M = 4, MOST_NODES = 24, MOST_KERNELS = 64 };
 
 /* ---- a backend that writes every gradient apart and keeps every output ---- */
 
@@ -115,6 +115,25 @@ static ac_value add_add(trial *t, const char *name, ac_value x, ac_value residua
     return ac_graph_append(t->graph, t->add_op, name, inputs, probability > 0 ? 3 : 2, &a);
 }
 
+/* `residual`: AC_NO_VALUE for none. */
+static ac_value add_batch_norm(trial *t, const char *name, ac_value x, ac_value residual)
+{
+    return ac_add_batch_norm(t->graph, name, x, residual, &(ac_batch_norm_attribute){1e-2f, .1f, AC_ACTIVATION_LEAKY_RELU, .1f, 1});
+}
+
+static ac_value add_excite(trial *t, const char *name, ac_value x, ac_value residual)
+{
+    const ac_init init = {AC_INIT_NORMAL, 0, 0.5f};
+    const ac_squeeze_excite_attribute a = {3, AC_ACTIVATION_SILU, AC_ACTIVATION_RELU, {init, init}, {init, init}};
+    return ac_add_squeeze_excite(t->graph, name, x, residual, &a);
+}
+
+static ac_value add_conv(trial *t, const char *name, ac_value x)
+{
+    return ac_add_conv2d(t->graph, name, x, &(ac_conv2d_attribute){.out_channels = C, .kernel_px = 3, .stride_px = 1, .padding_px = 1, .groups = 1,
+                         .weight_init = {AC_INIT_NORMAL, 0, 0.15f}});
+}
+
 /* Any value made so far, the last ones more often. */
 static ac_value pick(uint64_t seed, uint64_t draw, const ac_value *made, int n)
 {
@@ -128,7 +147,7 @@ static ac_value add_one(trial *t, uint64_t seed, int i, const ac_value *made, in
     char name[16];
     snprintf(name, sizeof name, "node%d", i);
     ac_value a = pick(seed, (uint64_t)i * 4, made, n), b = pick(seed, (uint64_t)i * 4 + 1, made, n);
-    switch (ac_random_block(seed, AC_STREAM_TEST, (uint64_t)i * 4 + 2, 1).word[0] % 9) {
+    switch (ac_random_block(seed, AC_STREAM_TEST, (uint64_t)i * 4 + 2, 1).word[0] % 15) {
     case 0: return add_add(t, name, a, b, 0);
     case 1: return add_add(t, name, a, b, 0.5f);
     case 2: return add_linear(t, name, a, AC_NO_VALUE, AC_ACTIVATION_GELU);
@@ -136,6 +155,12 @@ static ac_value add_one(trial *t, uint64_t seed, int i, const ac_value *made, in
     case 4: return add_linear(t, name, a, AC_NO_VALUE, AC_ACTIVATION_NONE);
     case 5: return ac_add_dropout(t->graph, name, a, t->keys, &(ac_drop_attribute){0.3f, (uint32_t)i, 5});
     case 6: return add_norm(t, name, a);
+    case 7: return add_batch_norm(t, name, a, AC_NO_VALUE);
+    case 8: return add_batch_norm(t, name, a, b);
+    case 9: return add_excite(t, name, a, AC_NO_VALUE);
+    case 10: return add_excite(t, name, a, b);
+    case 11: return add_conv(t, name, a);
+    case 12: return ac_add_avg_pool(t->graph, name, a, &(ac_avg_pool_attribute){3, 1, 1, false, true});
     default: return add_linear(t, name, a, b, AC_ACTIVATION_NONE);
     }
 }
@@ -143,12 +168,12 @@ static ac_value add_one(trial *t, uint64_t seed, int i, const ac_value *made, in
 /* What nobody reads joins the last value, so that a gradient comes to it. */
 static void random_network(trial *t, uint64_t seed, ac_value first, ac_value *last)
 {
-    ac_value made[MOST_NODES] = {first};
-    int n = 1, want = 4 + (int)(seed % (MOST_NODES - 5));
+    ac_value made[MOST_NODES] = {t->x, first}; /* the input has no gradient */
+    int n = 2, want = 5 + (int)(seed % (MOST_NODES - 5));
     for (; n < want; n++)
         made[n] = add_one(t, seed, n, made, n);
     *last = made[n - 1];
-    for (int k = 0; k < n - 1; k++) {
+    for (int k = 1; k < n - 1; k++) {
         bool is_read = false;
         for (size_t i = 0; i < t->graph->n_nodes; i++)
             for (int j = 0; j < t->graph->node[i].n_inputs; j++)
@@ -170,12 +195,12 @@ static ac_status open_trial(trial *t, network *build, uint64_t seed, const char 
     t->linear_op = plain ? &plain_linear_op : &ac_op_linear;
     AC_TRY(ac_graph_create(activations, &t->graph));
     ac_graph *g = t->graph;
-    t->x = ac_graph_input(g, "x", &(ac_shape){3, {N, L, C}, activations});
+    t->x = ac_graph_input(g, "x", &(ac_shape){4, {N, SIDE, SIDE, C}, activations});
     t->keys = ac_graph_input(g, "keys", &(ac_shape){1, {N}, AC_I64});
     build(t, seed, add_linear(t, "first", t->x, AC_NO_VALUE, AC_ACTIVATION_NONE), &last);
     const ac_linear_attribute head = {.out_features = M, .bias = true, .float32_output = true, .weight_init = {AC_INIT_NORMAL, 0, 0.5f},
                                       .bias_init = {AC_INIT_NORMAL, 0, 0.5f}};
-    last = ac_add_first_token(g, "token", last);
+    last = ac_add_global_avg_pool(g, "average", last);
     last = ac_graph_append(g, t->linear_op, "head", &last, 1, &head);
     t->targets = ac_graph_input(g, "targets", &(ac_shape){2, {N, M}, AC_U8});
     t->weights = ac_graph_input(g, "weights", &(ac_shape){1, {M + 1}, AC_F64});
@@ -192,8 +217,8 @@ out:
     return status;
 }
 
-/* One part of a batch: its values are a function of `part`. */
-static ac_status run_part(trial *t, uint64_t part, bool accumulate, double *loss)
+/* One part of a batch, forward: its values are a function of `part`. */
+static ac_status run_forward(trial *t, uint64_t part, double *loss)
 {
     ac_status status = AC_OK;
     const double weights[M + 1] = {1, .5, 2, 1.5, .25}, scale = .5;
@@ -213,23 +238,35 @@ static ac_status run_part(trial *t, uint64_t part, bool accumulate, double *loss
     AC_TRY(ac_plan_write(t->plan, t->scale, &scale, sizeof scale));
     AC_TRY(ac_plan_forward(t->plan));
     AC_TRY(ac_plan_read(t->plan, t->loss, loss, sizeof *loss));
-    AC_TRY(ac_plan_backward(t->plan, accumulate));
 out:
     return status;
 }
 
-/* Two parts of a batch, the second added to the first, in an arena full of NaN or in one where nothing lies over anything else. */
+static ac_status run_part(trial *t, uint64_t part, bool accumulate, double *loss)
+{
+    ac_status status = run_forward(t, part, loss);
+    return status == AC_OK ? ac_plan_backward(t->plan, accumulate) : status;
+}
+
+/* An arena full of NaN, or one where nothing lies over anything else in time. */
+static ac_status bind(trial *t, bool guarded)
+{
+    ac_status status = AC_OK;
+    if (guarded)
+        return ac_plan_bind_guarded(t->plan);
+    AC_TRY(ac_malloc(ac_plan_get_memory(t->plan).arena_bytes, 1, &t->arena));
+    memset(t->arena, 0xFF, ac_plan_get_memory(t->plan).arena_bytes);
+    AC_TRY(ac_plan_bind(t->plan, t->arena));
+out:
+    return status;
+}
+
+/* Two parts of a batch, the second added to the first. */
 static ac_status run_both(trial *t, bool guarded, ac_hash *hash)
 {
     ac_status status = AC_OK;
     double loss;
-    if (guarded) {
-        AC_TRY(ac_plan_bind_guarded(t->plan));
-    } else {
-        AC_TRY(ac_malloc(ac_plan_get_memory(t->plan).arena_bytes, 1, &t->arena));
-        memset(t->arena, 0xFF, ac_plan_get_memory(t->plan).arena_bytes);
-        AC_TRY(ac_plan_bind(t->plan, t->arena));
-    }
+    AC_TRY(bind(t, guarded));
     AC_TRY(run_part(t, 0, false, &loss));
     AC_TRY(run_part(t, 1, true, &loss));
     if (guarded)
@@ -253,9 +290,24 @@ static double distance(const ac_params *a, const ac_params *b)
     return most > 0 ? worst / most : INFINITY;
 }
 
+/* The loss of a plan for inference, which works in place more often. */
+static ac_status infer(trial *t, bool guarded, double *loss)
+{
+    ac_status status = AC_OK;
+    ac_plan_destroy(t->plan);
+    ac_free(t->arena);
+    t->arena = NULL;
+    t->plan = NULL;
+    AC_TRY(ac_plan_create(t->graph, t->params, false, &t->plan));
+    AC_TRY(bind(t, guarded));
+    AC_TRY(run_forward(t, 2, loss));
+out:
+    return status;
+}
+
 typedef struct outcome {
     double distance;   /* to the plain plan's gradients */
-    bool same_guarded; /* same bits as without any sharing over time */
+    bool same_guarded; /* same bits as without any sharing over time, gradients and inference */
     size_t arena_bytes, plain_bytes;
     int n_added, n_passed, n_remade, n_in_place;
 } outcome;
@@ -287,7 +339,10 @@ static ac_status compare(network *build, uint64_t seed, const char *backend, ac_
     AC_TRY(run_both(&guarded, true, &b));
     AC_TRY(run_both(&plain, true, &c));
     o->distance = distance(mine.params, plain.params);
-    o->same_guarded = ac_hash_equal(a, b);
+    double loss, loss_guarded;
+    AC_TRY(infer(&mine, false, &loss));
+    AC_TRY(infer(&guarded, true, &loss_guarded));
+    o->same_guarded = ac_hash_equal(a, b) && loss == loss_guarded;
 out:
     close_trial(&mine);
     close_trial(&guarded);
@@ -375,7 +430,7 @@ static void overwritten(trial *t, uint64_t seed, ac_value first, ac_value *last)
 typedef struct known {
     network *build;
     const char *what;
-    int n_added, n_passed, n_remade; /* the loss reads one token of the last value */
+    int n_added, n_passed, n_remade;
 } known;
 
 static void test_known(const char *backend)
@@ -395,6 +450,33 @@ static void test_known(const char *backend)
         if (c->build == transformer)
             TAP_OK(o.arena_bytes < o.plain_bytes * 3 / 4, "%s, %s: %zu bytes for %zu", c->what, backend, o.arena_bytes, o.plain_bytes);
     }
+}
+
+/* The gradient of a value that the caller reads: as the plain plan has it where it is passed to it, refused where it would be passed on. */
+static void marked(trial *t, uint64_t seed, ac_value first, ac_value *last)
+{
+    ac_value read = add_linear(t, "read", first, AC_NO_VALUE, AC_ACTIVATION_NONE), y = add_linear(t, "sum", first, read, AC_ACTIVATION_NONE);
+    *last = add_linear(t, "last", add_norm(t, "norm", y), y, AC_ACTIVATION_NONE);
+    ac_graph_result(t->graph, seed ? y : read);
+}
+
+static void test_result(void)
+{
+    trial t = {0}, plain = {0};
+    ac_hash hash;
+    float got[N * L * C] = {1}, want[N * L * C] = {2}, worst = 0;
+    bool ran = open_trial(&t, marked, 0, "ref", AC_F32, false) == AC_OK && open_trial(&plain, marked, 0, "ref", AC_F32, true) == AC_OK;
+    ac_value read = ran ? ac_graph_find(t.graph, "read") : AC_NO_VALUE;
+    ran = ran && run_both(&t, false, &hash) == AC_OK && run_both(&plain, true, &hash) == AC_OK &&
+          ac_plan_read_gradient(t.plan, read, got, sizeof got) == AC_OK && ac_plan_read_gradient(plain.plan, read, want, sizeof want) == AC_OK;
+    for (int i = 0; i < N * L * C; i++)
+        worst = fmaxf(worst, fabsf(got[i] - want[i]));
+    TAP_OK(ran && worst <= 1e-6f, "a result's gradient that is passed to it differs by %g", (double)worst);
+    close_trial(&t);
+    close_trial(&plain);
+    TAP_OK(open_trial(&t, marked, 1, "ref", AC_F32, false) == AC_ERR_UNSUPPORTED && strstr(ac_error_text(), "sum"), "a result's gradient is not passed on: %s",
+           ac_error_text());
+    close_trial(&t);
 }
 
 /* All values of a residual stream have their gradient in one buffer. */
@@ -418,10 +500,11 @@ static void test_stream(void)
 int main(void)
 {
     make_plain("ref");
-    test_random("ref", AC_F32, 150, 1e-5);
+    test_random("ref", AC_F32, 60, 1e-5);
     test_known("ref");
+    test_result();
     make_plain("cpu");
-    test_random("cpu", AC_F32, 200, 1e-5);
+    test_random("cpu", AC_F32, 150, 1e-5);
     test_random("cpu", AC_BF16, 60, 0.1);
     test_known("cpu");
     test_stream();
