@@ -64,7 +64,7 @@ other_ends() { # SIGNAL RANK CODE TEXT
     rm -f "$TMP"/code.*
     : >"$TMP/said" # what the run before said is not to be taken for this one's
     KEEP_IN=$TMP/code mpirun --quiet -n 2 bash "$TMP/keep" "$BIN/anyclass-train" "${options[@]}" --data_root "$TMP/s" --version_name gone --overwrite --batch_size 12 \
-        --max_epochs 100000 --watchdog_s 2 >"$TMP/said" 2>&1 &
+        --max_epochs 100000 --watchdog_s 5 >"$TMP/said" 2>&1 &
     launcher=$!
     for ((i = 0; i < 200; i++)); do grep -q 'step 3/' "$TMP/said" && break; sleep 0.1; done
     pids=$(pgrep -P "$(pgrep -P "$launcher" bash | tr '\n' ',' | sed 's/,$//')" anyclass-train)
