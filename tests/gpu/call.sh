@@ -74,11 +74,11 @@ optimizer_of() { case $1 in resnet*) echo sgd ;; *) echo adamw ;; esac; }
 steps() {
     for m in $models; do
         local o; o=OPTIMIZER=$(optimizer_of "$m")
-        ours "$m" bf16 train "resident, tuned" RESIDENT=1 ANYCLASS_CUDA_TUNE=4 ANYCLASS_CUDA_VERBOSE=1 "$o"
+        ours "$m" bf16 train "resident, tuned" RESIDENT=1 ANYCLASS_CUDA_TUNE=4 "$o"
         ours "$m" bf16 infer "resident, tuned" RESIDENT=1 ANYCLASS_CUDA_TUNE=4
         [ "$m" = resnet50 ] || continue
         ours "$m" bf16 train "resident" RESIDENT=1 "$o"
-        ours "$m" bf16 train "resident, tuned 8, dweight by cuDNN" RESIDENT=1 ANYCLASS_CUDA_TUNE=8 ANYCLASS_CUDA_VERBOSE=1 ANYCLASS_CUDA_DWEIGHT=cudnn "$o"
+        ours "$m" bf16 train "resident, tuned 8, dweight by cuDNN" RESIDENT=1 ANYCLASS_CUDA_TUNE=8 ANYCLASS_CUDA_DWEIGHT=cudnn "$o"
         ours "$m" bf16 train "uploads each batch" "$o"
     done
     clock "our steps"

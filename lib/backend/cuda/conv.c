@@ -1,8 +1,8 @@
 /* Convolutions by cuDNN's graph interface: one operation, of whose engines the first deterministic ones are built and, when asked
  * for, timed. Tensors are channels last; cuDNN names dimensions N, C, H, W and takes the order in memory from the strides. */
 #include "anyclass/alloc.h"
+#include "anyclass/log.h"
 #include "backend/cuda/libraries.h"
-#include <stdio.h>
 #include <stdlib.h>
 
 enum { MOST_ENGINES = 64, MOST_CANDIDATES = 16, TENSOR_X = 1, TENSOR_WEIGHT = 2, TENSOR_Y = 3, POINTER_ALIGN = 16 };
@@ -253,10 +253,9 @@ static ac_status choose(cuda_device *device, cuda_conv *conv, candidates *found)
         conv->execution = found->execution[k];
         if (cuda_time(device, run_once, &t, &ms) != AC_OK)
             continue;
-        if (getenv("ANYCLASS_CUDA_VERBOSE"))
-            fprintf(stderr, "cuDNN pass %d, %lld x %lld x %lld x %lld, %dx%d/%d to %lld, result %s, candidate %d%s: %.3f ms, workspace %.1f MiB\n", s->pass, (long long)s->n,
-                    (long long)s->h, (long long)s->w, (long long)s->c, s->kernel, s->kernel, s->stride, (long long)s->o, ac_dtype_name((ac_dtype)s->result), k,
-                    found->compiled[k] ? " (compiled)" : "", (double)ms, (double)found->workspace_bytes[k] / (1 << 20));
+        ac_log(AC_LOG_DEBUG, "cuDNN pass %d, %lld x %lld x %lld x %lld, %dx%d/%d to %lld, result %s, candidate %d%s: %.3f ms, workspace %.1f MiB", s->pass,
+               (long long)s->n, (long long)s->h, (long long)s->w, (long long)s->c, s->kernel, s->kernel, s->stride, (long long)s->o,
+               ac_dtype_name((ac_dtype)s->result), k, found->compiled[k] ? " (compiled)" : "", (double)ms, (double)found->workspace_bytes[k] / (1 << 20));
         if (best < 0 || ms < best_ms) {
             best = k;
             best_ms = ms;
