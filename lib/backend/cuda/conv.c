@@ -290,7 +290,7 @@ static ac_status find(cuda_device *device, cuda_conv *conv)
     if (found.n == 0)
         AC_TRY(ac_error(AC_ERR_UNSUPPORTED, "cuDNN has no engine for this convolution"));
     status = AC_OK;
-    if (found.n > 1 || getenv("ANYCLASS_CUDA_VERBOSE"))
+    if (found.n > 1)
         AC_TRY(choose(device, conv, &found));
     conv->execution = found.execution[0];
     conv->workspace_bytes = found.workspace_bytes[0];
