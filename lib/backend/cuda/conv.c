@@ -3,7 +3,6 @@
 #include "anyclass/alloc.h"
 #include "anyclass/log.h"
 #include "backend/cuda/libraries.h"
-#include <stdlib.h>
 
 enum { MOST_ENGINES = 64, MOST_CANDIDATES = 16, TENSOR_X = 1, TENSOR_WEIGHT = 2, TENSOR_Y = 3, POINTER_ALIGN = 16 };
 #define MOST_WORKSPACE_BYTES ((int64_t)1 << 30)
