@@ -18,12 +18,18 @@ typedef struct pass {
     size_t w_bytes, scratch_bytes;
 } pass;
 
+struct conv;
+
+typedef struct own_code {
+    void (*prepare)(const struct conv *c, const ac_call *call);
+    void (*forward)(const struct conv *c, const ac_call *call);
+    void (*backward)(const struct conv *c, const ac_call *call);
+} own_code;
+
 typedef struct conv {
-    bool is_own; /* `own` serves, there are no primitives */
-    cpu_conv own;
-    bool is_depthwise; /* `depthwise` serves, likewise */
+    const own_code *code; /* serves instead of oneDNN, there are no primitives then; NULL: none */
+    cpu_conv own;         /* what conv_avx512.h and conv_bf16.h work on */
     cpu_depthwise depthwise;
-    bool is_bf16; /* conv_bf16.h serves, likewise, what is described by `own` */
     dnnl_stream_t stream;
     pass pass[N_PASSES];
     size_t bias_bytes, prepared_w_bytes; /* prepared: weights, then the bias if it is a norm's */
@@ -210,6 +216,36 @@ static void plan_prepared(conv *c, const geometry *g, ac_kernel_plan *out)
     }
 }
 
+#define OWN_CODE(name, prefix, forward_code, part)                                                                                           \
+    static void name##_prepare(const conv *c, const ac_call *call) { prefix##_prepare(&c->part, call); }                                   \
+    static void name##_forward(const conv *c, const ac_call *call) { (forward_code)(&c->part, call); }                                     \
+    static void name##_backward(const conv *c, const ac_call *call) { prefix##_backward(&c->part, call); }                                 \
+    static const own_code name = {name##_prepare, name##_forward, name##_backward};
+
+OWN_CODE(depthwise_code, cpu_depthwise, cpu_depthwise_forward, depthwise)
+OWN_CODE(bf16_code, cpu_conv_bf16, cpu_conv_bf16_forward, own)
+OWN_CODE(float_code, cpu_conv, call->training ? cpu_conv_forward : cpu_conv_infer, own)
+
+/* The own code that serves the node, by its shape and the processor; it then has what it needs of `out`. */
+static const own_code *find_code(const cpu_device *cpu, const ac_graph *graph, const ac_node *node, bool training, conv *c, ac_kernel_plan *out)
+{
+    if (cpu_depthwise_describe(graph, node, &c->depthwise)) {
+        cpu_depthwise_plan(&c->depthwise, training, out);
+        return &depthwise_code;
+    }
+    if (cpu_conv_bf16_describe(cpu, graph, node, &c->own)) {
+        cpu_conv_bf16_plan(cpu, &c->own, training, out);
+        return &bf16_code;
+    }
+    if (!cpu_conv_describe(cpu, graph, node, &c->own) || !(training || cpu_conv_infers(&c->own, out->norm)))
+        return NULL;
+    if (training)
+        out->workspace_bytes = cpu_conv_workspace_bytes(&c->own);
+    else
+        cpu_conv_plan_inference(&c->own, out);
+    return &float_code;
+}
+
 static ac_status plan(ac_device *device, const ac_graph *graph, const ac_node *node, bool training, unsigned wants, ac_kernel_plan *out)
 {
     ac_status status = AC_OK;
@@ -220,34 +256,21 @@ static ac_status plan(ac_device *device, const ac_graph *graph, const ac_node *n
     AC_TRY(cpu_check_precision(device, ac_graph_shape(graph, node->input[0])->dtype));
     AC_TRY(ac_calloc(1, sizeof *c, &c));
     c->stream = cpu->stream;
-    c->is_depthwise = cpu_depthwise_describe(graph, node, &c->depthwise);
-    if (c->is_depthwise) {
-        cpu_depthwise_plan(&c->depthwise, training, out);
+    c->code = find_code(cpu, graph, node, training, c, out);
+    if (c->code) {
         out->state = c;
         return AC_OK;
     }
-    c->is_bf16 = cpu_conv_bf16_describe(cpu, graph, node, &c->own);
-    if (c->is_bf16) {
-        cpu_conv_bf16_plan(cpu, &c->own, training, out);
-        out->state = c;
-        return AC_OK;
-    }
-    c->is_own = cpu_conv_describe(cpu, graph, node, &c->own) && (training || cpu_conv_infers(&c->own, out->norm));
-    if (c->is_own && training)
-        out->workspace_bytes = cpu_conv_workspace_bytes(&c->own);
-    else if (c->is_own)
-        cpu_conv_plan_inference(&c->own, out);
-    else
-        AC_TRY(describe(graph, node, &g));
-    c->bias_bytes = !c->is_own && g.bias ? aligned(dnnl_memory_desc_get_size(&g.b)) : 0;
-    for (int p = 0; !c->is_own && p < (training ? N_PASSES : 1); p++) {
+    AC_TRY(describe(graph, node, &g));
+    c->bias_bytes = g.bias ? aligned(dnnl_memory_desc_get_size(&g.b)) : 0;
+    for (int p = 0; p < (training ? N_PASSES : 1); p++) {
         if (p == PASS_DATA && !(wants & 1u))
             continue;
         AC_TRY(make_pass(cpu, p, &g, training, p == PASS_FORWARD ? NULL : pd[PASS_FORWARD], &c->pass[p], &pd[p]));
         size_t bytes = (training ? aligned(c->pass[p].w_bytes) : 0) + aligned(c->pass[p].scratch_bytes) + (p == PASS_WEIGHTS ? c->bias_bytes : 0);
         out->workspace_bytes = bytes > out->workspace_bytes ? bytes : out->workspace_bytes;
     }
-    if (!training && !c->is_own)
+    if (!training)
         plan_prepared(c, &g, out);
     out->state = c;
     c = NULL;
@@ -296,16 +319,8 @@ static ac_status prepare(const ac_call *call)
     const ac_conv2d_attribute *a = (const void *)call->node->attribute;
     unsigned char *prepared = call->prepared;
     const float *w = call->param[0];
-    if (c->is_bf16) {
-        cpu_conv_bf16_prepare(&c->own, call);
-        return AC_OK;
-    }
-    if (c->is_depthwise) {
-        cpu_depthwise_prepare(&c->depthwise, call);
-        return AC_OK;
-    }
-    if (c->is_own) {
-        cpu_conv_prepare(&c->own, call);
+    if (c->code) {
+        c->code->prepare(c, call);
         return AC_OK;
     }
     int64_t n = a->kernel_px * a->kernel_px * ac_graph_shape(call->graph, call->node->input[0])->dim[3] / a->groups;
@@ -340,16 +355,8 @@ static ac_status forward(const ac_call *call)
     ac_status status = AC_OK;
     const conv *c = call->state;
     const pass *s = &c->pass[PASS_FORWARD];
-    if (c->is_bf16) {
-        cpu_conv_bf16_forward(&c->own, call);
-        return AC_OK;
-    }
-    if (c->is_depthwise) {
-        cpu_depthwise_forward(&c->depthwise, call);
-        return AC_OK;
-    }
-    if (c->is_own) {
-        (call->training ? cpu_conv_forward : cpu_conv_infer)(&c->own, call);
+    if (c->code) {
+        c->code->forward(c, call);
         return AC_OK;
     }
     if (!call->training) {
@@ -408,16 +415,8 @@ static ac_status backward(const ac_call *call)
 {
     ac_status status = AC_OK;
     const conv *c = call->state;
-    if (c->is_bf16) {
-        cpu_conv_bf16_backward(&c->own, call);
-        return AC_OK;
-    }
-    if (c->is_depthwise) {
-        cpu_depthwise_backward(&c->depthwise, call);
-        return AC_OK;
-    }
-    if (c->is_own) {
-        cpu_conv_backward(&c->own, call);
+    if (c->code) {
+        c->code->backward(c, call);
         return AC_OK;
     }
     if (call->dinput[0])
