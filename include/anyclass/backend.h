@@ -43,6 +43,7 @@ typedef struct ac_call {
     void *dinput[AC_MAX_INPUTS];               /* backward: to be written */
     bool add_dinput;                           /* dinput 0 holds a part of the gradient: add to it (AC_KERNEL_ADDS_DINPUT) */
     void *workspace;                           /* of the size plan() asked for, shared by all nodes */
+    const double *loss_scale;                  /* backward of the loss: what its gradient is multiplied by */
     void *prepared;                            /* of the size plan() asked for, filled by prepare(), kept; plans for inference */
     const ac_node *norm;                       /* to be applied to the result; NULL: none (AC_KERNEL_TAKES_NORM) */
     const void *norm_param[AC_MAX_NODE_PARAMS];
@@ -90,16 +91,73 @@ struct ac_kernel {
     ac_status (*recompute)(const ac_call *call);
 };
 
+/* What a training step changes beside the arenas, in device memory: there a step needs nothing from the host. */
+typedef struct ac_step_state {
+    double learning_rate;  /* of the next update; written by the host */
+    double loss;           /* J of the step, its micro-batches added */
+    double gradient_norm;  /* of the last step, before clipping, the loss scale taken out */
+    double loss_scale;     /* the gradients in the arena are multiplied by it: 1, or in 16-mixed a power of two */
+    int64_t n_updates;     /* made so far */
+    int64_t n_even;        /* updates since the scale changed */
+    int64_t n_skipped;     /* steps without an update, because gradients overflowed in 16-mixed */
+    int64_t failure;       /* ac_step_failure; once it is set no step changes anything any more */
+} ac_step_state;
+
+typedef enum ac_step_failure { AC_STEP_GOOD, AC_STEP_NOT_FINITE, AC_STEP_TOO_LARGE, AC_STEP_SCALE_VANISHED } ac_step_failure;
+
 typedef struct ac_optimizer_update { /* one pass over a whole arena; formulas in optimizer_formula.h */
     int kind;               /* ac_optimizer_kind */
     size_t n;
     float *value;
     const float *gradient;
     float *moment[2];       /* sgd: momentum; adamW: first and second moment */
-    double learning_rate, weight_decay, momentum, beta1, beta2, epsilon;
-    int64_t step;           /* from 1 */
-    double gradient_scale;  /* clipping (and loss scale): the gradient is multiplied by it first */
+    double weight_decay, momentum, beta1, beta2, epsilon, max_norm;
+    bool dynamic_scale;     /* 16-mixed: an overflow skips the step and halves the loss scale */
+    ac_step_state *state;   /* device memory */
 } ac_optimizer_update;
+
+typedef struct ac_recording ac_recording; /* work that a device can do again at once, as it was asked for: a CUDA graph */
+
+enum { AC_QUEUE_MARKS = 4, AC_GROUP_ID_BYTES = 128 };
+
+/* What a device adds that works behind the caller's back, in the order in which it is asked. One thread asks; the functions marked
+ * "any thread" may be called by another one at the same time. */
+typedef struct ac_queue {
+    /** Host memory that copies go to and from without a detour; zeroed. */
+    ac_status (*allocate_host)(ac_device *device, size_t n_bytes, void **out);
+    void (*release_host)(ac_device *device, void *block);
+    /** Behind everything asked for so far: copy into memory from allocate_host(). */
+    ac_status (*fetch)(ac_device *device, void *host, const void *from, size_t n_bytes);
+    /** Remember this place as mark 0 .. AC_QUEUE_MARKS - 1, and wait until everything asked for before it is done. */
+    ac_status (*mark)(ac_device *device, int mark);
+    ac_status (*wait)(ac_device *device, int mark);
+
+    /** What is asked for from here to record_end() is not done but recorded. Waiting, allocating and copying from or to the
+     * host, but by fetch and stage_out, fail meanwhile. */
+    ac_status (*record_begin)(ac_device *device);
+    /** @param[out] out  the recording; NULL after a failure, with the device as it was before record_begin() */
+    ac_status (*record_end)(ac_device *device, ac_recording **out);
+    ac_status (*replay)(ac_device *device, ac_recording *recording);
+    void (*release_recording)(ac_device *device, ac_recording *recording);
+
+    /* Sums over ranks through host memory, on a second queue beside the first. */
+    /** Behind everything asked for so far: copy n floats to memory from allocate_host(), then call arrived(context), from some thread and
+     * without access to the device. Can be recorded: each replay copies and calls. */
+    ac_status (*stage_out)(ac_device *device, float *host, const float *from, size_t n, void (*arrived)(void *context), void *context);
+    /** Any thread: copy back, at once. `host` must stay as it is until the next stage_join() is behind a wait(). */
+    ac_status (*stage_in)(ac_device *device, float *to, const float *host, size_t n);
+    /** What is asked for from here on comes behind all of the second queue. */
+    ac_status (*stage_join)(ac_device *device);
+
+    /* Sums over ranks by the device's own library (NCCL), on the second queue too. */
+    /** A new group's name, made by one rank and given to all. AC_ERR_UNSUPPORTED where there is no such library. */
+    ac_status (*group_id)(ac_device *device, unsigned char id[AC_GROUP_ID_BYTES]);
+    /** Collective over the group. */
+    ac_status (*group_join)(ac_device *device, const unsigned char id[AC_GROUP_ID_BYTES], int rank, int size);
+    /** Behind everything asked for so far: the sum over the group, in place. Can be recorded. */
+    ac_status (*group_sum)(ac_device *device, float *values, size_t n);
+    ac_status (*group_sum_double)(ac_device *device, double *values, size_t n);
+} ac_queue;
 
 struct ac_backend {
     const char *name; /* "ref", "cpu", "cuda" */
@@ -120,11 +178,15 @@ struct ac_backend {
     ac_status (*zero)(ac_device *device, void *block, size_t n_bytes);
     /** to[i] += from[i], n elements of `dtype`. */
     ac_status (*add)(ac_device *device, ac_dtype dtype, void *to, const void *from, size_t n);
-    /** Sum of squares of float [n] in double, in an order that depends on n alone. */
-    ac_status (*sum_squares)(ac_device *device, const float *values, size_t n, double *out);
-    ac_status (*optimizer_update)(ac_device *device, const ac_optimizer_update *update);
+    /** state->loss = loss, or, unless `first`, += loss; both in device memory. */
+    ac_status (*add_loss)(ac_device *device, ac_step_state *state, const double *loss, bool first);
+    /** The norm, in an order that depends on n alone; what ac_optimizer_decide() makes of it; the update. */
+    ac_status (*optimizer_step)(ac_device *device, const ac_optimizer_update *update);
     /** Wait until all that was asked for is done; NULL where calls return when it is. For who measures time. */
     ac_status (*synchronize)(ac_device *device);
+    /** Let products of floats round their operands to tf32 from now on; NULL: the device has no tf32. */
+    ac_status (*allow_tf32)(ac_device *device);
+    const ac_queue *queue; /* NULL: calls return when their work is done */
 };
 
 /** Open the device that --device names: "cuda", "cpu", "ref", or "auto", the GPU if this build and this machine have one, else the CPU with a line in the log.

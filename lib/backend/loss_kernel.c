@@ -19,14 +19,14 @@ static double run(const ac_call *call, float *gradient)
     const unsigned char *targets = call->input[1];
     const double *weights = call->input[2], scale = *(const double *)call->input[3];
     int m = (int)shape->dim[1];
-    double *z = call->workspace, *dz = z + m, sum = 0;
+    double *z = call->workspace, *dz = z + m, sum = 0, loss_scale = call->loss_scale ? *call->loss_scale : 1;
     for (int64_t i = 0; i < shape->dim[0]; i++) {
         const unsigned char *y = targets + i * m;
         for (int j = 0; j < m; j++)
             z[j] = (double)logits[i * m + j];
         sum += ac_image_loss_double(config, z, y, m, ac_image_weight(weights, y, m) * scale, gradient ? dz : NULL);
         for (int j = 0; gradient && j < m; j++)
-            gradient[i * m + j] = (float)dz[j];
+            gradient[i * m + j] = (float)(loss_scale * dz[j]);
     }
     return sum;
 }
@@ -40,5 +40,12 @@ ac_status ac_host_loss_forward(const ac_call *call)
 ac_status ac_host_loss_backward(const ac_call *call)
 {
     run(call, call->dinput[0]);
+    return AC_OK;
+}
+
+ac_status ac_host_add_loss(ac_device *device, ac_step_state *state, const double *loss, bool first)
+{
+    (void)device;
+    state->loss = *loss + (first ? 0 : state->loss);
     return AC_OK;
 }

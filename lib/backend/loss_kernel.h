@@ -9,5 +9,7 @@ AC_NODISCARD ac_status ac_host_loss_plan(ac_device *device, const ac_graph *grap
                                          ac_kernel_plan *out);
 AC_NODISCARD ac_status ac_host_loss_forward(const ac_call *call);
 AC_NODISCARD ac_status ac_host_loss_backward(const ac_call *call);
+/** ac_backend.add_loss. */
+AC_NODISCARD ac_status ac_host_add_loss(ac_device *device, ac_step_state *state, const double *loss, bool first);
 
 #endif

@@ -4,10 +4,6 @@
 #include "anyclass/optimizer_formula.h"
 #include "nn/simd.h"
 
-/* AdamW's second moment is a float: a gradient beyond the root of its range would make it infinite for good, and the weight
- * would silently never move again. */
-#define LARGEST_NORM 1e19
-
 ac_status ac_optimizer_create(const ac_optimizer_config *config, ac_params *params, ac_optimizer **out)
 {
     ac_status status = AC_OK;
@@ -19,6 +15,7 @@ ac_status ac_optimizer_create(const ac_optimizer_config *config, ac_params *para
     optimizer->n_moments = config->kind == AC_OPTIMIZER_SGD ? 1 : 2;
     for (int i = 0; i < optimizer->n_moments; i++)
         AC_TRY(params->device->backend->allocate(params->device, params->n_values * sizeof(float), (void **)&optimizer->moment[i]));
+    optimizer->state.loss_scale = config->dynamic_scale ? AC_LOSS_SCALE_START : 1;
     *out = optimizer;
     return AC_OK;
 out:
@@ -42,47 +39,89 @@ const char *ac_optimizer_moment_name(const ac_optimizer *optimizer, int moment)
     return moment == 0 ? "exp_avg" : "exp_avg_sq";
 }
 
-ac_status ac_optimizer_step(ac_optimizer *optimizer, double learning_rate, double *gradient_norm)
+ac_status ac_optimizer_set(ac_optimizer *optimizer, double learning_rate)
 {
     ac_status status = AC_OK;
+    ac_device *device = optimizer->params->device;
+    ac_step_state *now = &optimizer->state, *sent = &optimizer->sent, *there = optimizer->params->state;
+    bool rate_alone = optimizer->step == sent->n_updates && now->loss_scale == sent->loss_scale && now->n_even == sent->n_even &&
+                      now->n_skipped == sent->n_skipped && now->failure == sent->failure;
+    now->learning_rate = learning_rate;
+    now->n_updates = optimizer->step;
+    if (!rate_alone)
+        AC_TRY(device->backend->upload(device, there, now, sizeof *now));
+    else if (learning_rate != sent->learning_rate)
+        AC_TRY(device->backend->upload(device, &there->learning_rate, &learning_rate, sizeof learning_rate));
+    *sent = *now;
+out:
+    return status;
+}
+
+ac_status ac_optimizer_update_all(ac_optimizer *optimizer)
+{
     ac_params *params = optimizer->params;
     const ac_optimizer_config *config = &optimizer->config;
-    double squares;
-    AC_TRY(params->device->backend->sum_squares(params->device, params->gradient, params->n_values, &squares));
-    double norm = sqrt(squares), scale = ac_clip_scale(norm, config->max_norm);
-    if (gradient_norm)
-        *gradient_norm = norm;
-    if (!isfinite(norm))
-        return ac_error(AC_ERR_NUMERIC, "the gradient norm is not a number in optimiser step %lld", (long long)optimizer->step + 1);
-    if (norm * scale > LARGEST_NORM)
-        return ac_error(AC_ERR_NUMERIC, "the gradient norm is %.3g in optimiser step %lld, too much for float arithmetic", norm,
-                        (long long)optimizer->step + 1);
     ac_optimizer_update update = {
         .kind = config->kind,
         .n = params->n_values,
         .value = params->value,
         .gradient = params->gradient,
         .moment = {optimizer->moment[0], optimizer->moment[1]},
-        .learning_rate = learning_rate,
         .weight_decay = config->weight_decay,
         .momentum = config->momentum,
         .beta1 = config->beta1,
         .beta2 = config->beta2,
         .epsilon = config->epsilon,
-        .step = ++optimizer->step,
-        .gradient_scale = scale,
+        .max_norm = config->max_norm,
+        .dynamic_scale = config->dynamic_scale,
+        .state = params->state,
     };
     ac_params_changed(params);
-    AC_TRY(params->device->backend->optimizer_update(params->device, &update));
+    return params->device->backend->optimizer_step(params->device, &update);
+}
+
+ac_status ac_optimizer_take(ac_optimizer *optimizer, const ac_step_state *state)
+{
+    double rate = optimizer->sent.learning_rate; /* steps behind this one may have another */
+    long long number = (long long)state->n_updates + 1;
+    optimizer->state = *state;
+    optimizer->step = state->n_updates;
+    optimizer->sent = *state;
+    optimizer->state.learning_rate = optimizer->sent.learning_rate = rate;
+    optimizer->state.failure = AC_STEP_GOOD; /* told once */
+    switch ((ac_step_failure)state->failure) {
+    case AC_STEP_NOT_FINITE:
+        return ac_error(AC_ERR_NUMERIC, "the gradient norm is not a number in optimiser step %lld", number);
+    case AC_STEP_TOO_LARGE:
+        return ac_error(AC_ERR_NUMERIC, "the gradient norm is %.3g in optimiser step %lld, too much for float arithmetic", state->gradient_norm, number);
+    case AC_STEP_SCALE_VANISHED:
+        return ac_error(AC_ERR_NUMERIC, "the gradients overflow in optimiser step %lld with a loss scale of %.3g too", number, state->loss_scale);
+    case AC_STEP_GOOD:
+        break;
+    }
+    return AC_OK;
+}
+
+ac_status ac_optimizer_step(ac_optimizer *optimizer, double learning_rate, double *gradient_norm)
+{
+    ac_status status = AC_OK;
+    ac_step_state state;
+    ac_device *device = optimizer->params->device;
+    AC_TRY(ac_optimizer_set(optimizer, learning_rate));
+    AC_TRY(ac_optimizer_update_all(optimizer));
+    AC_TRY(device->backend->download(device, &state, optimizer->params->state, sizeof state));
+    if (gradient_norm)
+        *gradient_norm = state.gradient_norm;
+    AC_TRY(ac_optimizer_take(optimizer, &state));
 out:
     return status;
 }
 
-AC_SIMD void ac_optimizer_update_range(const ac_optimizer_update *u, size_t first, size_t n)
+AC_SIMD void ac_optimizer_update_range(const ac_optimizer_update *u, const ac_optimizer_terms *terms, size_t first, size_t n)
 {
     float *restrict value = u->value + first, *restrict m = u->moment[0] + first;
     const float *restrict gradient = u->gradient + first;
-    const ac_optimizer_terms t = ac_optimizer_terms_of(u);
+    const ac_optimizer_terms t = *terms;
     float scale = (float)t.scale;
     if (u->kind == AC_OPTIMIZER_SGD) {
         float rate = (float)t.rate, weight_decay = (float)t.weight_decay, momentum = (float)t.momentum;

@@ -32,6 +32,18 @@ static ac_status check_names(const ac_params *params)
     return AC_OK;
 }
 
+static ac_status allocate_gradient(ac_params *params)
+{
+    ac_status status = AC_OK;
+    const ac_backend *backend = params->device->backend;
+    const ac_step_state state = {.loss_scale = 1};
+    AC_TRY(backend->allocate(params->device, params->n_values * sizeof(float), (void **)&params->gradient));
+    AC_TRY(backend->allocate(params->device, sizeof state, (void **)&params->state));
+    AC_TRY(backend->upload(params->device, params->state, &state, sizeof state));
+out:
+    return status;
+}
+
 ac_status ac_params_create(ac_device *device, const ac_graph *graph, bool with_gradient, ac_params **out)
 {
     ac_status status = AC_OK;
@@ -49,7 +61,7 @@ ac_status ac_params_create(ac_device *device, const ac_graph *graph, bool with_g
     AC_TRY(backend->allocate(device, params->n_values * sizeof(float), (void **)&params->value));
     AC_TRY(backend->allocate(device, params->n_buffers * sizeof(float), (void **)&params->buffer));
     if (with_gradient)
-        AC_TRY(backend->allocate(device, params->n_values * sizeof(float), (void **)&params->gradient));
+        AC_TRY(allocate_gradient(params));
     *out = params;
     return AC_OK;
 out:
@@ -65,6 +77,7 @@ void ac_params_destroy(ac_params *params)
     if (params->device) {
         params->device->backend->release(params->device, params->value);
         params->device->backend->release(params->device, params->gradient);
+        params->device->backend->release(params->device, params->state);
         params->device->backend->release(params->device, params->buffer);
     }
     ac_free(params->info);

@@ -133,6 +133,11 @@ void ac_plan_set_hooks(ac_plan *plan, const ac_plan_hooks *hooks)
     plan->hooks = *hooks;
 }
 
+const void *plan_address(const ac_plan *plan, ac_value value)
+{
+    return plan->arena + plan->buffer[plan->value[value].buffer].offset;
+}
+
 static void *address(const ac_plan *plan, int buffer)
 {
     return buffer == AC_NO_BUFFER ? NULL : plan->arena + plan->buffer[buffer].offset;
@@ -280,6 +285,7 @@ static ac_status run(ac_plan *plan, int i, int pass)
     double start = 0, end;
     call->sum_over_ranks = plan->graph->sync_bn ? plan->hooks.sum_over_ranks : NULL;
     call->sum_context = plan->hooks.sum_context;
+    call->loss_scale = plan->params->state ? &plan->params->state->loss_scale : NULL;
     ac_status status = plan->profiling ? clock_of(plan, &start) : AC_OK;
     if (status == AC_OK && call->prepared && plan->prepared_version != plan->params->version)
         status = node->kernel->prepare(call);

@@ -85,4 +85,7 @@ static inline int plan_backward_time(const ac_plan *plan, int node)
     return 2 * (int)plan->graph->n_nodes - 1 - node;
 }
 
+/** Device memory of a result; the plan is bound. */
+const void *plan_address(const ac_plan *plan, ac_value value);
+
 #endif

@@ -53,7 +53,7 @@ out:
 static inline ac_status open_holder(holder *h, uint64_t seed, int64_t width, int kind)
 {
     ac_status status = AC_OK;
-    const ac_optimizer_config config = {kind, .01, .9, .9, .999, 1e-8, 1};
+    const ac_optimizer_config config = {kind, .01, .9, .9, .999, 1e-8, 1, false};
     memset(h, 0, sizeof *h);
     AC_TRY(ac_graph_create(AC_F32, &h->graph));
     ac_value x = ac_graph_input(h->graph, "x", &(ac_shape){4, {1, 4, 4, 3}, AC_F32});

@@ -89,10 +89,9 @@ static void test_double(const golden *g)
             squares += g->grads[s][i] * g->grads[s][i];
         norm_error = fmax(norm_error, fabs(sqrt(squares) - g->norm[s]) / g->norm[s]);
         const ac_optimizer_config *c = &g->config;
-        const ac_optimizer_update update = {.kind = c->kind, .learning_rate = g->rate, .weight_decay = c->weight_decay, .momentum = c->momentum,
-                                            .beta1 = c->beta1, .beta2 = c->beta2, .epsilon = c->epsilon, .step = s + 1,
-                                            .gradient_scale = ac_clip_scale(sqrt(squares), c->max_norm)};
-        const ac_optimizer_terms t = ac_optimizer_terms_of(&update);
+        const ac_optimizer_update update = {.kind = c->kind, .weight_decay = c->weight_decay, .momentum = c->momentum,
+                                            .beta1 = c->beta1, .beta2 = c->beta2, .epsilon = c->epsilon};
+        const ac_optimizer_terms t = ac_optimizer_terms_of(&update, g->rate, s + 1, ac_clip_scale(sqrt(squares), c->max_norm));
         for (size_t i = 0; i < g->n; i++) {
             double gradient = t.scale * g->grads[s][i];
             w[i] = c->kind == AC_OPTIMIZER_SGD
@@ -232,7 +231,7 @@ static void test_fixture(void)
 
 static void test_refusals(void)
 {
-    const ac_optimizer_config config = {AC_OPTIMIZER_ADAMW, .01, .9, .9, .999, 1e-8, 1};
+    const ac_optimizer_config config = {AC_OPTIMIZER_ADAMW, .01, .9, .9, .999, 1e-8, 1, false};
     holder h;
     float value[N], after[N];
     double norm;
@@ -295,7 +294,7 @@ int main(void)
     snprintf(path, sizeof path, "%s/golden/optimizers.h5", shared);
     if (TAP_CALL(ac_hdf5_open(path, &file))) {
         /* SGD at .1, momentum .9, decay 1e-4; AdamW at .01, decay .05, PyTorch's betas; both clipped at 1 */
-        const ac_optimizer_config sgd = {AC_OPTIMIZER_SGD, 1e-4, .9, 0, 0, 0, 1}, adamw = {AC_OPTIMIZER_ADAMW, .05, 0, .9, .999, 1e-8, 1};
+        const ac_optimizer_config sgd = {AC_OPTIMIZER_SGD, 1e-4, .9, 0, 0, 0, 1, false}, adamw = {AC_OPTIMIZER_ADAMW, .05, 0, .9, .999, 1e-8, 1, false};
         if (TAP_CALL(read_shared(file, "sgd", &sgd, .1, &g)))
             test_run(&g);
         if (TAP_CALL(read_shared(file, "adamw", &adamw, .01, &g)))

@@ -3,6 +3,7 @@
 #include "backend/cpu/cpu.h"
 #include "anyclass/alloc.h"
 #include "anyclass/optimizer.h"
+#include "anyclass/optimizer_formula.h"
 #include "backend/cpu/gemm_tile.h"
 #include "backend/loss_kernel.h"
 #include <omp.h>
@@ -156,27 +157,28 @@ AC_SIMD static double squares_of(const float *values, size_t n)
 }
 
 /* Pieces depend on n alone and are added in order, whatever the number of threads. */
-static ac_status sum_squares(ac_device *device, const float *values, size_t n, double *out)
+static double sum_squares(cpu_device *device, const float *values, size_t n)
 {
-    double *partial = ((cpu_device *)device)->partial;
+    double *partial = device->partial, sum = 0;
     size_t piece = (n + CPU_N_PARTIALS - 1) / CPU_N_PARTIALS;
-    *out = 0;
 #pragma omp parallel for schedule(static)
     for (size_t k = 0; k < CPU_N_PARTIALS; k++) {
         size_t first = k * piece < n ? k * piece : n;
         partial[k] = squares_of(values + first, n - first < piece ? n - first : piece);
     }
     for (size_t k = 0; k < CPU_N_PARTIALS; k++)
-        *out += partial[k];
-    return AC_OK;
+        sum += partial[k];
+    return sum;
 }
 
-static ac_status optimizer_update(ac_device *device, const ac_optimizer_update *update)
+static ac_status optimizer_step(ac_device *device, const ac_optimizer_update *update)
 {
-    (void)device;
+    ac_optimizer_terms terms;
+    if (!ac_optimizer_decide(update, sum_squares((cpu_device *)device, update->gradient, update->n), update->state, &terms))
+        return AC_OK;
 #pragma omp parallel for schedule(static)
     for (size_t first = 0; first < update->n; first += CHUNK)
-        ac_optimizer_update_range(update, first, update->n - first < CHUNK ? update->n - first : CHUNK);
+        ac_optimizer_update_range(update, &terms, first, update->n - first < CHUNK ? update->n - first : CHUNK);
     return AC_OK;
 }
 
@@ -203,6 +205,19 @@ static const ac_kernel *const kernels[] = {
 };
 
 const ac_backend ac_backend_cpu = {
-    "cpu", kernels, sizeof kernels / sizeof *kernels, open_device, close_device, describe, cpu_check_precision, allocate, release, copy, copy,
-    zero,  add,     sum_squares,                      optimizer_update, NULL,
+    .name = "cpu",
+    .kernels = kernels,
+    .n_kernels = sizeof kernels / sizeof *kernels,
+    .open = open_device,
+    .close = close_device,
+    .describe = describe,
+    .check_precision = cpu_check_precision,
+    .allocate = allocate,
+    .release = release,
+    .upload = copy,
+    .download = copy,
+    .zero = zero,
+    .add = add,
+    .add_loss = ac_host_add_loss,
+    .optimizer_step = optimizer_step,
 };

@@ -72,44 +72,48 @@ __global__ void __launch_bounds__(CUDA_BLOCK) squares_kernel(const float *values
         partial[blockIdx.x] = sum;
 }
 
-__global__ void __launch_bounds__(CUDA_BLOCK) total_kernel(const double *partial, int n, double *out)
+/* ac_optimizer_terms in float, and whether there is an update at all. */
+struct update_terms {
+    int update;
+    float scale, rate, weight_decay, momentum, decay, rest1, beta2, rest2, rate_1, root_2, epsilon;
+};
+
+/* The sum of all pieces, and what becomes of the step: one block, its first thread decides. */
+__global__ void __launch_bounds__(CUDA_BLOCK) decide_kernel(ac_optimizer_update u, const double *partial, int n, update_terms *out)
 {
     __shared__ double shared[CUDA_BLOCK];
     double sum = 0;
     for (int i = (int)threadIdx.y; i < n; i += CUDA_BLOCK)
         sum += partial[i];
     sum = sum_over_y(sum, shared);
-    if (threadIdx.y == 0)
-        *out = sum;
+    if (threadIdx.y > 0)
+        return;
+    ac_optimizer_terms d;
+    memset(&d, 0, sizeof d);
+    out->update = ac_optimizer_decide(&u, sum, u.state, &d);
+    out->scale = (float)d.scale;
+    out->rate = (float)d.rate;
+    out->weight_decay = (float)d.weight_decay;
+    out->momentum = (float)d.momentum;
+    out->decay = (float)d.decay;
+    out->rest1 = (float)d.rest1;
+    out->beta2 = (float)d.beta2;
+    out->rest2 = (float)d.rest2;
+    out->rate_1 = (float)d.rate_1;
+    out->root_2 = (float)d.root_2;
+    out->epsilon = (float)d.epsilon;
 }
 
-extern "C" ac_status cuda_sum_squares(ac_device *base, const float *values, size_t n, double *out)
-{
-    cuda_device *device = cuda_of(base);
-    double *partial = (double *)device->scratch, *total = partial + CUDA_N_PARTIALS;
-    int64_t piece = ((int64_t)n + CUDA_N_PARTIALS - 1) / CUDA_N_PARTIALS;
-    piece = (piece + 3) / 4 * 4;
-    CUDA_TRY(AC_LAUNCH(squares_kernel, dim3(CUDA_N_PARTIALS), dim3(1, CUDA_BLOCK), 0, device->stream, values, (int64_t)n, piece, partial));
-    CUDA_TRY(AC_LAUNCH(total_kernel, dim3(1), dim3(1, CUDA_BLOCK), 0, device->stream, (const double *)partial, (int)CUDA_N_PARTIALS, total));
-    CUDA_TRY(cuda_check(cudaMemcpyAsync(device->pinned, total, sizeof *total, cudaMemcpyDeviceToHost, device->stream), "copy of the gradient norm"));
-    CUDA_TRY(cuda_check(cudaStreamSynchronize(device->stream), "gradient norm"));
-    *out = *device->pinned;
-    return AC_OK;
-}
-
-struct update_terms { /* ac_optimizer_terms in float */
-    int kind;
-    float scale, rate, weight_decay, momentum, decay, rest1, beta2, rest2, rate_1, root_2, epsilon;
-};
-
+template <int KIND>
 __global__ void __launch_bounds__(CUDA_BLOCK)
-update_kernel(update_terms t, float *value, const float *gradient, float *moment0, float *moment1, int64_t n)
+update_kernel(const update_terms *terms, float *value, const float *gradient, float *moment0, float *moment1, int64_t n)
 {
     int64_t i = thread_index() * 4;
-    if (i >= n)
+    const update_terms t = *terms;
+    if (i >= n || !t.update)
         return;
     pack<float, 4> w = load<float, 4>(value, i), g = load<float, 4>(gradient, i), m = load<float, 4>(moment0, i), v;
-    if (t.kind == AC_OPTIMIZER_SGD) {
+    if (KIND == AC_OPTIMIZER_SGD) {
 #pragma unroll
         for (int k = 0; k < 4; k++)
             w.v[k] = ac_sgd_update_float(w.v[k], t.scale * g.v[k], &m.v[k], t.rate, t.weight_decay, t.momentum);
@@ -125,17 +129,34 @@ update_kernel(update_terms t, float *value, const float *gradient, float *moment
 }
 
 /* The arenas' lengths are multiples of AC_PARAM_ALIGN. */
-extern "C" ac_status cuda_optimizer_update(ac_device *base, const ac_optimizer_update *u)
+extern "C" ac_status cuda_optimizer_step(ac_device *base, const ac_optimizer_update *u)
 {
     cuda_device *device = cuda_of(base);
-    const ac_optimizer_terms d = ac_optimizer_terms_of(u);
-    update_terms t = {u->kind, (float)d.scale, (float)d.rate, (float)d.weight_decay, (float)d.momentum, (float)d.decay, (float)d.rest1, (float)d.beta2,
-                      (float)d.rest2, (float)d.rate_1, (float)d.root_2, (float)d.epsilon};
-    if (u->n % 4)
+    int64_t n = (int64_t)u->n, piece = (n + CUDA_N_PARTIALS - 1) / CUDA_N_PARTIALS;
+    double *partial = (double *)device->scratch;
+    update_terms *terms = (update_terms *)(partial + CUDA_N_PARTIALS);
+    if (n % 4)
         return ac_error(AC_ERR_RANGE, "an arena of %zu floats", u->n);
-    if (u->n == 0)
+    piece = (piece + 3) / 4 * 4;
+    CUDA_TRY(AC_LAUNCH(squares_kernel, dim3(CUDA_N_PARTIALS), dim3(1, CUDA_BLOCK), 0, device->stream, u->gradient, n, piece, partial));
+    CUDA_TRY(AC_LAUNCH(decide_kernel, dim3(1), dim3(1, CUDA_BLOCK), 0, device->stream, *u, (const double *)partial, (int)CUDA_N_PARTIALS, terms));
+    if (n == 0)
         return AC_OK;
-    return AC_LAUNCH(update_kernel, cuda_blocks((int64_t)u->n / 4), dim3(CUDA_BLOCK), 0, device->stream, t, u->value, u->gradient, u->moment[0], u->moment[1], (int64_t)u->n);
+    if (u->kind == AC_OPTIMIZER_SGD)
+        return AC_LAUNCH((update_kernel<AC_OPTIMIZER_SGD>), cuda_blocks(n / 4), dim3(CUDA_BLOCK), 0, device->stream, (const update_terms *)terms, u->value, u->gradient,
+                         u->moment[0], u->moment[1], n);
+    return AC_LAUNCH((update_kernel<AC_OPTIMIZER_ADAMW>), cuda_blocks(n / 4), dim3(CUDA_BLOCK), 0, device->stream, (const update_terms *)terms, u->value, u->gradient,
+                     u->moment[0], u->moment[1], n);
+}
+
+__global__ void add_loss_kernel(ac_step_state *state, const double *loss, bool first)
+{
+    state->loss = *loss + (first ? 0 : state->loss);
+}
+
+extern "C" ac_status cuda_add_loss(ac_device *base, ac_step_state *state, const double *loss, bool first)
+{
+    return AC_LAUNCH(add_loss_kernel, dim3(1), dim3(1), 0, cuda_of(base)->stream, state, loss, first);
 }
 
 template <typename To, typename From, int VEC> __global__ void __launch_bounds__(CUDA_BLOCK) convert_kernel(To *to, const From *from, int64_t n)

@@ -28,6 +28,7 @@ extern "C" {
 
 typedef struct cuda_gemm cuda_gemm;
 typedef struct cuda_conv cuda_conv;
+typedef struct cuda_inbox cuda_inbox;
 typedef struct cuda_libraries cuda_libraries; /* handles of cuBLASLt and cuDNN, what was chosen for which shape */
 
 typedef struct cuda_device {
@@ -41,11 +42,13 @@ typedef struct cuda_device {
     cudaStream_t stream;       /* everything runs on it */
     cuda_libraries *libraries;
     void *scratch;             /* device: CUDA_SCRATCH_BYTES for reductions and cuBLASLt */
-    double *pinned;            /* host: where scalars arrive */
-    unsigned char *staging;    /* host, pinned: what is on its way to the device; made when first needed */
+    cuda_inbox *inbox;         /* what is on its way from the host: queue.c */
+    cudaStream_t side;         /* beside the first: gradients on their way to other ranks */
+    cudaEvent_t mark[AC_QUEUE_MARKS], fork, join;
+    bool recording;
 } cuda_device;
 
-enum { CUDA_SCRATCH_BYTES = 64 << 20, CUDA_STAGING_BYTES = 64 << 20, CUDA_N_PARTIALS = 1024, CUDA_ALIGN = 256 };
+enum { CUDA_SCRATCH_BYTES = 64 << 20, CUDA_N_PARTIALS = 1024, CUDA_ALIGN = 256 };
 
 static inline cuda_device *cuda_of(ac_device *device)
 {
@@ -64,6 +67,16 @@ AC_NODISCARD ac_status cuda_check(cudaError_t error, const char *what);
 AC_NODISCARD ac_status cuda_launched(const char *kernel);
 /** Activations this backend has. */
 AC_NODISCARD ac_status cuda_check_precision(const ac_device *device, ac_dtype activations);
+
+/* ---- queue.c: the order of work, and the way from the host ---- */
+
+/** Streams and events; released by cuda_queue_close(), which is safe after a failure. */
+AC_NODISCARD ac_status cuda_queue_open(cuda_device *device);
+void cuda_queue_close(cuda_device *device);
+/** Host memory may change as soon as this returns; what is asked for afterwards sees it, what was asked for before does not. The copy does
+ * not wait for the work before it. */
+AC_NODISCARD ac_status cuda_upload(ac_device *device, void *to, const void *from_host, size_t n_bytes);
+extern const ac_queue cuda_queue;
 
 /* ---- libraries.c ---- */
 
@@ -113,8 +126,8 @@ AC_NODISCARD ac_status cuda_conv_run(cuda_device *device, const cuda_conv *conv,
 /* ---- arena.cu and rows.cu: passes that several operators use ---- */
 
 AC_NODISCARD ac_status cuda_add(ac_device *device, ac_dtype dtype, void *to, const void *from, size_t n);
-AC_NODISCARD ac_status cuda_sum_squares(ac_device *device, const float *values, size_t n, double *out);
-AC_NODISCARD ac_status cuda_optimizer_update(ac_device *device, const ac_optimizer_update *update);
+AC_NODISCARD ac_status cuda_add_loss(ac_device *device, ac_step_state *state, const double *loss, bool first);
+AC_NODISCARD ac_status cuda_optimizer_step(ac_device *device, const ac_optimizer_update *update);
 /** to[i] = from[i], each of its type. */
 AC_NODISCARD ac_status cuda_convert(cuda_device *device, ac_dtype to_type, void *to, ac_dtype from_type, const void *from, size_t n);
 /** to[i] = from[i] rounded to bf16: a MATRIX parameter as mixed precision reads it, in float. */

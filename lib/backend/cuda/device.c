@@ -43,9 +43,8 @@ static void close_device(ac_device *base)
     if (device->stream)
         cudaStreamSynchronize(device->stream);
     cuda_libraries_close(device);
+    cuda_queue_close(device);
     cudaFree(device->scratch);
-    cudaFreeHost(device->pinned);
-    cudaFreeHost(device->staging);
     if (device->stream)
         cudaStreamDestroy(device->stream);
     ac_free(device);
@@ -84,11 +83,10 @@ static ac_status open_device(int n_threads, ac_device **out)
     *out = NULL;
     AC_TRY(ac_calloc(1, sizeof *device, &device));
     device->base.backend = &ac_backend_cuda;
-    device->tf32 = getenv("ANYCLASS_CUDA_TF32") != NULL;
     AC_TRY(choose(device));
     AC_TRY(cuda_check(cudaStreamCreateWithFlags(&device->stream, cudaStreamNonBlocking), "stream"));
+    AC_TRY(cuda_queue_open(device));
     AC_TRY(cuda_check(cudaMalloc(&device->scratch, CUDA_SCRATCH_BYTES), "scratch memory"));
-    AC_TRY(cuda_check(cudaMallocHost((void **)&device->pinned, 4096), "pinned memory"));
     AC_TRY(cuda_libraries_open(device));
     *out = &device->base;
     return AC_OK;
@@ -141,38 +139,6 @@ static void release(ac_device *base, void *block)
     cudaFree(block);
 }
 
-/* Through pinned memory, filled by several threads; the way to the device is left to the stream. */
-static ac_status upload_staged(cuda_device *device, void *to, const unsigned char *from, size_t n_bytes)
-{
-    ac_status status = AC_OK;
-    enum { PIECE = 1 << 20 };
-    int64_t n_pieces = ((int64_t)n_bytes + PIECE - 1) / PIECE;
-    if (!device->staging)
-        AC_TRY(cuda_check(cudaMallocHost((void **)&device->staging, CUDA_STAGING_BYTES), "pinned memory"));
-    AC_TRY(cuda_check(cudaStreamSynchronize(device->stream), "earlier copies"));
-#pragma omp parallel for num_threads(4) schedule(static)
-    for (int64_t k = 0; k < n_pieces; k++) {
-        size_t at = (size_t)k * PIECE, n = n_bytes - at < PIECE ? n_bytes - at : PIECE;
-        memcpy(device->staging + at, from + at, n);
-    }
-    AC_TRY(cuda_check(cudaMemcpyAsync(to, device->staging, n_bytes, cudaMemcpyHostToDevice, device->stream), "copy to the GPU"));
-out:
-    return status;
-}
-
-/* The host's memory may change as soon as this returns. */
-static ac_status upload(ac_device *base, void *to, const void *from_host, size_t n_bytes)
-{
-    ac_status status = AC_OK;
-    cudaStream_t stream = cuda_of(base)->stream;
-    if (n_bytes >= 4 << 20 && n_bytes <= CUDA_STAGING_BYTES)
-        return upload_staged(cuda_of(base), to, from_host, n_bytes);
-    AC_TRY(cuda_check(cudaMemcpyAsync(to, from_host, n_bytes, cudaMemcpyHostToDevice, stream), "copy to the GPU"));
-    AC_TRY(cuda_check(cudaStreamSynchronize(stream), "copy to the GPU"));
-out:
-    return status;
-}
-
 static ac_status download(ac_device *base, void *to_host, const void *from, size_t n_bytes)
 {
     ac_status status = AC_OK;
@@ -193,6 +159,12 @@ static ac_status synchronize(ac_device *base)
     return cuda_check(cudaStreamSynchronize(cuda_of(base)->stream), "waiting for the GPU");
 }
 
+static ac_status allow_tf32(ac_device *base)
+{
+    cuda_of(base)->tf32 = true;
+    return AC_OK;
+}
+
 static const ac_kernel *const kernels[] = {
     &ac_cuda_image_input, &ac_cuda_conv2d,      &ac_cuda_batch_norm,     &ac_cuda_max_pool,       &ac_cuda_avg_pool,   &ac_cuda_global_avg_pool,
     &ac_cuda_blur_pool,   &ac_cuda_linear,      &ac_cuda_layer_norm,     &ac_cuda_attention,      &ac_cuda_add,        &ac_cuda_dropout,
@@ -209,11 +181,13 @@ const ac_backend ac_backend_cuda = {
     .check_precision = cuda_check_precision,
     .allocate = allocate,
     .release = release,
-    .upload = upload,
+    .upload = cuda_upload,
     .download = download,
     .zero = zero,
     .add = cuda_add,
-    .sum_squares = cuda_sum_squares,
-    .optimizer_update = cuda_optimizer_update,
+    .add_loss = cuda_add_loss,
+    .optimizer_step = cuda_optimizer_step,
     .synchronize = synchronize,
+    .allow_tf32 = allow_tf32,
+    .queue = &cuda_queue,
 };

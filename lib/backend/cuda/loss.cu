@@ -5,7 +5,7 @@ struct loss_call {
     ac_loss_config config;
     const float *logits;
     const unsigned char *targets;
-    const double *weights, *scale;
+    const double *weights, *scale, *loss_scale; /* of the gradient; NULL: 1 */
     double *z;         /* [n, 2 m] scratch: logits and gradients of each image */
     double *value;     /* [n] */
     float *gradient;   /* [n, m] or NULL */
@@ -22,8 +22,9 @@ __global__ void __launch_bounds__(CUDA_BLOCK) loss_kernel(loss_call l)
     for (int j = 0; j < l.m; j++)
         z[j] = (double)l.logits[(int64_t)i * l.m + j];
     l.value[i] = ac_image_loss_double(&l.config, z, y, l.m, ac_image_weight(l.weights, y, l.m) * *l.scale, l.gradient ? dz : NULL);
+    double loss_scale = l.loss_scale ? *l.loss_scale : 1;
     for (int j = 0; l.gradient && j < l.m; j++)
-        l.gradient[(int64_t)i * l.m + j] = (float)dz[j];
+        l.gradient[(int64_t)i * l.m + j] = (float)(loss_scale * dz[j]);
 }
 
 __global__ void __launch_bounds__(CUDA_BLOCK) loss_total_kernel(const double *value, int n, double *out)
@@ -49,7 +50,7 @@ static ac_status run(const ac_call *call, float *gradient)
 {
     const ac_shape *shape = cuda_in(call, 0);
     loss_call l = {*(const ac_loss_config *)call->node->attribute, (const float *)call->input[0], (const unsigned char *)call->input[1],
-                   (const double *)call->input[2], (const double *)call->input[3], (double *)call->workspace, NULL, gradient, (int)shape->dim[0], (int)shape->dim[1]};
+                   (const double *)call->input[2], (const double *)call->input[3], call->loss_scale, (double *)call->workspace, NULL, gradient, (int)shape->dim[0], (int)shape->dim[1]};
     l.value = l.z + (int64_t)l.n * 2 * l.m;
     return AC_LAUNCH(loss_kernel, dim3((unsigned)((l.n + 31) / 32)), dim3(32), 0, cuda_of(call->device)->stream, l);
 }

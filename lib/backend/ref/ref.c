@@ -2,6 +2,7 @@
 #include "backend/ref/ref.h"
 #include "anyclass/alloc.h"
 #include "anyclass/optimizer.h"
+#include "anyclass/optimizer_formula.h"
 #include "backend/loss_kernel.h"
 #include <stdio.h>
 #include <string.h>
@@ -68,19 +69,15 @@ out:
     return status;
 }
 
-static ac_status sum_squares(ac_device *device, const float *values, size_t n, double *out)
+static ac_status optimizer_step(ac_device *device, const ac_optimizer_update *update)
 {
     (void)device;
-    *out = 0;
-    for (size_t i = 0; i < n; i++)
-        *out += (double)values[i] * (double)values[i];
-    return AC_OK;
-}
-
-static ac_status optimizer_update(ac_device *device, const ac_optimizer_update *update)
-{
-    (void)device;
-    ac_optimizer_update_range(update, 0, update->n);
+    double squares = 0;
+    ac_optimizer_terms terms;
+    for (size_t i = 0; i < update->n; i++)
+        squares += (double)update->gradient[i] * (double)update->gradient[i];
+    if (ac_optimizer_decide(update, squares, update->state, &terms))
+        ac_optimizer_update_range(update, &terms, 0, update->n);
     return AC_OK;
 }
 
@@ -107,6 +104,19 @@ static const ac_kernel *const kernels[] = {
 };
 
 const ac_backend ac_backend_ref = {
-    "ref", kernels, sizeof kernels / sizeof *kernels, open_device, close_device, describe, check_precision, allocate, release, copy, copy,
-    zero,  add,     sum_squares,                      optimizer_update, NULL,
+    .name = "ref",
+    .kernels = kernels,
+    .n_kernels = sizeof kernels / sizeof *kernels,
+    .open = open_device,
+    .close = close_device,
+    .describe = describe,
+    .check_precision = check_precision,
+    .allocate = allocate,
+    .release = release,
+    .upload = copy,
+    .download = copy,
+    .zero = zero,
+    .add = add,
+    .add_loss = ac_host_add_loss,
+    .optimizer_step = optimizer_step,
 };
