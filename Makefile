@@ -38,15 +38,17 @@ CXX_STD   := -std=c++20
 CUDA_SRC  := $(sort $(wildcard lib/backend/cuda/*.cu))
 CUDA_LIBRARY_SRC := lib/backend/cuda/libraries.c lib/backend/cuda/gemm.c lib/backend/cuda/conv.c
 ifeq ($(CUDA),1)
-CUDA_CFLAGS := -DAC_WITH_CUDA -isystem $(CUDA_HOME)/include -isystem $(CUDNN_HOME)/include -isystem $(NCCL_HOME)/include
-CUDA_LIB_DIRS := $(CUDA_HOME)/lib64 $(CUDA_HOME)/lib $(CUDNN_HOME)/lib
+CUDA_CFLAGS := -DAC_WITH_CUDA -isystem $(CUDA_HOME)/include -isystem $(CUDNN_HOME)/include
+# NCCL is loaded at run time, from NCCL_HOME/lib if it is there
+CUDA_LIB_DIRS := $(CUDA_HOME)/lib64 $(CUDA_HOME)/lib $(CUDNN_HOME)/lib $(NCCL_HOME)/lib
 CUDA_LIBS := $(foreach d,$(CUDA_LIB_DIRS),-L$(d) -Wl,-rpath,$(d)) -l:libcublasLt.so.13 -l:libcudnn.so.9 -lcudart_static -ldl -lrt -lstdc++
 # products are never fused with sums in the colours' arithmetic (augment_formula.h)
 NVCC_FLAGS := $(CXX_STD) -O3 -lineinfo -Iinclude -Ilib -I. -DAC_WITH_CUDA $(foreach a,$(CUDA_ARCHS),-gencode=arch=compute_$(a),code=sm_$(a)) \
               -Xcompiler=-Wall,-Wextra,-Wno-unused-function,-Wno-missing-field-initializers
 else ifeq ($(CUDA),emulated)
 CUDA_CFLAGS := -DAC_WITH_CUDA -DAC_CUDA_EMULATED
-CUDA_LIBS := -lstdc++
+# NCCL's double is found as NCCL is, by name at run time
+CUDA_LIBS := -rdynamic -Wl,-u,ncclGetVersion -lstdc++ -ldl -lrt
 else ifneq ($(CUDA),)
 $(error CUDA is '$(CUDA)': 1 or emulated)
 endif
@@ -56,11 +58,11 @@ LIB_SRC   := $(filter-out lib/backend/cuda/%,$(sort $(wildcard lib/*/*.c lib/*/*
 ifeq ($(CUDA),1)
 LIB_SRC   += $(sort $(wildcard lib/backend/cuda/*.c))
 else ifeq ($(CUDA),emulated)
-LIB_SRC   += $(filter-out $(CUDA_LIBRARY_SRC),$(sort $(wildcard lib/backend/cuda/*.c))) tests/cuda_host/libraries.c
+LIB_SRC   += $(filter-out $(CUDA_LIBRARY_SRC),$(sort $(wildcard lib/backend/cuda/*.c))) tests/cuda_host/libraries.c tests/cuda_host/nccl.c
 endif
 CUDA_OBJS := $(if $(CUDA),$(CUDA_SRC:%.cu=$(BUILD)/%.cu.o) $(if $(filter emulated,$(CUDA)),$(BUILD)/tests/cuda_host/emulate.cc.o))
 PROG_SRC  := $(filter-out %/main.c,$(sort $(wildcard $(PROGRAMS:%=%/*.c) infer/weights/*.c)))
-TEST_PARTS := tests/cuda_host/libraries.c tests/demo/scene.c tests/evaluate/browser_link.c
+TEST_PARTS := tests/cuda_host/libraries.c tests/cuda_host/nccl.c tests/demo/scene.c tests/evaluate/browser_link.c
 FUZZ_SRC  := $(sort $(wildcard tests/fuzz/*.c))
 TEST_SRC  := $(filter-out $(TEST_PARTS) $(FUZZ_SRC),$(sort $(wildcard tests/*/*.c)))
 BENCH_SRC := $(sort $(wildcard bench/*.c))

@@ -179,18 +179,34 @@ extern "C" {
 
 cudaError_t cudaGetDeviceCount(int *n)
 {
-    *n = getenv("ANYCLASS_EMULATE_NONE") ? 0 : 1;
-    return *n ? cudaSuccess : cudaErrorNoDevice;
+    const char *wanted = getenv("ANYCLASS_EMULATE_GPUS");
+    *n = getenv("ANYCLASS_EMULATE_NONE") ? 0 : wanted ? atoi(wanted) : 1;
+    return *n > 0 ? cudaSuccess : cudaErrorNoDevice;
 }
 
-cudaError_t cudaSetDevice(int)
+static thread_local int device_index;
+
+cudaError_t cudaGetDevice(int *device)
 {
+    *device = device_index;
     return cudaSuccess;
 }
 
-cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *out, int)
+cudaError_t cudaSetDevice(int device)
+{
+    int n;
+    if (cudaGetDeviceCount(&n) != cudaSuccess || device < 0 || device >= n)
+        return cudaErrorInvalidDevice;
+    device_index = device;
+    return cudaSuccess;
+}
+
+cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *out, int device)
 {
     memset(out, 0, sizeof *out);
+    out->uuid.bytes[0] = 'E';
+    out->uuid.bytes[15] = (char)device;
+    out->pciBusID = device + 1;
     snprintf(out->name, sizeof out->name, "emulated GPU");
     out->totalGlobalMem = (size_t)8 << 30;
     out->multiProcessorCount = 2;
@@ -294,6 +310,37 @@ cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t)
 cudaError_t cudaEventSynchronize(cudaEvent_t)
 {
     return cudaSuccess;
+}
+
+cudaError_t cudaEventQuery(cudaEvent_t)
+{
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamQuery(cudaStream_t)
+{
+    return cudaSuccess;
+}
+
+cudaError_t cudaLaunchHostFunc(cudaStream_t, cudaHostFn_t function, void *context)
+{
+    function(context);
+    return cudaSuccess;
+}
+
+void emulated_enqueue(cudaStream_t, const char *, void (*run)(void *context), const void *context, size_t)
+{
+    run((void *)context);
+}
+
+const char *emulated_check_device(const void *, size_t)
+{
+    return NULL;
+}
+
+void emulated_fail(cudaError_t, const char *text)
+{
+    fprintf(stderr, "%s\n", text);
 }
 
 cudaError_t cudaStreamBeginCapture(cudaStream_t, enum cudaStreamCaptureMode)
