@@ -259,12 +259,12 @@ ac_status trainer_resume(trainer *t)
     AC_TRY(ac_comm_broadcast(comm, &t->info.loss_scale, sizeof t->info.loss_scale));
     AC_TRY(ac_comm_broadcast(comm, &t->info.optimizer_step, sizeof t->info.optimizer_step));
     if (t->info.optimizer_step > 0 || t->config->init) {
-        AC_TRY(ac_comm_broadcast(comm, t->params->value, bytes));
-        AC_TRY(ac_comm_broadcast(comm, t->params->buffer, t->params->n_buffers * sizeof(float)));
+        AC_TRY(ac_comm_broadcast_arena(comm, t->device, t->params->value, bytes));
+        AC_TRY(ac_comm_broadcast_arena(comm, t->device, t->params->buffer, t->params->n_buffers * sizeof(float)));
     }
     if (t->info.optimizer_step > 0)
         for (int m = 0; m < t->optimizer->n_moments; m++)
-            AC_TRY(ac_comm_broadcast(comm, t->optimizer->moment[m], bytes));
+            AC_TRY(ac_comm_broadcast_arena(comm, t->device, t->optimizer->moment[m], bytes));
     t->optimizer->step = t->info.optimizer_step;
     ac_params_changed(t->params);
 out:
