@@ -4,6 +4,7 @@
  * BACKEND=cuda: on that backend; RESIDENT=1: the batch is on the device before the first step; OPTIMIZER=adamw; GRAPH=0: steps are not recorded; RATE=0.01: learning rate;
  * CURVE=1: the loss of every step on a line of its own, to stderr; SIDE=64: image size */
 #include "anyclass/alloc.h"
+#include "anyclass/forward.h"
 #include "anyclass/log.h"
 #include "anyclass/model.h"
 #include "anyclass/optimizer.h"
@@ -26,11 +27,11 @@ typedef struct bench {
     ac_optimizer *optimizer;
     ac_plan *plan;
     ac_step *step;
+    ac_forward *pass;
     double learning_rate;
     int64_t side;
     uint8_t *images, *targets;
     int64_t *keys;
-    float *logits;
     double first_loss, loss; /* of the first step, of the last */
 } bench;
 
@@ -39,8 +40,8 @@ static void close_bench(bench *b)
     ac_free(b->images);
     ac_free(b->targets);
     ac_free(b->keys);
-    ac_free(b->logits);
     ac_step_destroy(b->step);
+    ac_forward_destroy(b->pass);
     ac_plan_destroy(b->plan);
     ac_optimizer_destroy(b->optimizer);
     ac_params_destroy(b->params);
@@ -73,14 +74,15 @@ static ac_status open_bench(bench *b, const char *model, int64_t batch, int n_th
         AC_TRY(ac_optimizer_create(&config, b->params, &b->optimizer));
     AC_TRY(ac_plan_create(b->net.graph, b->params, b->training, &b->plan));
     AC_TRY(ac_plan_bind(b->plan, NULL));
-    if (b->training)
+    if (!b->training)
+        AC_TRY(ac_forward_create(b->plan, b->net.logits, !graph || strcmp(graph, "0") != 0, &b->pass));
+    else
         AC_TRY(ac_step_create(&(ac_step_config){.optimizer = b->optimizer, .n_plans = 1, .plan = {b->plan}, .loss = {b->net.loss},
                                                 .record = !graph || strcmp(graph, "0") != 0}, &b->step));
     size_t n = (size_t)(batch * b->side * b->side * 3);
     AC_TRY(ac_malloc(n, 1, &b->images));
     AC_TRY(ac_calloc((size_t)batch, M, &b->targets));
     AC_TRY(ac_calloc((size_t)batch, sizeof *b->keys, &b->keys));
-    AC_TRY(ac_calloc((size_t)batch * M, sizeof *b->logits, &b->logits));
     for (size_t i = 0; i < n; i++)
         b->images[i] = (uint8_t)ac_random_block(1, AC_STREAM_TEST, i, 0).word[0];
     for (int64_t i = 0; i < batch * M; i += 7)
@@ -106,16 +108,18 @@ out:
     return status;
 }
 
-/* Of training: the numbers of the step before this one are read, as the trainer does it. */
+/* The numbers of the step before this one are read, as the programs do it. */
 static ac_status step(bench *b, int64_t batch, bool write, bool now)
 {
     ac_status status = AC_OK;
     ac_step_state state;
+    void *logits;
     if (write)
         AC_TRY(write_batch(b, batch));
     if (!b->training) {
-        AC_TRY(ac_plan_forward(b->plan));
-        AC_TRY(ac_plan_read(b->plan, b->net.logits, b->logits, (size_t)batch * M * sizeof *b->logits));
+        AC_TRY(ac_forward_run(b->pass));
+        while (ac_forward_n_waiting(b->pass) > (now ? 0 : ac_forward_lag(b->pass)))
+            AC_TRY(ac_forward_take(b->pass, &logits));
         return AC_OK;
     }
     AC_TRY(ac_step_run(b->step, 0, AC_STEP_FIRST | AC_STEP_LAST | AC_STEP_UPDATE, NULL, b->learning_rate));

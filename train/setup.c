@@ -283,6 +283,7 @@ ac_status trainer_open(trainer *t, ac_run *run, const train_config *config)
         step.loss[s] = t->size[s].network.loss;
     }
     AC_TRY(ac_comm_agree(run->comm, ac_step_create(&step, &t->step)));
+    AC_TRY(ac_comm_agree(run->comm, ac_forward_create(t->eval_plan, t->eval.logits, step.record, &t->eval_pass)));
 out:
     return status;
 }
@@ -292,6 +293,7 @@ void trainer_close(trainer *t)
     ac_loader_destroy(t->loader);
     ac_loader_destroy(t->val_loader);
     ac_step_destroy(t->step);
+    ac_forward_destroy(t->eval_pass);
     ac_reducer_destroy(t->reducer);
     for (int s = 0; s < TRAIN_MAX_SIZES; s++)
         ac_plan_destroy(t->size[s].plan);
