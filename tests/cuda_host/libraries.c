@@ -81,26 +81,40 @@ out:
     return status;
 }
 
+typedef struct gemm_work {
+    cuda_gemm_spec spec;
+    const void *a, *b, *c, *bias;
+    void *d;
+    float beta;
+} gemm_work;
+
+static void multiply(void *context)
+{
+    const gemm_work *w = context;
+    const cuda_gemm_spec *s = &w->spec;
+    int64_t lda = s->lda ? s->lda : s->transpose_a ? s->m : s->k, ldb = s->ldb ? s->ldb : s->transpose_b ? s->k : s->n, ldd = s->ldd ? s->ldd : s->n;
+    for (int64_t p = 0; p < (s->batch > 1 ? s->batch : 1); p++)
+        for (int64_t i = 0; i < s->m; i++)
+            for (int64_t j = 0; j < s->n; j++) {
+                double sum = s->epilogue == CUDA_EPILOGUE_BIAS ? get(s->d, w->bias, j) : 0;
+                int64_t at = p * s->stride_d + i * ldd + j;
+                for (int64_t k = 0; k < s->k; k++)
+                    sum += get(s->ab, w->a, p * s->stride_a + (s->transpose_a ? k * lda + i : i * lda + k)) *
+                           get(s->ab, w->b, p * s->stride_b + (s->transpose_b ? j * ldb + k : k * ldb + j));
+                put(s->d, w->d, at, sum + (w->beta != 0 ? (double)w->beta * get(s->d, w->c, at) : 0));
+            }
+}
+
 ac_status cuda_gemm_run(cuda_device *device, const cuda_gemm *gemm, const void *a, const void *b, const void *c, void *d, const void *bias, float beta)
 {
     ac_status status = AC_OK;
-    const cuda_gemm_spec *s = &gemm->spec;
-    int64_t lda = s->lda ? s->lda : s->transpose_a ? s->m : s->k, ldb = s->ldb ? s->ldb : s->transpose_b ? s->k : s->n, ldd = s->ldd ? s->ldd : s->n;
-    (void)device;
     AC_TRY(check_aligned(a, "operand a"));
     AC_TRY(check_aligned(b, "operand b"));
     AC_TRY(check_aligned(c, "addend"));
     AC_TRY(check_aligned(d, "result"));
     AC_TRY(check_aligned(bias, "bias"));
-    for (int64_t p = 0; p < (s->batch > 1 ? s->batch : 1); p++)
-        for (int64_t i = 0; i < s->m; i++)
-            for (int64_t j = 0; j < s->n; j++) {
-                double sum = s->epilogue == CUDA_EPILOGUE_BIAS ? get(s->d, bias, j) : 0;
-                int64_t at = p * s->stride_d + i * ldd + j;
-                for (int64_t k = 0; k < s->k; k++)
-                    sum += get(s->ab, a, p * s->stride_a + (s->transpose_a ? k * lda + i : i * lda + k)) * get(s->ab, b, p * s->stride_b + (s->transpose_b ? j * ldb + k : k * ldb + j));
-                put(s->d, d, at, sum + (beta != 0 ? (double)beta * get(s->d, c, at) : 0));
-            }
+    emulated_enqueue(device->stream, "product", multiply, &(gemm_work){gemm->spec, a, b, c, bias, d, beta}, sizeof(gemm_work));
+    AC_TRY(cuda_launched("product"));
 out:
     return status;
 }
@@ -152,27 +166,39 @@ static void visit_output(const cuda_conv_spec *s, const void *x, const void *wei
         }
 }
 
+typedef struct conv_work {
+    cuda_conv_spec spec;
+    const void *x, *weight, *y;
+    double *sum;
+    int64_t n_sums;
+} conv_work;
+
+static void convolve(void *context)
+{
+    const conv_work *w = context;
+    const cuda_conv_spec *s = &w->spec;
+    for (int64_t i = 0; i < w->n_sums; i++)
+        w->sum[i] = 0;
+    for (int64_t i = 0; i < s->n * s->oh * s->ow * s->o; i++) {
+        if (s->pass == CUDA_CONV_FORWARD)
+            w->sum[0] = 0;
+        visit_output(s, w->x, w->weight, w->y, w->sum, i);
+        if (s->pass == CUDA_CONV_FORWARD)
+            put(s->result, (void *)w->y, i, w->sum[0]);
+    }
+    for (int64_t i = 0; s->pass != CUDA_CONV_FORWARD && i < w->n_sums; i++)
+        put(s->result, (void *)(s->pass == CUDA_CONV_DW ? w->weight : w->x), i, w->sum[i]);
+}
+
 ac_status cuda_conv_run(cuda_device *device, const cuda_conv *conv, const void *x, const void *weight, const void *y, void *workspace)
 {
     ac_status status = AC_OK;
-    const cuda_conv_spec *s = &conv->spec;
-    double *sum = workspace;
-    int64_t n_y = s->n * s->oh * s->ow * s->o, n_sums = (int64_t)(cuda_conv_workspace_bytes(conv) / sizeof(double));
-    (void)device;
+    conv_work work = {conv->spec, x, weight, y, workspace, (int64_t)(cuda_conv_workspace_bytes(conv) / sizeof(double))};
     AC_TRY(check_aligned(x, "input"));
     AC_TRY(check_aligned(weight, "weights"));
     AC_TRY(check_aligned(y, "output"));
-    for (int64_t i = 0; i < n_sums; i++)
-        sum[i] = 0;
-    for (int64_t i = 0; i < n_y; i++) {
-        if (s->pass == CUDA_CONV_FORWARD)
-            sum[0] = 0;
-        visit_output(s, x, weight, y, sum, i);
-        if (s->pass == CUDA_CONV_FORWARD)
-            put(s->result, (void *)y, i, sum[0]);
-    }
-    for (int64_t i = 0; s->pass != CUDA_CONV_FORWARD && i < n_sums; i++)
-        put(s->result, (void *)(s->pass == CUDA_CONV_DW ? weight : x), i, sum[i]);
+    emulated_enqueue(device->stream, "convolution", convolve, &work, sizeof work);
+    AC_TRY(cuda_launched("convolution"));
 out:
     return status;
 }
