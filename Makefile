@@ -36,6 +36,7 @@ CUDA_ARCHS ?= 80 90 100
 NVCC      ?= $(CUDA_HOME)/bin/nvcc
 CXX_STD   := -std=c++20
 CUDA_SRC  := $(sort $(wildcard lib/backend/cuda/*.cu))
+EMULATION_SRC := $(sort $(wildcard tests/cuda_host/*.cc))
 CUDA_LIBRARY_SRC := lib/backend/cuda/libraries.c lib/backend/cuda/gemm.c lib/backend/cuda/conv.c
 ifeq ($(CUDA),1)
 CUDA_CFLAGS := -DAC_WITH_CUDA -isystem $(CUDA_HOME)/include -isystem $(CUDNN_HOME)/include -isystem $(NCCL_HOME)/include
@@ -58,7 +59,7 @@ LIB_SRC   += $(sort $(wildcard lib/backend/cuda/*.c))
 else ifeq ($(CUDA),emulated)
 LIB_SRC   += $(filter-out $(CUDA_LIBRARY_SRC),$(sort $(wildcard lib/backend/cuda/*.c))) tests/cuda_host/libraries.c
 endif
-CUDA_OBJS := $(if $(CUDA),$(CUDA_SRC:%.cu=$(BUILD)/%.cu.o) $(if $(filter emulated,$(CUDA)),$(BUILD)/tests/cuda_host/emulate.cc.o))
+CUDA_OBJS := $(if $(CUDA),$(CUDA_SRC:%.cu=$(BUILD)/%.cu.o) $(if $(filter emulated,$(CUDA)),$(EMULATION_SRC:%=$(BUILD)/%.o)))
 PROG_SRC  := $(filter-out %/main.c,$(sort $(wildcard $(PROGRAMS:%=%/*.c) infer/weights/*.c)))
 TEST_PARTS := tests/cuda_host/libraries.c tests/demo/scene.c tests/evaluate/browser_link.c
 FUZZ_SRC  := $(sort $(wildcard tests/fuzz/*.c))
