@@ -3,20 +3,16 @@
 #define ANYCLASS_TESTS_CUDA_HOST_LIBRARY_H
 
 #include "anyclass/graph.h"
+#include "anyclass/status.h"
 #include "tests/cuda_host/runtime.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#ifdef __GNUC__
-#define EMULATED_PRINTF(format, first) __attribute__((format(printf, format, first)))
-#else
-#define EMULATED_PRINTF(format, first)
-#endif
-
 /** What a caller did wrong, as opposed to what a library lacks: said on stderr, and the end of the program, because callers take an error of a library
  * while a plan is made as a reason for other code. A test that provokes it says so first: then it is counted. */
-void emulated_fault(const char *library, const char *format, ...) EMULATED_PRINTF(2, 3);
+AC_PRINTF(2, 3)
+void emulated_fault(const char *library, const char *format, ...);
 void emulated_expect_faults(bool expected);
 int emulated_n_faults(void);
 const char *emulated_fault_text(void); /* the last one, "" before */
@@ -44,7 +40,7 @@ typedef struct emulated_matrix { /* element (i, j) is values[i * row + j * colum
     int64_t row, column;
 } emulated_matrix;
 
-/** c [m, n], rows c_row apart, = or += a [m, k] b [k, n]; sums in float, in an order that does not depend on threads. Ends the program when there is no memory. */
+/** c [m, n], rows c_row apart, = or += a [m, k] b [k, n]; sums in float (small ones in double), in an order that does not depend on threads. Ends the program when there is no memory. */
 void emulated_product(int64_t m, int64_t n, int64_t k, emulated_matrix a, emulated_matrix b, float *c, int64_t c_row, bool add);
 /** Aligned to 64 bytes, not zeroed; ends the program when there is none. */
 void *emulated_block(size_t n_bytes);
