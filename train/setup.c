@@ -5,6 +5,7 @@
 #include "anyclass/machine.h"
 #include "train/train_internal.h"
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static ac_status open_data(trainer *t)
@@ -82,6 +83,8 @@ static ac_status choose_activations(const trainer *t, ac_dtype *out)
     ac_status status = AC_OK;
     const char *name = precision_names[t->config->precision];
     *out = t->config->precision == PRECISION_BF16 ? AC_BF16 : t->config->precision == PRECISION_F16 ? AC_F16 : AC_F32;
+    if (t->config->precision == PRECISION_TF32 && t->device->backend->allow_tf32)
+        return t->device->backend->allow_tf32(t->device);
     if (t->config->precision == PRECISION_TF32)
         return ac_error(AC_ERR_UNSUPPORTED, "--precision tf32 is what some GPUs have, not --device %s", t->config->device);
     status = t->device->backend->check_precision(t->device, *out);
@@ -248,6 +251,13 @@ out:
     return status;
 }
 
+/* ANYCLASS_CUDA_GRAPH=0: no step is recorded, to tell what recording does. */
+static bool records(void)
+{
+    const char *value = getenv("ANYCLASS_CUDA_GRAPH");
+    return !value || strcmp(value, "0") != 0;
+}
+
 ac_status trainer_open(trainer *t, ac_run *run, const train_config *config)
 {
     ac_status status = AC_OK;
@@ -267,6 +277,12 @@ ac_status trainer_open(trainer *t, ac_run *run, const train_config *config)
         return ac_error(AC_ERR_SYNC, "the ranks start from different parameters: do they all see the same files?");
     AC_TRY(trainer_resume(t));
     AC_TRY(ac_comm_agree(run->comm, ac_reducer_create(run->comm, t->params->gradient, t->params->n_values, (size_t)config->bucket_mib << 20, &t->reducer)));
+    ac_step_config step = {.optimizer = t->optimizer, .n_plans = t->n_sizes, .record = !config->profile && records()};
+    for (int s = 0; s < t->n_sizes; s++) {
+        step.plan[s] = t->size[s].plan;
+        step.loss[s] = t->size[s].network.loss;
+    }
+    AC_TRY(ac_comm_agree(run->comm, ac_step_create(&step, &t->step)));
 out:
     return status;
 }
@@ -275,6 +291,7 @@ void trainer_close(trainer *t)
 {
     ac_loader_destroy(t->loader);
     ac_loader_destroy(t->val_loader);
+    ac_step_destroy(t->step);
     ac_reducer_destroy(t->reducer);
     for (int s = 0; s < TRAIN_MAX_SIZES; s++)
         ac_plan_destroy(t->size[s].plan);

@@ -9,6 +9,7 @@
 #include "anyclass/plan.h"
 #include "anyclass/program.h"
 #include "anyclass/schedule.h"
+#include "anyclass/step.h"
 #include "anyclass/store.h"
 #include "anyclass/weights.h"
 
@@ -57,6 +58,8 @@ typedef struct trainer {
     ac_plan *eval_plan;
     void *arena;                  /* shared by all plans */
     ac_optimizer *optimizer;
+    ac_step *step;
+    double summed_loss;           /* J of the step just asked for, when it was summed over ranks on the host */
     ac_reducer *reducer;
     ac_loader *loader, *val_loader;
     ac_checkpoint_info info;      /* where the training stands */
