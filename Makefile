@@ -16,8 +16,9 @@ WARNINGS  := -Wall -Wextra -Wshadow -Wvla -Wundef -Wmissing-prototypes -Wstrict-
 CFLAGS    ?= -O3 -g
 LIBRARIES := hdf5 libjpeg libpng yajl libxxhash
 # evaluated when first used, so that `make deps` can run before pkg-config is there
-PKG_CFLAGS = $(eval PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(LIBRARIES)))$(PKG_CFLAGS)
-PKG_LIBS   = $(eval PKG_LIBS := $(shell $(PKG_CONFIG) --libs $(LIBRARIES)))$(PKG_LIBS)
+PKG_CFLAGS = $(eval PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(LIBRARIES) 2>/dev/null))$(PKG_CFLAGS)
+# without pkg-config: where CPATH and LIBRARY_PATH lead
+PKG_LIBS   = $(eval PKG_LIBS := $(shell $(PKG_CONFIG) --libs $(LIBRARIES) 2>/dev/null || echo -lhdf5 -ljpeg -lpng -lyajl -lxxhash))$(PKG_LIBS)
 # no-math-errno and no-trapping-math change no result: they let loops with sqrt and conditions become vector code; no
 # product is fused with a sum, whatever the processor has (GCC's default with -std=c11, not every compiler's)
 SANITIZE_asan := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -O1 -DAC_NO_TARGET_CLONES
@@ -36,7 +37,8 @@ CUDA_ARCHS ?= 80 90 100
 NVCC      ?= $(CUDA_HOME)/bin/nvcc
 CXX_STD   := -std=c++20
 CUDA_SRC  := $(sort $(wildcard lib/backend/cuda/*.cu))
-CUDA_LIBRARY_SRC := lib/backend/cuda/libraries.c lib/backend/cuda/gemm.c lib/backend/cuda/conv.c
+EMULATION_SRC := $(sort $(wildcard tests/cuda_host/*.cc))
+EMULATED_LIBRARY_SRC := $(filter-out tests/cuda_host/test_%,$(sort $(wildcard tests/cuda_host/*.c)))
 ifeq ($(CUDA),1)
 CUDA_CFLAGS := -DAC_WITH_CUDA -isystem $(CUDA_HOME)/include -isystem $(CUDNN_HOME)/include
 # NCCL is loaded at run time, from NCCL_HOME/lib if it is there
@@ -46,7 +48,7 @@ CUDA_LIBS := $(foreach d,$(CUDA_LIB_DIRS),-L$(d) -Wl,-rpath,$(d)) -l:libcublasLt
 NVCC_FLAGS := $(CXX_STD) -O3 -lineinfo -Iinclude -Ilib -I. -DAC_WITH_CUDA $(foreach a,$(CUDA_ARCHS),-gencode=arch=compute_$(a),code=sm_$(a)) \
               -Xcompiler=-Wall,-Wextra,-Wno-unused-function,-Wno-missing-field-initializers
 else ifeq ($(CUDA),emulated)
-CUDA_CFLAGS := -DAC_WITH_CUDA -DAC_CUDA_EMULATED
+CUDA_CFLAGS := -DAC_WITH_CUDA -DAC_CUDA_EMULATED -Itests/cuda_host/include
 # NCCL's double is found as NCCL is, by name at run time
 CUDA_LIBS := -rdynamic -Wl,-u,ncclGetVersion -lstdc++ -ldl -lrt
 else ifneq ($(CUDA),)
@@ -58,11 +60,11 @@ LIB_SRC   := $(filter-out lib/backend/cuda/%,$(sort $(wildcard lib/*/*.c lib/*/*
 ifeq ($(CUDA),1)
 LIB_SRC   += $(sort $(wildcard lib/backend/cuda/*.c))
 else ifeq ($(CUDA),emulated)
-LIB_SRC   += $(filter-out $(CUDA_LIBRARY_SRC),$(sort $(wildcard lib/backend/cuda/*.c))) tests/cuda_host/libraries.c tests/cuda_host/nccl.c
+LIB_SRC   += $(sort $(wildcard lib/backend/cuda/*.c)) $(EMULATED_LIBRARY_SRC)
 endif
-CUDA_OBJS := $(if $(CUDA),$(CUDA_SRC:%.cu=$(BUILD)/%.cu.o) $(if $(filter emulated,$(CUDA)),$(BUILD)/tests/cuda_host/emulate.cc.o))
+CUDA_OBJS := $(if $(CUDA),$(CUDA_SRC:%.cu=$(BUILD)/%.cu.o) $(if $(filter emulated,$(CUDA)),$(EMULATION_SRC:%=$(BUILD)/%.o)))
 PROG_SRC  := $(filter-out %/main.c,$(sort $(wildcard $(PROGRAMS:%=%/*.c) infer/weights/*.c)))
-TEST_PARTS := tests/cuda_host/libraries.c tests/cuda_host/nccl.c tests/demo/scene.c tests/evaluate/browser_link.c
+TEST_PARTS := $(if $(filter emulated,$(CUDA)),$(EMULATED_LIBRARY_SRC),$(wildcard tests/cuda_host/*.c)) tests/demo/scene.c tests/evaluate/browser_link.c
 FUZZ_SRC  := $(sort $(wildcard tests/fuzz/*.c))
 TEST_SRC  := $(filter-out $(TEST_PARTS) $(FUZZ_SRC),$(sort $(wildcard tests/*/*.c)))
 BENCH_SRC := $(sort $(wildcard bench/*.c))
@@ -75,7 +77,7 @@ FUZZ_BINS := $(FUZZ_SRC:%.c=$(BUILD)/%)
 FUZZ_TARGETS ?= $(filter-out seeds,$(FUZZ_SRC:tests/fuzz/%.c=%))
 FUZZ_LIB  := $(BUILD)/libparsers.a
 FUZZ_LIB_SRC := $(filter lib/core/% lib/image/% lib/data/% lib/hdf5/% lib/checkpoint/%,$(LIB_SRC))
-OBJS      := $(patsubst %.c,$(BUILD)/%.o,$(LIB_SRC) $(PROG_SRC) $(PROGRAMS:%=%/main.c) infer/weights/main.c $(TEST_SRC) $(TEST_PARTS) $(BENCH_SRC) $(FUZZ_SRC))
+OBJS      := $(patsubst %.c,$(BUILD)/%.o,$(LIB_SRC) $(PROG_SRC) $(PROGRAMS:%=%/main.c) infer/weights/main.c $(TEST_SRC) $(filter-out tests/cuda_host/%,$(TEST_PARTS)) $(BENCH_SRC) $(FUZZ_SRC))
 
 DEBIAN_PACKAGES := gcc make pkg-config perl openmpi-bin libopenmpi-dev libhdf5-dev libjpeg62-turbo-dev libpng-dev \
                    libdnnl-dev libyajl-dev libxxhash-dev
@@ -149,8 +151,8 @@ $(BUILD)/bench/%: $(BUILD)/bench/%.o $(LIB)
 
 need-deps: ## install what is missing, say nothing otherwise
 	@command -v mpirun >/dev/null && command -v $(firstword $(CC)) >/dev/null && command -v prove >/dev/null && \
-	  $(PKG_CONFIG) --exists $(LIBRARIES) && \
-	  echo '#include <dnnl.h>' | $(CC) -E - >/dev/null 2>&1 || $(MAKE) --no-print-directory deps
+	  printf '#include <%s>\n' stdio.h hdf5.h jpeglib.h png.h yajl/yajl_parse.h xxhash.h dnnl.h | $(CC) $(PKG_CFLAGS) -E - >/dev/null 2>&1 || \
+	  $(MAKE) --no-print-directory deps
 
 deps: ## install the Debian packages (root or sudo)
 	@command -v apt-get >/dev/null || { echo "make deps knows Debian's apt-get only; needed: $(DEBIAN_PACKAGES)" >&2; exit 1; }

@@ -209,7 +209,7 @@ static ac_status describe_run(trainer *t)
     t->info.n_samples = t->train.n_samples;
     t->info.batch_size = t->config->batch_size;
     t->info.seed = t->config->seed;
-    t->info.loss_scale = 1;
+    t->info.loss_scale = t->optimizer->state.loss_scale;
 out:
     return status;
 }
@@ -241,7 +241,7 @@ static ac_status open_all(trainer *t)
     AC_TRY(ac_params_init(t->params, (uint64_t)c->seed));
     AC_TRY(make_plans(t));
     ac_optimizer_config optimizer = {.kind = c->optimizer, .weight_decay = c->weight_decay, .momentum = c->momentum, .beta1 = 0.9,
-                                     .beta2 = 0.999, .epsilon = 1e-8, .max_norm = c->clip_norm};
+                                     .beta2 = 0.999, .epsilon = 1e-8, .max_norm = c->clip_norm, .dynamic_scale = c->precision == PRECISION_F16};
     AC_TRY(ac_optimizer_create(&optimizer, t->params, &t->optimizer));
     AC_TRY(open_loaders(t));
     AC_TRY(describe_run(t));
@@ -292,6 +292,7 @@ ac_status trainer_open(trainer *t, ac_run *run, const train_config *config)
         step.loss[s] = t->size[s].network.loss;
     }
     AC_TRY(ac_comm_agree(run->comm, ac_step_create(&step, &t->step)));
+    AC_TRY(ac_comm_agree(run->comm, ac_forward_create(t->eval_plan, t->eval.logits, step.record, &t->eval_pass)));
 out:
     return status;
 }
@@ -301,6 +302,7 @@ void trainer_close(trainer *t)
     ac_loader_destroy(t->loader);
     ac_loader_destroy(t->val_loader);
     ac_step_destroy(t->step);
+    ac_forward_destroy(t->eval_pass);
     ac_reducer_destroy(t->reducer);
     for (int s = 0; s < TRAIN_MAX_SIZES; s++)
         ac_plan_destroy(t->size[s].plan);

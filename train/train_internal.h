@@ -4,6 +4,7 @@
 
 #include "anyclass/checkpoint.h"
 #include "anyclass/event_file.h"
+#include "anyclass/forward.h"
 #include "anyclass/metrics.h"
 #include "anyclass/model.h"
 #include "anyclass/plan.h"
@@ -56,6 +57,7 @@ typedef struct trainer {
     ac_network eval;              /* validation graph over the same parameters */
     ac_params *params;
     ac_plan *eval_plan;
+    ac_forward *eval_pass;
     void *arena;                  /* shared by all plans */
     ac_optimizer *optimizer;
     ac_step *step;
