@@ -298,4 +298,5 @@ const ac_queue cuda_queue = {
     .group_sum = cuda_group_sum,
     .group_sum_double = cuda_group_sum_double,
     .group_abort = cuda_group_abort,
+    .group_leave = cuda_group_leave,
 };
