@@ -331,16 +331,16 @@ extern "C" {
 
 cudaError_t cudaGetDeviceCount(int *n)
 {
-    const char *given = getenv("ANYCLASS_EMULATE_GPUS");
-    *n = getenv("ANYCLASS_EMULATE_NONE") ? 0 : given ? atoi(given) : 1;
+    const char *wanted = getenv("ANYCLASS_EMULATE_GPUS");
+    *n = getenv("ANYCLASS_EMULATE_NONE") ? 0 : wanted ? atoi(wanted) : 1;
     return *n > 0 ? cudaSuccess : cudaErrorNoDevice;
 }
 
-static thread_local int device_of_thread;
+static thread_local int device_index;
 
 cudaError_t cudaGetDevice(int *device)
 {
-    *device = device_of_thread;
+    *device = device_index;
     return cudaSuccess;
 }
 
@@ -349,7 +349,7 @@ cudaError_t cudaSetDevice(int device)
     int n;
     if (cudaGetDeviceCount(&n) != cudaSuccess || device < 0 || device >= n)
         return cudaErrorInvalidDevice;
-    device_of_thread = device;
+    device_index = device;
     return cudaSuccess;
 }
 
@@ -359,7 +359,7 @@ cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *out, int device)
     memset(out, 0, sizeof *out);
     out->uuid.bytes[0] = 'E';
     out->uuid.bytes[15] = (char)device;
-    out->pciBusID = 1 + device;
+    out->pciBusID = device + 1;
     snprintf(out->name, sizeof out->name, "emulated GPU");
     cudaMemGetInfo(&available, &out->totalGlobalMem);
     out->multiProcessorCount = 2;
