@@ -238,7 +238,7 @@ static void test_progress(void)
 static void test_rank_that_gives_up(void)
 {
     sums s;
-    bool leaves = rank == size - 1;
+    bool leaves = rank == size - 1, learned = false;
     double sum[2] = {0, 0};
     ac_status status = begin(&s, 50000, 16384, 5000);
     if (status == AC_OK)
@@ -246,14 +246,18 @@ static void test_rank_that_gives_up(void)
     ac_reducer_begin(s.reducer);
     if (status == AC_OK)
         status = leaves ? ac_reducer_ready(s.reducer, 20000) : announce(&s, 0, true);
-    if (leaves)
+    if (group && !leaves && status == AC_ERR_SYNC) { /* a device that is fast tells it while sums are still asked for */
+        learned = strstr(ac_error_text(), "another rank is gone");
+        status = AC_OK;
+    }
+    if (leaves || learned)
         ac_reducer_give_up(s.reducer);
     sum[0] = leaves;
     double start_s = ac_now_s();
     if (status == AC_OK)
         status = ac_reducer_finish_sum(s.reducer, sum, 2, NULL);
     bool good = status == AC_OK && sum[0] == 1;
-    if (group && !leaves) {
+    if (group && !leaves && !learned) {
         ac_status waited = device->backend->synchronize(device);
         good = good && waited == AC_ERR_SYNC && strstr(ac_error_text(), "another rank is gone");
         good = good && ac_reducer_ready(s.reducer, 1) == AC_OK && ac_reducer_ready(s.reducer, 50000) == AC_ERR_SYNC;

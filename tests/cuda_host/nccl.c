@@ -85,13 +85,17 @@ static bool meet(ncclComm_t comm)
     shared *s = comm->shared;
     int round = atomic_load(&s->n_rounds);
     double until = now_s() + PATIENCE_S;
+    if (atomic_load(&s->gone)) /* those who came before are still counted */
+        return false;
     if (atomic_fetch_add(&s->n_arrived, 1) + 1 == comm->size) {
         atomic_store(&s->n_arrived, 0);
         atomic_fetch_add(&s->n_rounds, 1);
     }
     while (atomic_load(&s->n_rounds) == round) {
-        if (atomic_load(&s->gone) || now_s() > until)
+        if (atomic_load(&s->gone) || now_s() > until) {
+            atomic_store(&s->gone, 1);
             return false;
+        }
         nanosleep(&(struct timespec){.tv_nsec = 1000 * PAUSE_US}, NULL);
     }
     return true;

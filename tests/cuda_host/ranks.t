@@ -49,7 +49,6 @@ for n in mpi nccl; do
     close micro $n 2e-6; tap_ok "$n: losses of 4 steps as of 1 rank, within 2e-6" close micro $n 2e-6
 done
 tap_ok "sums of two ranks have the same bits on both ways: the same losses" diff <(losses mpi) <(losses nccl)
-weights() { "$BIN/anyclass-weights" "$TMP/logs/version_$1/last.h5" --output "$TMP/$1.safetensors" --overwrite >/dev/null; }
 tap_ok "2 ranks, 2 micro-batches each" train 2 2 nccl_micro --max_steps 2 --micro_batch 2; kept nccl_micro
 tap_ok "1 rank, 4 of them" train 1 1 micro2 --max_steps 2 --micro_batch 2; kept micro2
 tap_ok "give the same losses, within 2e-6" close micro2 nccl_micro 2e-6
@@ -98,6 +97,9 @@ other_ends() {
 for gpus in 1 2; do tap_ok "$gpus GPUs: rank 1 is killed, rank 0 ends with 6 and says so" other_ends $gpus; done
 
 # ---- inference has nothing to sum ----
-tap_ok "scores of 2 ranks" env ANYCLASS_EMULATE_GPUS=2 mpirun -n 2 "$BIN/anyclass-infer" --device cuda --best_weights "$TMP/logs/version_nccl/last.h5" --data_root "$TMP/s" --split val --results_dir "$TMP/two"
-tap_ok "of 1" "$BIN/anyclass-infer" --device cuda --best_weights "$TMP/logs/version_nccl/last.h5" --data_root "$TMP/s" --split val --results_dir "$TMP/one"
+infer() { env ANYCLASS_EMULATE_GPUS=2 mpirun -n "$1" "$BIN/anyclass-infer" --device cuda --checkpoint "$TMP/logs/version_nccl/last.h5" --data_root "$TMP/s" --results_output "$TMP/scores$1"; }
+rows() { tail -qn +2 "$TMP/scores$1"/*.csv | sort; }
+for n in 1 2; do tap_ok "scores of $n ranks" infer $n; done
+tap_ok "are there" test "$(rows 1 | wc -l)" = 6
+tap_ok "and the same" diff <(rows 1) <(rows 2)
 tap_done
