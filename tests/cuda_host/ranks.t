@@ -24,11 +24,12 @@ done
 data=$TMP/data
 tap_ok "demo data" "$BUILD/tests/demo/make_demo_data" --output "$data" --n_train 48 --n_val 6 --n_test 2 --size 40
 tap_ok "shards" "$BIN/anyclass-preprocess" --dataset coco --ann_root "$data/annotations" --data_root "$data/images" --output "$TMP/s" --image_size 32 --shard_size 16 --splits Train Val
-options=(--log_save_dir "$TMP/logs" --model resnet18 --log_every 1 --augment none --data_root "$TMP/s" --batch_size 8 --learning_rate 0.001 --max_epochs 1 --check_steps 1)
-# run PROGRAM RANKS GPUS NAME [OPTION...]
+options=(--log_save_dir "$TMP/logs" --model resnet18 --log_every 1 --augment none --data_root "$TMP/s" --batch_size 8 --max_epochs 1 --check_steps 1)
+# run PROGRAM RANKS GPUS NAME [RATE=r] [OPTION...]
 run() {
-    local what=$1 n=$2 gpus=$3 name=$4; shift 4
-    ANYCLASS_EMULATE_GPUS=$gpus mpirun -n "$n" "$what" "${options[@]}" --device cuda --version_name "$name" "$@"
+    local what=$1 n=$2 gpus=$3 name=$4 rate=0.001; shift 4
+    case ${1:-} in RATE=*) rate=${1#*=}; shift ;; esac
+    ANYCLASS_EMULATE_GPUS=$gpus mpirun -n "$n" "$what" "${options[@]}" --device cuda --learning_rate "$rate" --version_name "$name" "$@"
 }
 train() { run "$BIN/anyclass-train" "$@"; }
 losses() { grep -o 'step [0-9]*/[0-9]*: loss [^,]*' "$TMP/$1" | awk '{print $NF}'; }
@@ -49,20 +50,23 @@ for n in mpi nccl; do
     close micro $n 2e-6; tap_ok "$n: losses of 4 steps as of 1 rank, within 2e-6" close micro $n 2e-6
 done
 tap_ok "sums of two ranks have the same bits on both ways: the same losses" diff <(losses mpi) <(losses nccl)
-tap_ok "2 ranks, 2 micro-batches each" train 2 2 nccl_micro --max_steps 2 --micro_batch 2; kept nccl_micro
-tap_ok "1 rank, 4 of them" train 1 1 micro2 --max_steps 2 --micro_batch 2; kept micro2
+tap_ok "2 ranks, 2 micro-batches each" train 2 2 nccl_micro RATE=0.00001 --max_steps 2 --micro_batch 2; kept nccl_micro
+tap_ok "1 rank, 4 of them" train 1 1 micro2 RATE=0.00001 --max_steps 2 --micro_batch 2; kept micro2
 tap_ok "give the same losses, within 2e-6" close micro2 nccl_micro 2e-6
 
 # Statistics of a batch over ranks: the host sums amid a step.
-tap_ok "1 rank, whole batches" train 1 1 whole --max_steps 2 --sync_bn --learning_rate 0.00001; kept whole
+tap_ok "1 rank, whole batches" train 1 1 whole RATE=0.00001 --max_steps 2 --sync_bn; kept whole
 for gpus in 1 2; do
-    tap_ok "--sync_bn, 2 ranks, $gpus GPUs" train 2 $gpus sync$gpus --max_steps 2 --sync_bn --learning_rate 0.00001; kept sync$gpus
+    tap_ok "--sync_bn, 2 ranks, $gpus GPUs" train 2 $gpus sync$gpus RATE=0.00001 --max_steps 2 --sync_bn; kept sync$gpus
     close whole sync$gpus 1e-5; tap_ok "as 1 rank, within 1e-5" close whole sync$gpus 1e-5
 done
 
 for gpus in 1 2; do
     tap_ok "$gpus GPUs: stopped amid an epoch" train 2 $gpus again$gpus --max_steps 2 --checkpoint_steps 2
-    tap_ok "and continued" train 2 $gpus again$gpus --max_steps 4 --checkpoint auto --max_epochs 1; kept again$gpus
+    mv "$TMP/logs/version_again$gpus/previous.h5" "$TMP/logs/version_again$gpus/last.h5"
+    tap_ok "and continued" train 2 $gpus again$gpus --max_steps 4 --checkpoint auto; kept again$gpus
+    tap_says 'at step 2 of' "from there"
+    tap_ok "with the same losses" diff <(losses nccl | tail -2) <(losses again$gpus)
 done
 
 # ---- a rank that cannot go on ----
@@ -82,7 +86,7 @@ other_ends() {
     local launcher pids victim=0 i
     rm -f "$TMP"/code.*; : >"$TMP/said"
     ANYCLASS_EMULATE_GPUS=$1 KEEP_IN=$TMP/code mpirun --quiet -n 2 bash "$TMP/keep" "$BIN/anyclass-train" "${options[@]}" --device cuda --version_name gone --overwrite \
-        --max_epochs 100000 --watchdog_s 20 >"$TMP/said" 2>&1 &
+        --learning_rate 0.001 --watchdog_s 20 >"$TMP/said" 2>&1 &
     launcher=$!
     for ((i = 0; i < 600; i++)); do grep -q 'step 3/' "$TMP/said" && break; sleep 0.1; done
     pids=$(pgrep -P "$(pgrep -P "$launcher" bash | tr '\n' ',' | sed 's/,$//')" anyclass-train)

@@ -109,7 +109,7 @@ static ac_status room(cuda_device *device, size_t n_bytes, place **out)
     if (p->used + n_bytes > p->capacity) {
         inbox->current = (inbox->current + 1) % N_PLACES;
         p = &inbox->place[inbox->current];
-        AC_TRY(cuda_check(cudaEventSynchronize(p->taken), "earlier copies"));
+        AC_TRY(cuda_wait(device, p->taken));
         if (n_bytes > p->capacity)
             AC_TRY(grow(p, n_bytes));
         p->used = 0;
