@@ -187,6 +187,8 @@ static ac_status settle(trainer *t, int keep, step_result *result)
                    state.loss_scale);
         t->info.optimizer_step = t->optimizer->step;
         t->info.loss_scale = state.loss_scale;
+        t->info.n_even = state.n_even;
+        t->info.n_skipped = state.n_skipped;
         t->info.loss_sum += isfinite(result->loss) ? result->loss : 0;
         t->info.step++;
     }

@@ -209,7 +209,7 @@ static ac_status describe_run(trainer *t)
     t->info.n_samples = t->train.n_samples;
     t->info.batch_size = t->config->batch_size;
     t->info.seed = t->config->seed;
-    t->info.loss_scale = 1;
+    t->info.loss_scale = t->optimizer->state.loss_scale;
 out:
     return status;
 }
@@ -243,7 +243,7 @@ static ac_status open_all(trainer *t)
     AC_TRY(ac_params_init(t->params, (uint64_t)c->seed));
     AC_TRY(make_plans(t));
     ac_optimizer_config optimizer = {.kind = c->optimizer, .weight_decay = c->weight_decay, .momentum = c->momentum, .beta1 = 0.9,
-                                     .beta2 = 0.999, .epsilon = 1e-8, .max_norm = c->clip_norm};
+                                     .beta2 = 0.999, .epsilon = 1e-8, .max_norm = c->clip_norm, .dynamic_scale = c->precision == PRECISION_F16};
     AC_TRY(ac_optimizer_create(&optimizer, t->params, &t->optimizer));
     AC_TRY(open_loaders(t));
     AC_TRY(describe_run(t));

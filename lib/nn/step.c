@@ -80,9 +80,9 @@ ac_status ac_step_run(ac_step *step, int p, unsigned part, const ac_plan_hooks *
     ac_status status = AC_OK;
     request mine = {step, p, part};
     const ac_plan_hooks none = {0};
+    ac_optimizer *optimizer = step->config.optimizer;
     ac_plan_set_hooks(step->config.plan[p], hooks ? hooks : &none);
-    if (part & AC_STEP_UPDATE)
-        AC_TRY(ac_optimizer_set(step->config.optimizer, learning_rate));
+    AC_TRY(ac_optimizer_set(optimizer, part & AC_STEP_UPDATE ? learning_rate : optimizer->state.learning_rate)); /* backward wants the loss scale already */
     AC_TRY(recorded_run(&step->recorder, &step->piece[p][part], hooks && hooks->sum_over_ranks, work, &mine));
     ac_params_changed(step->config.optimizer->params); /* a replay does not tell */
 out:
