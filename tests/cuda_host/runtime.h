@@ -57,8 +57,11 @@ enum cudaStreamCaptureMode { cudaStreamCaptureModeGlobal, cudaStreamCaptureModeT
 enum cudaStreamCaptureStatus { cudaStreamCaptureStatusNone, cudaStreamCaptureStatusActive, cudaStreamCaptureStatusInvalidated };
 struct cudaDeviceProp {
     char name[256];
+    struct {
+        char bytes[16];
+    } uuid;
     size_t totalGlobalMem;
-    int multiProcessorCount, major, minor;
+    int multiProcessorCount, major, minor, pciDomainID, pciBusID, pciDeviceID;
 };
 
 cudaError_t cudaGetDeviceCount(int *n);
