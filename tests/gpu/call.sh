@@ -5,7 +5,7 @@
 set -u
 cd "$(dirname "$0")"
 begin=$(date +%s) deadline=${DEADLINE_S:-400} out=${OUT:-out} models=${MODELS:-resnet50 tresnet_l vit_b_16 maxvit_s} batch=${BATCH:-256}
-steps=${*:-about check steps ops peers sanitize compiled pack}
+steps=${*:-about check trainings steps ops peers sanitize compiled pack}
 mkdir -p "$out"
 libraries=$(python3 -c 'import glob, nvidia; print(":".join(d for p in nvidia.__path__ for d in sorted(glob.glob(p + "/*/lib"))))' 2>/dev/null)
 export LD_LIBRARY_PATH="$libraries:/usr/local/cuda/lib64:${LD_LIBRARY_PATH:-}:$PWD/lib" ANYCLASS_TEST_BACKEND=cuda BACKEND=cuda ANYCLASS_SHARED=$PWD/shared PYTHONUNBUFFERED=1
@@ -52,6 +52,18 @@ check() {
         done
     done
     clock "correctness"
+}
+
+# trainings on demo data, one GPU against the processor, two ranks on one GPU; where MPI and HDF5 are, or the kit in .kit beside or in this folder
+trainings() {
+    local kit
+    for kit in .kit ../.kit; do # shellcheck disable=SC1091
+        [ -e "$kit/activate.sh" ] && ! command -v mpirun >/dev/null && . "$kit/activate.sh"
+    done
+    command -v mpirun >/dev/null || { say "trainings: no MPI here, none made"; return; }
+    limited 30 150 ./curves.sh bin shards "$out/curves" >"$out/curves.tap" 2>&1
+    grep -E '^(ok|not ok|#)' "$out/curves.tap" | sed 's/^/training: /' | tee -a "$table"
+    clock "trainings"
 }
 
 row() { # JSON on stdin to the table
