@@ -16,8 +16,11 @@ typedef struct array { /* numbers as the device has them, and as double */
     int type;
     int64_t n;
     double *value;
-    void *host, *there;
+    void *host, *block;
+    unsigned char *there; /* in the block, aligned as is promised and no better */
 } array;
+
+enum { PROMISED_ALIGN = 16, MOST_WORKSPACE_BYTES = 1 << 30 };
 
 static double get(int type, const void *from, int64_t i)
 {
@@ -37,20 +40,22 @@ static void put(int type, void *to, int64_t i, float value)
 /* Uniform in -1..1. */
 static array make(int type, int64_t n, uint64_t seed)
 {
-    array a = {type, n, calloc((size_t)n, sizeof *a.value), calloc((size_t)n, 4), NULL};
+    array a = {type, n, calloc((size_t)n, sizeof *a.value), calloc((size_t)n, 4), NULL, NULL};
     for (int64_t i = 0; i < n; i++) {
         put(type, a.host, i, 2 * (float)ac_random_block(seed, AC_STREAM_TEST, 0, (uint32_t)i).word[0] / 4294967296.0f - 1);
         a.value[i] = get(type, a.host, i);
     }
     size_t bytes = (size_t)n * ac_dtype_bytes((ac_dtype)type);
-    if (device->backend->allocate(device, bytes, &a.there) != AC_OK || device->backend->upload(device, a.there, a.host, bytes) != AC_OK)
+    if (device->backend->allocate(device, bytes + PROMISED_ALIGN, &a.block) == AC_OK)
+        a.there = (unsigned char *)a.block + PROMISED_ALIGN;
+    if (!a.there || device->backend->upload(device, a.there, a.host, bytes) != AC_OK)
         printf("# no memory: %s\n", ac_error_text());
     return a;
 }
 
 static void drop(array *a)
 {
-    device->backend->release(device, a->there);
+    device->backend->release(device, a->block);
     free(a->value);
     free(a->host);
 }
@@ -102,6 +107,8 @@ static cuda_gemm_spec spec_of(const gemm_case *c, int type, int result)
     }
     s.ab = type;
     s.d = result;
+    if (c->batch < 2 && c->more_a + c->more_b + c->more_d == 0)
+        s.lda = s.ldb = s.ldd = 0; /* they touch */
     s.epilogue = c->bias ? CUDA_EPILOGUE_BIAS : CUDA_EPILOGUE_NONE;
     return s;
 }
@@ -110,11 +117,12 @@ static cuda_gemm_spec spec_of(const gemm_case *c, int type, int result)
 static double against_loops(const cuda_gemm_spec *s, float beta, const array *a, const array *b, const array *d, const array *bias)
 {
     double worst = 0;
-    int64_t batch = s->batch > 1 ? s->batch : 1;
+    int64_t batch = s->batch > 1 ? s->batch : 1, ldd = s->ldd ? s->ldd : s->n;
+    int64_t lda = s->lda ? s->lda : s->transpose_a ? s->m : s->k, ldb = s->ldb ? s->ldb : s->transpose_b ? s->k : s->n;
     for (int64_t p = 0; p < batch; p++)
         for (int64_t i = 0; i < s->m; i++)
-            for (int64_t j = 0; j < s->ldd; j++) {
-                int64_t at = p * s->stride_d + i * s->ldd + j;
+            for (int64_t j = 0; j < ldd; j++) {
+                int64_t at = p * s->stride_d + i * ldd + j;
                 if (at >= d->n)
                     continue;
                 double sum = 0, size = 0, found = get(d->type, d->host, at);
@@ -123,8 +131,8 @@ static double against_loops(const cuda_gemm_spec *s, float beta, const array *a,
                     continue;
                 }
                 for (int64_t k = 0; k < s->k; k++) {
-                    double x = a->value[p * s->stride_a + (s->transpose_a ? k * s->lda + i : i * s->lda + k)];
-                    double y = b->value[p * s->stride_b + (s->transpose_b ? j * s->ldb + k : k * s->ldb + j)];
+                    double x = a->value[p * s->stride_a + (s->transpose_a ? k * lda + i : i * lda + k)];
+                    double y = b->value[p * s->stride_b + (s->transpose_b ? j * ldb + k : k * ldb + j)];
                     sum += x * y;
                     size += fabs(x * y);
                 }
@@ -141,8 +149,9 @@ static void try_gemm(const gemm_case *c, int type, int result, const char *how)
 {
     cuda_gemm_spec s = spec_of(c, type, result);
     int64_t batch = s.batch > 1 ? s.batch : 1, rows_a = c->transpose_a ? c->k : c->m, rows_b = c->transpose_b ? c->n : c->k;
-    array a = make(type, (batch - 1) * s.stride_a + rows_a * s.lda, 1), b = make(type, (batch - 1) * s.stride_b + rows_b * s.ldb, 2);
-    array d = make(result, (batch - 1) * s.stride_d + c->m * s.ldd, 3), bias = make(result, c->n, 4);
+    int64_t lda = (c->transpose_a ? c->m : c->k) + c->more_a, ldb = (c->transpose_b ? c->k : c->n) + c->more_b, ldd = c->n + c->more_d;
+    array a = make(type, (batch - 1) * s.stride_a + rows_a * lda, 1), b = make(type, (batch - 1) * s.stride_b + rows_b * ldb, 2);
+    array d = make(result, (batch - 1) * s.stride_d + c->m * ldd, 3), bias = make(result, c->n, 4);
     cuda_gemm *g = NULL, *again = NULL;
     int faults = emulated_n_faults();
     ac_status status = cuda_gemm_find(cuda_of(device), &s, &g), known = cuda_gemm_find(cuda_of(device), &s, &again);
@@ -224,7 +233,7 @@ static void try_conv(const conv_case *c, int pass, int type, const char *how)
     cuda_conv *conv = NULL;
     void *workspace = NULL;
     int faults = emulated_n_faults();
-    bool ran = cuda_conv_find(cuda_of(device), &s, &conv) == AC_OK && device->backend->allocate(device, cuda_conv_workspace_bytes(conv), &workspace) == AC_OK &&
+    bool ran = cuda_conv_find(cuda_of(device), &s, &conv) == AC_OK && cuda_conv_workspace_bytes(conv) <= MOST_WORKSPACE_BYTES && device->backend->allocate(device, cuda_conv_workspace_bytes(conv), &workspace) == AC_OK &&
                cuda_conv_run(cuda_of(device), conv, v[0].there, v[1].there, v[2].there, workspace) == AC_OK && fetch(made);
     conv_loops(&s, v[0].value, v[1].value, v[2].value, sum, size);
     for (int64_t i = 0; ran && i < made->n; i++) {
