@@ -17,8 +17,8 @@
 
 namespace emulated {
 
-enum : size_t { GUARD = 256, PAGE = 4096, PATTERN_BYTES = 4 << 20, MOST_FREED = 256 << 20 };
-enum { FILL = 0xFF, FREED = 0xFF, GUARD_BYTE = 0xA5 };
+enum : size_t { GUARD = 256, PAGE = 4096, PATTERN_BYTES = 4 << 20, MOST_FREED_BYTES = 256 << 20, MOST_FREED = 1000 };
+enum { FILL = 0xFF, GUARD_BYTE = 0xA5 };
 
 struct block {
     size_t n_bytes, mapped;
@@ -27,19 +27,19 @@ struct block {
 };
 
 static std::mutex lock;
-static std::map<uintptr_t, block> blocks; /* living and, for a while, freed ones, by address */
-static std::deque<uintptr_t> freed;
+static std::map<uintptr_t, block> living, dead; /* by address; dead ones for a while */
+static std::deque<uintptr_t> freed;             /* these, the oldest first */
 static size_t freed_bytes, used_bytes;
 
-bool is_filled()
+bool is_dry()
 {
-    static const bool filled = !getenv("ANYCLASS_EMULATE_NO_FILL");
-    return filled;
+    static const bool dry = getenv("ANYCLASS_EMULATE_DRY") != NULL;
+    return dry;
 }
 
 static size_t total_bytes()
 {
-    return is_filled() ? (size_t)8 << 30 : (size_t)80 << 30;
+    return (size_t)(is_dry() ? 80 : 8) << 30;
 }
 
 /* Pages of 0xFF that are copied when they are written: memory that nobody touches costs nothing. */
@@ -61,7 +61,7 @@ static int pattern_file()
 
 static bool fill(unsigned char *base, size_t mapped)
 {
-    int file = is_filled() ? pattern_file() : -1;
+    int file = is_dry() ? -1 : pattern_file();
     for (size_t at = 0; file >= 0 && at < mapped; at += PATTERN_BYTES) {
         size_t n = mapped - at < PATTERN_BYTES ? mapped - at : (size_t)PATTERN_BYTES;
         if (mmap(base + at, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, file, 0) == MAP_FAILED)
@@ -75,7 +75,17 @@ static unsigned char *end_guard(uintptr_t address, const block &b)
     return (unsigned char *)address + b.n_bytes;
 }
 
-static cudaError_t create(void **out, size_t n_bytes, memory_kind kind)
+static void set_guards(uintptr_t address, const block &b)
+{
+    ASAN_UNPOISON_MEMORY_REGION(b.base, GUARD);
+    ASAN_UNPOISON_MEMORY_REGION(end_guard(address, b), GUARD);
+    memset(b.base, GUARD_BYTE, GUARD);
+    memset(end_guard(address, b), GUARD_BYTE, GUARD);
+    ASAN_POISON_MEMORY_REGION(b.base, GUARD);
+    ASAN_POISON_MEMORY_REGION(end_guard(address, b), b.mapped - GUARD - b.n_bytes);
+}
+
+cudaError_t create_block(void **out, size_t n_bytes, memory_kind kind)
 {
     std::lock_guard<std::mutex> hold(lock);
     block b = {n_bytes, (n_bytes + 2 * GUARD + PAGE - 1) / PAGE * PAGE, NULL, kind};
@@ -91,11 +101,8 @@ static cudaError_t create(void **out, size_t n_bytes, memory_kind kind)
     }
     b.base = (unsigned char *)base;
     uintptr_t address = (uintptr_t)(b.base + GUARD);
-    memset(b.base, GUARD_BYTE, GUARD);
-    memset(end_guard(address, b), GUARD_BYTE, GUARD);
-    ASAN_POISON_MEMORY_REGION(b.base, GUARD);
-    ASAN_POISON_MEMORY_REGION(end_guard(address, b), b.mapped - GUARD - n_bytes);
-    blocks[address] = b;
+    set_guards(address, b);
+    living[address] = b;
     used_bytes += kind == MEMORY_DEVICE ? n_bytes : 0;
     *out = (void *)address;
     return cudaSuccess;
@@ -104,12 +111,12 @@ static cudaError_t create(void **out, size_t n_bytes, memory_kind kind)
 static void forget_oldest()
 {
     uintptr_t address = freed.front();
-    block b = blocks[address];
+    block b = dead[address];
     freed.pop_front();
     freed_bytes -= b.mapped;
     ASAN_UNPOISON_MEMORY_REGION(b.base, b.mapped);
     munmap(b.base, b.mapped);
-    blocks.erase(address);
+    dead.erase(address);
 }
 
 __attribute__((no_sanitize("address"))) static bool guard_holds(const unsigned char *at)
@@ -139,51 +146,58 @@ static std::string check_block(uintptr_t address, const block &b)
 std::string check_guards()
 {
     std::lock_guard<std::mutex> hold(lock);
-    for (auto &each : blocks)
-        if (each.second.kind != MEMORY_FREED) {
-            std::string wrong = check_block(each.first, each.second);
-            if (!wrong.empty())
-                return wrong;
+    for (auto &each : living) {
+        std::string wrong = check_block(each.first, each.second);
+        if (!wrong.empty()) {
+            set_guards(each.first, each.second);
+            return wrong;
         }
+    }
     return "";
 }
 
 /* The block is kept for a while, so that a late user is seen: under AddressSanitizer at the access, otherwise as NaN. */
-static cudaError_t destroy(void *pointer, memory_kind kind)
+cudaError_t destroy_block(void *pointer, memory_kind kind)
 {
     std::lock_guard<std::mutex> hold(lock);
-    auto found = blocks.find((uintptr_t)pointer);
-    if (found == blocks.end() || found->second.kind != kind)
+    auto found = living.find((uintptr_t)pointer);
+    if (found == living.end() || found->second.kind != kind)
         return cudaErrorInvalidValue;
-    block &b = found->second;
-    bool good = check_block(found->first, b).empty();
+    block b = found->second;
     used_bytes -= kind == MEMORY_DEVICE ? b.n_bytes : 0;
-    b.kind = MEMORY_FREED;
+    living.erase(found);
     ASAN_UNPOISON_MEMORY_REGION(b.base, b.mapped);
     fill(b.base, b.mapped);
     ASAN_POISON_MEMORY_REGION(b.base, b.mapped);
-    freed.push_back(found->first);
+    dead[(uintptr_t)pointer] = b;
+    freed.push_back((uintptr_t)pointer);
     freed_bytes += b.mapped;
-    while (freed_bytes > MOST_FREED || freed.size() > 4096)
+    while (freed_bytes > MOST_FREED_BYTES || freed.size() > MOST_FREED)
         forget_oldest();
-    return good ? cudaSuccess : cudaErrorIllegalAddress;
+    return cudaSuccess;
+}
+
+/* The block that `at` lies in, or NULL. */
+static const block *find_block(const std::map<uintptr_t, block> &blocks, uintptr_t at, size_t *left)
+{
+    auto next = blocks.upper_bound(at);
+    if (next == blocks.begin())
+        return NULL;
+    --next;
+    if (at - next->first >= next->second.n_bytes && at != next->first)
+        return NULL;
+    *left = next->first + next->second.n_bytes - at;
+    return &next->second;
 }
 
 memory_kind kind_of(const void *pointer, size_t *left)
 {
     std::lock_guard<std::mutex> hold(lock);
-    uintptr_t at = (uintptr_t)pointer;
-    auto next = blocks.upper_bound(at);
     *left = 0;
-    if (next == blocks.begin())
-        return MEMORY_UNKNOWN;
-    --next;
-    const block &b = next->second;
-    if (at < next->first + b.n_bytes || (b.n_bytes == 0 && at == next->first)) {
-        *left = next->first + b.n_bytes - at;
-        return b.kind;
-    }
-    return MEMORY_UNKNOWN;
+    const block *b = find_block(living, (uintptr_t)pointer, left);
+    if (b)
+        return b->kind;
+    return find_block(dead, (uintptr_t)pointer, left) ? MEMORY_FREED : MEMORY_UNKNOWN;
 }
 
 std::string check_device(const void *pointer, size_t n_bytes)
@@ -205,26 +219,6 @@ std::string check_device(const void *pointer, size_t n_bytes)
 using namespace emulated;
 
 extern "C" {
-
-cudaError_t cudaMalloc(void **out, size_t n_bytes)
-{
-    return create(out, n_bytes, MEMORY_DEVICE);
-}
-
-cudaError_t cudaFree(void *pointer)
-{
-    return pointer ? destroy(pointer, MEMORY_DEVICE) : cudaSuccess;
-}
-
-cudaError_t cudaMallocHost(void **out, size_t n_bytes)
-{
-    return create(out, n_bytes, MEMORY_PINNED);
-}
-
-cudaError_t cudaFreeHost(void *pointer)
-{
-    return pointer ? destroy(pointer, MEMORY_PINNED) : cudaSuccess;
-}
 
 cudaError_t cudaMemGetInfo(size_t *available, size_t *total)
 {

@@ -5,7 +5,7 @@
  * Environment:
  *   ANYCLASS_EMULATE_STREAMS=late|early|N  when queued work is done: as late as possible (default), at once, or in the N-th random order
  *   ANYCLASS_EMULATE_ORDER=forward|reversed|N  turns of a block's threads: default is both ways in turn, N shuffles them
- *   ANYCLASS_EMULATE_NO_FILL=1             device memory is not touched: 40 GB of it cost nothing. For plans that are recorded and never run
+ *   ANYCLASS_EMULATE_DRY=1                 queued work is counted and not done, device memory not touched: 80 GiB of it cost nothing
  *   ANYCLASS_EMULATE_NONE=1                a machine without a GPU */
 #ifndef ANYCLASS_TESTS_CUDA_HOST_RUNTIME_H
 #define ANYCLASS_TESTS_CUDA_HOST_RUNTIME_H
@@ -134,6 +134,10 @@ const char *emulated_graph_name(cudaGraph_t graph, size_t i);
 const char *emulated_check_guards(void);
 /** Queued work that nothing forced yet. */
 size_t emulated_n_pending(void);
+/** Do all queued work; the text of what failed since the last call, or NULL. CUDA works again behind it, which the real one does not. */
+const char *emulated_take_failure(void);
+/** As ANYCLASS_EMULATE_STREAMS and ANYCLASS_EMULATE_ORDER; NULL: as the environment says. */
+void emulated_set_order(const char *streams, const char *threads);
 
 #ifdef __cplusplus
 }

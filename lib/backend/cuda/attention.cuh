@@ -71,9 +71,9 @@ __device__ static inline int64_t log_sum_at(const attention_shape &s, int64_t it
     return ((item / s.n_parts * s.heads + head) * s.n_parts + item % s.n_parts) * s.seen + i;
 }
 
-/* attention_tile.cu: bf16, heads of 32 or 64. */
+/* attention_tile.cu: bf16 and f16, heads of 32 or 64. */
 bool attention_tile_fits(const attention_shape *s, bool training);
-AC_NODISCARD ac_status attention_tile_forward(cuda_device *device, const attention_call *call);
-AC_NODISCARD ac_status attention_tile_backward(cuda_device *device, const attention_call *call);
+AC_NODISCARD ac_status attention_tile_forward(cuda_device *device, const attention_call *call, ac_dtype dtype);
+AC_NODISCARD ac_status attention_tile_backward(cuda_device *device, const attention_call *call, ac_dtype dtype);
 
 #endif

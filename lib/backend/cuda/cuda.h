@@ -15,6 +15,7 @@ extern "C" {
 #include "anyclass/augment_formula.h"
 #include "anyclass/backend.h"
 #include "anyclass/bf16.h"
+#include "anyclass/f16.h"
 #include "anyclass/loss_formula.h"
 #include "anyclass/ops.h"
 #include "anyclass/optimizer.h"
@@ -29,6 +30,7 @@ extern "C" {
 typedef struct cuda_gemm cuda_gemm;
 typedef struct cuda_conv cuda_conv;
 typedef struct cuda_inbox cuda_inbox;
+typedef struct cuda_group cuda_group;
 typedef struct cuda_libraries cuda_libraries; /* handles of cuBLASLt and cuDNN, what was chosen for which shape */
 
 typedef struct cuda_device {
@@ -43,9 +45,11 @@ typedef struct cuda_device {
     cuda_libraries *libraries;
     void *scratch;             /* device: CUDA_SCRATCH_BYTES for reductions and cuBLASLt */
     cuda_inbox *inbox;         /* what is on its way from the host: queue.c */
-    cudaStream_t side;         /* beside the first: gradients on their way to other ranks */
-    cudaEvent_t mark[AC_QUEUE_MARKS], fork, join;
-    bool recording;
+    cudaStream_t side, back;   /* beside the first: gradients on their way to other ranks, sums on their way back */
+    cudaEvent_t mark[AC_QUEUE_MARKS], fork, join, back_join;
+    bool recording, forked;    /* `side` is part of the recording */
+    char identity[AC_DEVICE_ID_BYTES];
+    cuda_group *group;         /* of ranks' GPUs; NULL: none */
 } cuda_device;
 
 enum { CUDA_SCRATCH_BYTES = 64 << 20, CUDA_N_PARTIALS = 1024, CUDA_ALIGN = 256 };
@@ -53,6 +57,12 @@ enum { CUDA_SCRATCH_BYTES = 64 << 20, CUDA_N_PARTIALS = 1024, CUDA_ALIGN = 256 }
 static inline cuda_device *cuda_of(ac_device *device)
 {
     return (cuda_device *)device;
+}
+
+/* One of the types of 16 bits (ac_dtype)? */
+static inline bool cuda_is_half(int dtype)
+{
+    return dtype == AC_BF16 || dtype == AC_F16;
 }
 
 static inline size_t cuda_aligned(size_t n_bytes)
@@ -77,6 +87,26 @@ void cuda_queue_close(cuda_device *device);
  * not wait for the work before it. */
 AC_NODISCARD ac_status cuda_upload(ac_device *device, void *to, const void *from_host, size_t n_bytes);
 extern const ac_queue cuda_queue;
+/** Wait for an event, or for all of the first stream. With a group: AC_ERR_SYNC when one of its ranks is gone. */
+AC_NODISCARD ac_status cuda_wait(cuda_device *device, cudaEvent_t event);
+AC_NODISCARD ac_status cuda_wait_all(cuda_device *device, const char *what);
+
+/* ---- collective.c: sums over ranks; as in ac_queue ---- */
+
+ac_status cuda_stage_out(ac_device *device, float *host, const float *from, size_t n, void (*arrived)(void *context), void *context);
+ac_status cuda_stage_in(ac_device *device, float *to, const float *host, size_t n);
+ac_status cuda_stage_join(ac_device *device);
+ac_status cuda_group_library(ac_device *device, char *out, size_t capacity);
+ac_status cuda_group_id(ac_device *device, unsigned char id[AC_GROUP_ID_BYTES]);
+ac_status cuda_group_join(ac_device *device, const unsigned char id[AC_GROUP_ID_BYTES], int rank, int size);
+ac_status cuda_group_sum(ac_device *device, float *values, size_t n);
+ac_status cuda_group_sum_double(ac_device *device, double *values, size_t n);
+void cuda_group_abort(ac_device *device);
+/** Has something happened to it? AC_OK without one. */
+AC_NODISCARD ac_status cuda_group_check(cuda_device *device);
+void cuda_group_leave(cuda_device *device);
+/** clock.cu */
+ac_status cuda_tick(ac_device *device, int64_t *clock, bool stop);
 
 /* ---- libraries.c ---- */
 
@@ -94,7 +124,7 @@ typedef struct cuda_gemm_spec { /* compared as bytes: zero it first */
     int64_t lda, ldb, ldd;             /* elements between rows as stored; 0: they touch */
     int64_t batch, stride_a, stride_b, stride_d; /* batch 0 or 1: one product */
     int transpose_a, transpose_b;      /* stored [k, m], stored [n, k] */
-    int ab, d;                         /* ac_dtype of a and b, of d (AC_F32 or AC_BF16) and of the bias, which has d's */
+    int ab, d;                         /* ac_dtype of a and b, of d (that type or AC_F32) and of the bias, which has d's */
     int epilogue;                      /* cuda_epilogue */
     int reserved;                      /* no padding */
 } cuda_gemm_spec;
@@ -128,10 +158,10 @@ AC_NODISCARD ac_status cuda_conv_run(cuda_device *device, const cuda_conv *conv,
 AC_NODISCARD ac_status cuda_add(ac_device *device, ac_dtype dtype, void *to, const void *from, size_t n);
 AC_NODISCARD ac_status cuda_add_loss(ac_device *device, ac_step_state *state, const double *loss, bool first);
 AC_NODISCARD ac_status cuda_optimizer_step(ac_device *device, const ac_optimizer_update *update);
-/** to[i] = from[i], each of its type. */
+/** to[i] = from[i], each of its type; one of them is AC_F32. */
 AC_NODISCARD ac_status cuda_convert(cuda_device *device, ac_dtype to_type, void *to, ac_dtype from_type, const void *from, size_t n);
-/** to[i] = from[i] rounded to bf16: a MATRIX parameter as mixed precision reads it, in float. */
-AC_NODISCARD ac_status cuda_round(cuda_device *device, float *to, const float *from, size_t n);
+/** to[i] = from[i] rounded to `dtype`: a MATRIX parameter as mixed precision reads it, in float. */
+AC_NODISCARD ac_status cuda_round(cuda_device *device, ac_dtype dtype, float *to, const float *from, size_t n);
 /** to[i] = from[i] (+ to[i]), from of type `dtype`. */
 AC_NODISCARD ac_status cuda_put_gradient(cuda_device *device, float *to, ac_dtype dtype, const void *from, size_t n, bool accumulate);
 /** y = from + bias (NULL: none) + residual (of y's type, NULL: none), rounded once. */
