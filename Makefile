@@ -137,10 +137,11 @@ $(BIN)/anyclass-weights: $(BUILD)/infer/weights/main.o $(LIB)
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) $^ $(ALL_LIBS) -o $@
 
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(LIB)
-	$(CC) $(ALL_CFLAGS) $(LDFLAGS) $^ $(ALL_LIBS) -o $@
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) $(filter %.o,$^) $(LIB) $(ALL_LIBS) -o $@
 
 $(BUILD)/tests/demo/make_demo_data: $(BUILD)/tests/demo/scene.o
 $(BUILD)/tests/evaluate/browser: $(BUILD)/tests/evaluate/browser_link.o
+$(BUILD)/tests/cuda_host/test_emulation: $(BUILD)/tests/cuda_host/faulty.cu.o
 
 $(BUILD)/bench/%: $(BUILD)/bench/%.o $(LIB)
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) $^ $(ALL_LIBS) -o $@

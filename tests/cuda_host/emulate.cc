@@ -101,9 +101,9 @@ static void wait(barrier &b, int line)
 {
     unsigned round = b.round;
     if (b.alive < b.size)
-        fail_kernel("%s at line %d reached by a part of the %s: %u of %u threads ended before", b.name, line, b.name, b.size - b.alive, b.size);
+        fail_kernel("a barrier at line %d reached by a part of the %s: %u of %u threads ended before", line, b.name, b.size - b.alive, b.size);
     if (b.arrived > 0 && b.line != line)
-        fail_kernel("threads of one %s wait in different places, lines %d and %d", b.name, b.line, line);
+        fail_kernel("threads of a %s wait in different places, lines %d and %d", b.name, b.line, line);
     b.line = line;
     if (++b.arrived == b.size) {
         b.arrived = 0;
@@ -215,7 +215,7 @@ __attribute__((no_sanitize("address"), optimize("no-tree-loop-distribute-pattern
 static bool run_block(std::vector<unsigned> &turns, bool backwards)
 {
     static uint64_t n_rounds;
-    whole = {"__syncthreads", n_threads, n_threads, 0, 0, 0};
+    whole = {"block", n_threads, n_threads, 0, 0, 0};
     for (unsigned w = 0; w * 32 < n_threads; w++) {
         unsigned size = n_threads - w * 32 < 32 ? n_threads - w * 32 : 32;
         warps[w] = {"warp", size, size, 0, 0, 0};
@@ -269,7 +269,7 @@ static bool run_blocks(size_t shared)
     return true;
 }
 
-static std::string run_kernel(const char *name, dim3 grid, dim3 block, size_t shared, const std::function<void()> &thread)
+static std::string run_kernel(dim3 grid, dim3 block, size_t shared, const std::function<void()> &thread)
 {
     n_threads = block.x * block.y * block.z;
     blockDim = block;
@@ -284,16 +284,16 @@ static std::string run_kernel(const char *name, dim3 grid, dim3 block, size_t sh
     n_launches++;
     for (unsigned i = 0; !good && i < n_threads; i++)
         ASAN_UNPOISON_MEMORY_REGION(threads[i].stack, STACK_BYTES);
-    return good ? "" : std::string(name) + ": " + trouble;
+    return good ? "" : trouble;
 }
 
-static std::string check_pointers(const char *name, const std::vector<const void *> &pointers)
+static std::string check_pointers(const std::vector<const void *> &pointers)
 {
     for (const void *each : pointers) {
         size_t left;
         memory_kind kind = kind_of(each, &left);
         if (kind != MEMORY_DEVICE && kind != MEMORY_PINNED && kind_of((const char *)each - 1, &left) != MEMORY_DEVICE)
-            return std::string(name) + ": an argument is " + check_device(each, 1);
+            return "argument " + check_device(each, 1);
     }
     return "";
 }
@@ -307,20 +307,19 @@ cudaError_t launch(const char *name, dim3 grid, dim3 block, size_t shared, cudaS
         return result(error);
     if (n == 0 || n > MOST_THREADS || block.z > 64 || grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.x > INT32_MAX || grid.y > 65535 || grid.z > 65535 ||
         shared > MOST_SHARED_BYTES) {
-        fprintf(stderr, "emulated CUDA: %s: grid %u x %u x %u, block %u x %u x %u, %zu bytes of shared memory\n", name, grid.x, grid.y, grid.z, block.x, block.y, block.z, shared);
-        return result(cudaErrorInvalidConfiguration);
+        char text[200];
+        snprintf(text, sizeof text, "grid %u x %u x %u, block %u x %u x %u, %zu bytes of shared memory", grid.x, grid.y, grid.z, block.x, block.y, block.z, shared);
+        return result(explain(cudaErrorInvalidConfiguration, text));
     }
-    std::string wrong = check_pointers(name, pointers);
-    if (!wrong.empty()) {
-        fprintf(stderr, "emulated CUDA: %s\n", wrong.c_str());
-        return result(cudaErrorInvalidValue);
-    }
+    std::string wrong = check_pointers(pointers);
+    if (!wrong.empty())
+        return result(explain(cudaErrorInvalidValue, wrong));
     auto run = [=] {
-        std::string trouble_here = check_pointers(name, pointers);
+        std::string trouble_here = check_pointers(pointers);
         if (trouble_here.empty())
-            trouble_here = run_kernel(name, grid, block, shared, thread);
+            trouble_here = run_kernel(grid, block, shared, thread);
         if (!trouble_here.empty())
-            emulated_fail(cudaErrorLaunchFailure, trouble_here.c_str());
+            emulated_fail(cudaErrorLaunchFailure, (std::string(name) + ": " + trouble_here).c_str());
     };
     return result(enqueue(lock, stream, std::make_shared<work>(WORK_KERNEL, name, run)));
 }
