@@ -172,8 +172,8 @@ static ac_status refresh(cuda_cache *cache)
         complain(cache, "cannot be read");
         return AC_OK;
     }
-    if (strlen((char *)bytes) != n)
-        complain(cache, "holds a zero byte; what is behind it is left out");
+    for (size_t i = 0; i < n; i++) /* damage within its line */
+        bytes[i] = bytes[i] ? bytes[i] : '?';
     AC_TRY(parse(cache, (char *)bytes));
 out:
     ac_free(bytes);
