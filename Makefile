@@ -40,15 +40,17 @@ CUDA_SRC  := $(sort $(wildcard lib/backend/cuda/*.cu))
 EMULATION_SRC := $(sort $(wildcard tests/cuda_host/*.cc))
 EMULATED_LIBRARY_SRC := $(filter-out tests/cuda_host/test_%,$(sort $(wildcard tests/cuda_host/*.c)))
 ifeq ($(CUDA),1)
-CUDA_CFLAGS := -DAC_WITH_CUDA -isystem $(CUDA_HOME)/include -isystem $(CUDNN_HOME)/include -isystem $(NCCL_HOME)/include
-CUDA_LIB_DIRS := $(CUDA_HOME)/lib64 $(CUDA_HOME)/lib $(CUDNN_HOME)/lib
+CUDA_CFLAGS := -DAC_WITH_CUDA -isystem $(CUDA_HOME)/include -isystem $(CUDNN_HOME)/include
+# NCCL is loaded at run time, from NCCL_HOME/lib if it is there
+CUDA_LIB_DIRS := $(CUDA_HOME)/lib64 $(CUDA_HOME)/lib $(CUDNN_HOME)/lib $(NCCL_HOME)/lib
 CUDA_LIBS := $(foreach d,$(CUDA_LIB_DIRS),-L$(d) -Wl,-rpath,$(d)) -l:libcublasLt.so.13 -l:libcudnn.so.9 -lcudart_static -ldl -lrt -lstdc++
 # products are never fused with sums in the colours' arithmetic (augment_formula.h)
 NVCC_FLAGS := $(CXX_STD) -O3 -lineinfo -Iinclude -Ilib -I. -DAC_WITH_CUDA $(foreach a,$(CUDA_ARCHS),-gencode=arch=compute_$(a),code=sm_$(a)) \
               -Xcompiler=-Wall,-Wextra,-Wno-unused-function,-Wno-missing-field-initializers
 else ifeq ($(CUDA),emulated)
 CUDA_CFLAGS := -DAC_WITH_CUDA -DAC_CUDA_EMULATED -Itests/cuda_host/include
-CUDA_LIBS := -lstdc++
+# NCCL's double is found as NCCL is, by name at run time
+CUDA_LIBS := -rdynamic -Wl,-u,ncclGetVersion -lstdc++ -ldl -lrt
 else ifneq ($(CUDA),)
 $(error CUDA is '$(CUDA)': 1 or emulated)
 endif
