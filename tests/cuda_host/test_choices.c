@@ -188,7 +188,7 @@ static void nowhere(void)
 static void write_many(int process, int n)
 {
     cuda_cache *a = NULL;
-    char key[32];
+    char key[64];
     if (cuda_cache_open(folder, gpu, &a) != AC_OK)
         _exit(1);
     for (int i = 0; i < n; i++) {
