@@ -17,7 +17,7 @@ struct cuda_conv {
 
 static cudnnDataType_t type_of(int dtype)
 {
-    return dtype == AC_BF16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT;
+    return dtype == AC_BF16 ? CUDNN_DATA_BFLOAT16 : dtype == AC_F16 ? CUDNN_DATA_HALF : CUDNN_DATA_FLOAT;
 }
 
 static void drop(cudnnBackendDescriptor_t *descriptor)
