@@ -6,10 +6,12 @@ VERSION   := 0.1.0
 CC        := $(if $(filter default undefined,$(origin CC)),mpicc,$(CC))
 PREFIX    ?= /usr/local
 VARIANT   ?= release
-# CUDA=1: with the CUDA backend (needs nvcc); CUDA=emulated: with its kernels run on the processor (tests/cuda_host)
+# CUDA=1: with the CUDA backend (needs nvcc; `make` alone does it where nvcc and cuDNN are found, CUDA= keeps it out);
+# CUDA=emulated: with its kernels run on the processor (tests/cuda_host)
+CUDA_GIVEN := $(filter-out undefined,$(origin CUDA))
 CUDA      ?=
 BUILD     ?= build/$(VARIANT)$(if $(CUDA),-cuda$(filter-out 1,$(CUDA)))
-BIN       := $(if $(filter-out release,$(VARIANT))$(CUDA),$(BUILD)/bin,bin)
+BIN       := $(BUILD)/bin
 PKG_CONFIG ?= pkg-config
 
 WARNINGS  := -Wall -Wextra -Wshadow -Wvla -Wundef -Wmissing-prototypes -Wstrict-prototypes
@@ -40,15 +42,17 @@ CUDA_SRC  := $(sort $(wildcard lib/backend/cuda/*.cu))
 EMULATION_SRC := $(sort $(wildcard tests/cuda_host/*.cc))
 EMULATED_LIBRARY_SRC := $(filter-out tests/cuda_host/test_%,$(sort $(wildcard tests/cuda_host/*.c)))
 ifeq ($(CUDA),1)
-CUDA_CFLAGS := -DAC_WITH_CUDA -isystem $(CUDA_HOME)/include -isystem $(CUDNN_HOME)/include -isystem $(NCCL_HOME)/include
-CUDA_LIB_DIRS := $(CUDA_HOME)/lib64 $(CUDA_HOME)/lib $(CUDNN_HOME)/lib
+CUDA_CFLAGS := -DAC_WITH_CUDA -isystem $(CUDA_HOME)/include -isystem $(CUDNN_HOME)/include
+# NCCL is loaded at run time, from NCCL_HOME/lib if it is there
+CUDA_LIB_DIRS := $(CUDA_HOME)/lib64 $(CUDA_HOME)/lib $(CUDNN_HOME)/lib $(NCCL_HOME)/lib
 CUDA_LIBS := $(foreach d,$(CUDA_LIB_DIRS),-L$(d) -Wl,-rpath,$(d)) -l:libcublasLt.so.13 -l:libcudnn.so.9 -lcudart_static -ldl -lrt -lstdc++
 # products are never fused with sums in the colours' arithmetic (augment_formula.h)
 NVCC_FLAGS := $(CXX_STD) -O3 -lineinfo --compress-mode=size -Iinclude -Ilib -I. -DAC_WITH_CUDA $(foreach a,$(CUDA_ARCHS),-gencode=arch=compute_$(a),code=sm_$(a)) \
               -Xcompiler=-Wall,-Wextra,-Wno-unused-function,-Wno-missing-field-initializers
 else ifeq ($(CUDA),emulated)
 CUDA_CFLAGS := -DAC_WITH_CUDA -DAC_CUDA_EMULATED -Itests/cuda_host/include
-CUDA_LIBS := -lstdc++
+# NCCL's double is found as NCCL is, by name at run time
+CUDA_LIBS := -rdynamic -Wl,-u,ncclGetVersion -lstdc++ -ldl -lrt
 else ifneq ($(CUDA),)
 $(error CUDA is '$(CUDA)': 1 or emulated)
 endif
@@ -84,11 +88,17 @@ BROWSER_PACKAGES := chromium fonts-dejavu-core
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all programs tests benches help info need-deps deps browser demo check check-run check-neon check-valgrind asan tsan lint format \
+.PHONY: all link-programs install-files programs tests benches help info need-deps deps browser demo check check-run check-neon check-valgrind asan tsan lint format \
         install headers-alone bench bench-image check-gpu bench-gpu fuzz fuzz-run clean
 
-all: need-deps
-	@$(MAKE) --no-print-directory programs
+CUDA_FOUND = $(and $(wildcard $(NVCC)),$(wildcard $(CUDNN_HOME)/include/cudnn.h /usr/include/cudnn.h /usr/include/x86_64-linux-gnu/cudnn.h))
+CUDA_OR_NOT = $(if $(CUDA_GIVEN),CUDA=$(CUDA),$(if $(CUDA_FOUND),CUDA=1,CUDA=))
+
+all: need-deps ## build all programs into bin/, for GPUs too where nvcc and cuDNN are found
+	@$(MAKE) --no-print-directory $(CUDA_OR_NOT) programs link-programs
+
+link-programs:
+	@mkdir -p bin && ln -sf $(BINS:%=../%) bin/
 
 programs: $(BINS)
 tests: $(BINS) $(TEST_BINS)
@@ -163,7 +173,8 @@ browser: ## install the browser that the report is tested in
 
 demo: need-deps ## demo data through all four programs on 2 ranks, under build/demo
 	@$(MAKE) --no-print-directory tests
-	@tests/demo/run.sh
+	@[ -e bin/anyclass-train ] || $(MAKE) --no-print-directory link-programs
+	@BIN=$(BIN) tests/demo/run.sh
 
 check: need-deps ## build and run every test that needs no GPU
 	@$(MAKE) --no-print-directory check-run
@@ -243,7 +254,10 @@ format: ## clang-format in place
 	@command -v clang-format >/dev/null || { echo "make format needs clang-format (apt-get install clang-format)" >&2; exit 1; }
 	clang-format -i $$(git ls-files '*.c' '*.h' '*.cu' '*.cuh')
 
-install: programs ## into DESTDIR/PREFIX
+install: ## the programs that `make` builds, library and headers into DESTDIR/PREFIX
+	@$(MAKE) --no-print-directory $(CUDA_OR_NOT) install-files
+
+install-files: programs
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib $(DESTDIR)$(PREFIX)/include/anyclass $(DESTDIR)$(PREFIX)/share/doc/anyclass
 	install -m 755 $(BINS) $(DESTDIR)$(PREFIX)/bin
 	install -m 644 $(LIB) $(DESTDIR)$(PREFIX)/lib

@@ -330,25 +330,35 @@ extern "C" {
 
 cudaError_t cudaGetDeviceCount(int *n)
 {
-    *n = getenv("ANYCLASS_EMULATE_NONE") ? 0 : 1;
-    return *n ? cudaSuccess : cudaErrorNoDevice;
+    const char *wanted = getenv("ANYCLASS_EMULATE_GPUS");
+    *n = getenv("ANYCLASS_EMULATE_NONE") ? 0 : wanted ? atoi(wanted) : 1;
+    return *n > 0 ? cudaSuccess : cudaErrorNoDevice;
 }
+
+static thread_local int device_index;
 
 cudaError_t cudaGetDevice(int *device)
 {
-    *device = 0;
+    *device = device_index;
     return cudaSuccess;
 }
 
 cudaError_t cudaSetDevice(int device)
 {
-    return device == 0 ? cudaSuccess : cudaErrorInvalidDevice;
+    int n;
+    if (cudaGetDeviceCount(&n) != cudaSuccess || device < 0 || device >= n)
+        return cudaErrorInvalidDevice;
+    device_index = device;
+    return cudaSuccess;
 }
 
-cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *out, int)
+cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *out, int device)
 {
     size_t available;
     memset(out, 0, sizeof *out);
+    out->uuid.bytes[0] = 'E';
+    out->uuid.bytes[15] = (char)device;
+    out->pciBusID = device + 1;
     snprintf(out->name, sizeof out->name, "emulated GPU");
     cudaMemGetInfo(&available, &out->totalGlobalMem);
     out->multiProcessorCount = 2;
