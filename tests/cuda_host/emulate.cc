@@ -28,8 +28,8 @@ enum { STACK_BYTES = 128 << 10, STACK_TOP_BYTES = 4 << 10, MOST_THREADS = 1024, 
 
 struct thread {
     void *stack_pointer, *fake_stack;
-    unsigned char *stack;
-    bool done;
+    unsigned char *stack;  /* the one that it runs on, or would */
+    bool begun, done;
     dim3 index;
 };
 
@@ -40,7 +40,9 @@ struct barrier {
 };
 
 static thread threads[MOST_THREADS];
-static unsigned n_threads, current;
+static unsigned n_threads, n_done, current;
+static unsigned turn;                /* whose turn it is: threads[next[turn]] */
+static std::vector<unsigned> next;   /* [n_threads] the threads of this block in the order of their turns */
 static barrier whole, warps[MOST_THREADS / 32];
 alignas(16) static unsigned char slots[MOST_THREADS][32], exchanged[2][MOST_THREADS][16];
 static void *scheduler_stack, *scheduler_fake_stack;
@@ -170,20 +172,37 @@ unsigned vote(bool value, unsigned mask, int line)
     return votes;
 }
 
+static void enter(unsigned i)
+{
+    threads[i].begun = true;
+    threads[i].index = dim3(i % blockDim.x, i / blockDim.x % blockDim.y, i / blockDim.x / blockDim.y);
+}
+
+/* A thread that ends leaves its stack to the next one that has not begun: those that never wait cost a call each. */
 static void begin()
 {
     __sanitizer_finish_switch_fiber(NULL, &scheduler_bottom, &scheduler_bytes);
-    (*body)();
-    leave(whole);
-    leave(warps[current / 32]);
-    threads[current].done = true;
-    n_events++;
+    for (;;) {
+        (*body)();
+        leave(whole);
+        leave(warps[current / 32]);
+        threads[current].done = true;
+        n_done++;
+        n_events++;
+        if (turn + 1 == n_threads || threads[next[turn + 1]].begun)
+            break;
+        std::swap(threads[current].stack, threads[next[turn + 1]].stack);
+        current = next[++turn];
+        enter(current);
+        threadIdx = threads[current].index;
+    }
     switch_to_scheduler(true);
 }
 
 static void prepare(unsigned i)
 {
     thread &t = threads[i];
+    enter(i);
     if (!t.stack)
         t.stack = (unsigned char *)aligned_alloc(64, STACK_BYTES);
     ASAN_UNPOISON_MEMORY_REGION(t.stack + STACK_BYTES - STACK_TOP_BYTES, STACK_TOP_BYTES); /* frames that were never left */
@@ -194,8 +213,6 @@ static void prepare(unsigned i)
         *--top = NULL;
     t.stack_pointer = top;
     t.fake_stack = NULL;
-    t.done = false;
-    t.index = dim3(i % blockDim.x, i / blockDim.x % blockDim.y, i / blockDim.x / blockDim.y);
 }
 
 static void shuffle(std::vector<unsigned> &turns, uint64_t index)
@@ -220,20 +237,23 @@ static bool run_block(std::vector<unsigned> &turns, bool backwards)
         unsigned size = n_threads - w * 32 < 32 ? n_threads - w * 32 : 32;
         warps[w] = {"warp", size, size, 0, 0, 0};
     }
+    next.resize(n_threads);
     for (unsigned i = 0; i < n_threads; i++)
-        prepare(i);
-    for (unsigned n_done = 0; n_done < n_threads;) {
+        threads[i].begun = threads[i].done = false;
+    for (n_done = 0; n_done < n_threads;) {
         unsigned long before = n_events;
-        n_done = 0;
         if (order == SHUFFLED)
             shuffle(turns, n_rounds++);
-        for (unsigned k = 0; k < n_threads; k++) {
-            unsigned i = turns[backwards ? n_threads - 1 - k : k];
+        for (unsigned k = 0; k < n_threads; k++)
+            next[k] = turns[backwards ? n_threads - 1 - k : k];
+        for (turn = 0; turn < n_threads; turn++) { /* begin() goes on with it, too */
+            unsigned i = next[turn];
+            if (!threads[i].begun)
+                prepare(i);
             if (!threads[i].done)
                 switch_to_thread(i);
             if (trouble[0])
                 return false;
-            n_done += threads[i].done;
         }
         if (n_events == before) {
             snprintf(trouble, sizeof trouble, "threads of a block wait for each other for ever");
