@@ -47,7 +47,7 @@ CUDA_CFLAGS := -DAC_WITH_CUDA -isystem $(CUDA_HOME)/include -isystem $(CUDNN_HOM
 CUDA_LIB_DIRS := $(CUDA_HOME)/lib64 $(CUDA_HOME)/lib $(CUDNN_HOME)/lib $(NCCL_HOME)/lib
 CUDA_LIBS := $(foreach d,$(CUDA_LIB_DIRS),-L$(d) -Wl,-rpath,$(d)) -l:libcublasLt.so.13 -l:libcudnn.so.9 -lcudart_static -ldl -lrt -lstdc++
 # products are never fused with sums in the colours' arithmetic (augment_formula.h)
-NVCC_FLAGS := $(CXX_STD) -O3 -lineinfo -Iinclude -Ilib -I. -DAC_WITH_CUDA $(foreach a,$(CUDA_ARCHS),-gencode=arch=compute_$(a),code=sm_$(a)) \
+NVCC_FLAGS := $(CXX_STD) -O3 -lineinfo --compress-mode=size -Iinclude -Ilib -I. -DAC_WITH_CUDA $(foreach a,$(CUDA_ARCHS),-gencode=arch=compute_$(a),code=sm_$(a)) \
               -Xcompiler=-Wall,-Wextra,-Wno-unused-function,-Wno-missing-field-initializers
 else ifeq ($(CUDA),emulated)
 CUDA_CFLAGS := -DAC_WITH_CUDA -DAC_CUDA_EMULATED -Itests/cuda_host/include
@@ -147,10 +147,11 @@ $(BIN)/anyclass-weights: $(BUILD)/infer/weights/main.o $(LIB)
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) $^ $(ALL_LIBS) -o $@
 
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(LIB)
-	$(CC) $(ALL_CFLAGS) $(LDFLAGS) $^ $(ALL_LIBS) -o $@
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) $(filter %.o,$^) $(LIB) $(ALL_LIBS) -o $@
 
 $(BUILD)/tests/demo/make_demo_data: $(BUILD)/tests/demo/scene.o
 $(BUILD)/tests/evaluate/browser: $(BUILD)/tests/evaluate/browser_link.o
+$(BUILD)/tests/cuda_host/test_emulation: $(BUILD)/tests/cuda_host/faulty.cu.o
 
 $(BUILD)/bench/%: $(BUILD)/bench/%.o $(LIB)
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) $^ $(ALL_LIBS) -o $@
@@ -231,9 +232,9 @@ bench: need-deps ## speed against peers (needs Python with torch: bench/README.m
 	@MODELS="$${MODELS:-resnet50}" BATCHES="$${BATCHES:-8}" PRECISIONS="$${PRECISIONS:-32}" WORK="$${WORK:-training}" bench/train.sh 2
 
 GPU_FOLDER := .gpu
-check-gpu: ## operators, training steps and golden models on this machine's GPU (CUDA_ARCHS=90: for one kind)
+check-gpu: ## operators, training steps, golden models and trainings on this machine's GPU (CUDA_ARCHS=90: for one kind)
 	tests/gpu/pack.sh $(GPU_FOLDER) CUDA_ARCHS="$(CUDA_ARCHS)"
-	OUT=$(abspath $(BUILD))/gpu $(GPU_FOLDER)/call.sh about check sanitize
+	OUT=$(abspath $(BUILD))/gpu $(GPU_FOLDER)/call.sh about check trainings sanitize
 
 bench-gpu: ## time and memory of steps on this machine's GPU, beside PyTorch's where there is one
 	tests/gpu/pack.sh $(GPU_FOLDER) CUDA_ARCHS="$(CUDA_ARCHS)"

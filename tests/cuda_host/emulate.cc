@@ -17,7 +17,7 @@
 
 dim3 threadIdx, blockIdx, blockDim, gridDim;
 
-/* All static shared memory: the linker knows where it lies. */
+/* Static shared memory, but that of templates, whose section GCC 12 does not heed: the linker knows where it lies. */
 extern "C" unsigned char __start_emulated_shared[] __attribute__((weak)), __stop_emulated_shared[] __attribute__((weak));
 
 namespace emulated {
@@ -40,12 +40,14 @@ struct barrier {
 };
 
 static thread threads[MOST_THREADS];
-static unsigned n_threads, current;
+static unsigned n_threads, n_done, current;
+static unsigned turns[MOST_THREADS], turn; /* the order of a round, and who is next in it */
 static barrier whole, warps[MOST_THREADS / 32];
 alignas(16) static unsigned char slots[MOST_THREADS][32], exchanged[2][MOST_THREADS][16];
 static void *scheduler_stack, *scheduler_fake_stack;
 static const void *scheduler_bottom;
 static size_t scheduler_bytes;
+static bool from_scheduler;
 static const std::function<void()> *body;
 static unsigned long n_events, n_launches;
 static char trouble[256];
@@ -69,21 +71,40 @@ __asm__(".text\n.globl emulated_switch\nemulated_switch:\n"
         "movq %rsp, (%rdi)\nmovq %rsi, %rsp\n"
         "popq %r15\npopq %r14\npopq %r13\npopq %r12\npopq %rbx\npopq %rbp\nret\n");
 
-static void switch_to_thread(unsigned i)
+/* Whoever goes on here was told by whom: AddressSanitizer wants to know whose stack the scheduler's is. */
+static void arrive(void *fake_stack)
+{
+    const void *bottom = NULL;
+    size_t n_bytes = 0;
+    __sanitizer_finish_switch_fiber(fake_stack, &bottom, &n_bytes);
+    if (from_scheduler) {
+        scheduler_bottom = bottom;
+        scheduler_bytes = n_bytes;
+    }
+    from_scheduler = false;
+}
+
+static void switch_to_thread(void **stack_pointer, void **fake_stack, unsigned i)
 {
     current = i;
     threadIdx = threads[i].index;
-    __sanitizer_start_switch_fiber(&scheduler_fake_stack, threads[i].stack, STACK_BYTES);
-    emulated_switch(&scheduler_stack, threads[i].stack_pointer);
-    __sanitizer_finish_switch_fiber(scheduler_fake_stack, NULL, NULL);
+    __sanitizer_start_switch_fiber(fake_stack, threads[i].stack, STACK_BYTES);
+    emulated_switch(stack_pointer, threads[i].stack_pointer);
 }
 
-static void switch_to_scheduler(bool ends)
+/* The next thread whose turn it is; behind the last one the scheduler. A thread that ends is not come back to. */
+static void give_way(bool ends)
 {
     thread &me = threads[current];
-    __sanitizer_start_switch_fiber(ends ? NULL : &me.fake_stack, scheduler_bottom, scheduler_bytes);
-    emulated_switch(&me.stack_pointer, scheduler_stack);
-    __sanitizer_finish_switch_fiber(me.fake_stack, &scheduler_bottom, &scheduler_bytes);
+    while (turn < n_threads && threads[turns[turn]].done)
+        turn++;
+    if (turn < n_threads && !trouble[0]) {
+        switch_to_thread(&me.stack_pointer, ends ? NULL : &me.fake_stack, turns[turn++]);
+    } else {
+        __sanitizer_start_switch_fiber(ends ? NULL : &me.fake_stack, scheduler_bottom, scheduler_bytes);
+        emulated_switch(&me.stack_pointer, scheduler_stack);
+    }
+    arrive(me.fake_stack);
 }
 
 /* The kernel ends here; its threads are never gone on with. */
@@ -94,16 +115,16 @@ __attribute__((format(printf, 1, 2))) static void fail_kernel(const char *format
     vsnprintf(trouble, sizeof trouble, format, args);
     va_end(args);
     for (;;)
-        switch_to_scheduler(false);
+        give_way(false);
 }
 
 static void wait(barrier &b, int line)
 {
     unsigned round = b.round;
     if (b.alive < b.size)
-        fail_kernel("%s at line %d reached by a part of the %s: %u of %u threads ended before", b.name, line, b.name, b.size - b.alive, b.size);
+        fail_kernel("a barrier at line %d reached by a part of the %s: %u of %u threads ended before", line, b.name, b.size - b.alive, b.size);
     if (b.arrived > 0 && b.line != line)
-        fail_kernel("threads of one %s wait in different places, lines %d and %d", b.name, b.line, line);
+        fail_kernel("threads of a %s wait in different places, lines %d and %d", b.name, b.line, line);
     b.line = line;
     if (++b.arrived == b.size) {
         b.arrived = 0;
@@ -112,7 +133,7 @@ static void wait(barrier &b, int line)
         return;
     }
     while (b.round == round)
-        switch_to_scheduler(false);
+        give_way(false);
 }
 
 static void leave(barrier &b) /* a thread that ends */
@@ -172,13 +193,14 @@ unsigned vote(bool value, unsigned mask, int line)
 
 static void begin()
 {
-    __sanitizer_finish_switch_fiber(NULL, &scheduler_bottom, &scheduler_bytes);
+    arrive(NULL);
     (*body)();
     leave(whole);
     leave(warps[current / 32]);
     threads[current].done = true;
+    n_done++;
     n_events++;
-    switch_to_scheduler(true);
+    give_way(true);
 }
 
 static void prepare(unsigned i)
@@ -198,10 +220,10 @@ static void prepare(unsigned i)
     t.index = dim3(i % blockDim.x, i / blockDim.x % blockDim.y, i / blockDim.x / blockDim.y);
 }
 
-static void shuffle(std::vector<unsigned> &turns, uint64_t index)
+static void shuffle(unsigned *items, unsigned n, uint64_t index)
 {
-    for (unsigned i = (unsigned)turns.size() - 1; i > 0; i--)
-        std::swap(turns[i], turns[ac_random_block(order_seed, AC_STREAM_TEST, index, i).word[0] % (i + 1)]);
+    for (unsigned i = n - 1; i > 0; i--)
+        std::swap(items[i], items[ac_random_block(order_seed, AC_STREAM_TEST, index, i).word[0] % (i + 1)]);
 }
 
 /* Shared memory holds nothing when a block begins. The loop does not become a call that AddressSanitizer would look at: it goes over gaps, too. */
@@ -212,29 +234,30 @@ __attribute__((no_sanitize("address"), optimize("no-tree-loop-distribute-pattern
 }
 
 /* false: `trouble` says why. */
-static bool run_block(std::vector<unsigned> &turns, bool backwards)
+static bool run_block(bool backwards)
 {
     static uint64_t n_rounds;
-    whole = {"__syncthreads", n_threads, n_threads, 0, 0, 0};
+    whole = {"block", n_threads, n_threads, 0, 0, 0};
     for (unsigned w = 0; w * 32 < n_threads; w++) {
         unsigned size = n_threads - w * 32 < 32 ? n_threads - w * 32 : 32;
         warps[w] = {"warp", size, size, 0, 0, 0};
     }
-    for (unsigned i = 0; i < n_threads; i++)
+    for (unsigned i = 0; i < n_threads; i++) {
         prepare(i);
-    for (unsigned n_done = 0; n_done < n_threads;) {
+        turns[i] = backwards ? n_threads - 1 - i : i;
+    }
+    for (n_done = 0; n_done < n_threads;) {
         unsigned long before = n_events;
-        n_done = 0;
         if (order == SHUFFLED)
-            shuffle(turns, n_rounds++);
-        for (unsigned k = 0; k < n_threads; k++) {
-            unsigned i = turns[backwards ? n_threads - 1 - k : k];
-            if (!threads[i].done)
-                switch_to_thread(i);
-            if (trouble[0])
-                return false;
-            n_done += threads[i].done;
-        }
+            shuffle(turns, n_threads, n_rounds++);
+        for (turn = 0; threads[turns[turn]].done;)
+            turn++;
+        from_scheduler = true;
+        unsigned first = turns[turn++];
+        switch_to_thread(&scheduler_stack, &scheduler_fake_stack, first);
+        __sanitizer_finish_switch_fiber(scheduler_fake_stack, NULL, NULL);
+        if (trouble[0])
+            return false;
         if (n_events == before) {
             snprintf(trouble, sizeof trouble, "threads of a block wait for each other for ever");
             return false;
@@ -246,14 +269,12 @@ static bool run_block(std::vector<unsigned> &turns, bool backwards)
 static bool run_blocks(size_t shared)
 {
     uint64_t n_blocks = (uint64_t)gridDim.x * gridDim.y * gridDim.z;
-    std::vector<unsigned> turns(n_threads), blocks(order == SHUFFLED && n_blocks <= MOST_SHUFFLED ? n_blocks : 0);
+    std::vector<unsigned> blocks(order == SHUFFLED && n_blocks <= MOST_SHUFFLED ? n_blocks : 0);
     bool backwards = order == REVERSED || (order == BOTH_WAYS && n_launches % 2);
-    for (unsigned i = 0; i < n_threads; i++)
-        turns[i] = i;
     for (unsigned i = 0; i < blocks.size(); i++)
         blocks[i] = i;
     if (!blocks.empty())
-        shuffle(blocks, n_launches);
+        shuffle(blocks.data(), (unsigned)n_blocks, n_launches);
     for (uint64_t i = 0; i < n_blocks; i++) {
         uint64_t at = !blocks.empty() ? blocks[i] : backwards ? n_blocks - 1 - i : i;
         blockIdx = dim3((unsigned)(at % gridDim.x), (unsigned)(at / gridDim.x % gridDim.y), (unsigned)(at / gridDim.x / gridDim.y));
@@ -261,7 +282,7 @@ static bool run_blocks(size_t shared)
             fill_shared();
         if (shared)
             memset(dynamic_shared, 0xFF, shared);
-        if (!run_block(turns, order == BOTH_WAYS ? (n_launches + i) % 2 : order == REVERSED)) {
+        if (!run_block(order == BOTH_WAYS ? (n_launches + i) % 2 : order == REVERSED)) {
             snprintf(trouble + strlen(trouble), sizeof trouble - strlen(trouble), " (block %u, %u, %u)", blockIdx.x, blockIdx.y, blockIdx.z);
             return false;
         }
@@ -269,7 +290,7 @@ static bool run_blocks(size_t shared)
     return true;
 }
 
-static std::string run_kernel(const char *name, dim3 grid, dim3 block, size_t shared, const std::function<void()> &thread)
+static std::string run_kernel(dim3 grid, dim3 block, size_t shared, const std::function<void()> &thread)
 {
     n_threads = block.x * block.y * block.z;
     blockDim = block;
@@ -284,16 +305,16 @@ static std::string run_kernel(const char *name, dim3 grid, dim3 block, size_t sh
     n_launches++;
     for (unsigned i = 0; !good && i < n_threads; i++)
         ASAN_UNPOISON_MEMORY_REGION(threads[i].stack, STACK_BYTES);
-    return good ? "" : std::string(name) + ": " + trouble;
+    return good ? "" : trouble;
 }
 
-static std::string check_pointers(const char *name, const std::vector<const void *> &pointers)
+static std::string check_pointers(const std::vector<const void *> &pointers)
 {
     for (const void *each : pointers) {
         size_t left;
         memory_kind kind = kind_of(each, &left);
         if (kind != MEMORY_DEVICE && kind != MEMORY_PINNED && kind_of((const char *)each - 1, &left) != MEMORY_DEVICE)
-            return std::string(name) + ": an argument is " + check_device(each, 1);
+            return "argument " + check_device(each, 1);
     }
     return "";
 }
@@ -307,20 +328,19 @@ cudaError_t launch(const char *name, dim3 grid, dim3 block, size_t shared, cudaS
         return result(error);
     if (n == 0 || n > MOST_THREADS || block.z > 64 || grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.x > INT32_MAX || grid.y > 65535 || grid.z > 65535 ||
         shared > MOST_SHARED_BYTES) {
-        fprintf(stderr, "emulated CUDA: %s: grid %u x %u x %u, block %u x %u x %u, %zu bytes of shared memory\n", name, grid.x, grid.y, grid.z, block.x, block.y, block.z, shared);
-        return result(cudaErrorInvalidConfiguration);
+        char text[200];
+        snprintf(text, sizeof text, "grid %u x %u x %u, block %u x %u x %u, %zu bytes of shared memory", grid.x, grid.y, grid.z, block.x, block.y, block.z, shared);
+        return result(explain(cudaErrorInvalidConfiguration, text));
     }
-    std::string wrong = check_pointers(name, pointers);
-    if (!wrong.empty()) {
-        fprintf(stderr, "emulated CUDA: %s\n", wrong.c_str());
-        return result(cudaErrorInvalidValue);
-    }
+    std::string wrong = check_pointers(pointers);
+    if (!wrong.empty())
+        return result(explain(cudaErrorInvalidValue, wrong));
     auto run = [=] {
-        std::string trouble_here = check_pointers(name, pointers);
+        std::string trouble_here = check_pointers(pointers);
         if (trouble_here.empty())
-            trouble_here = run_kernel(name, grid, block, shared, thread);
+            trouble_here = run_kernel(grid, block, shared, thread);
         if (!trouble_here.empty())
-            emulated_fail(cudaErrorLaunchFailure, trouble_here.c_str());
+            emulated_fail(cudaErrorLaunchFailure, (std::string(name) + ": " + trouble_here).c_str());
     };
     return result(enqueue(lock, stream, std::make_shared<work>(WORK_KERNEL, name, run)));
 }

@@ -1,4 +1,5 @@
-/* Between the parts of the emulated runtime: memory.cc, stream.cc (queued work), graph.cc (recordings), emulate.cc (kernels). */
+/* Between the parts of the emulated runtime: memory.cc, engine.cc (queued work), stream.cc,
+ * copy.cc, graph.cc (recordings), emulate.cc (kernels). */
 #ifndef ANYCLASS_TESTS_CUDA_HOST_INTERNAL_H
 #define ANYCLASS_TESTS_CUDA_HOST_INTERNAL_H
 
@@ -29,7 +30,7 @@ cudaError_t destroy_block(void *block, memory_kind kind);
 /** ANYCLASS_EMULATE_DRY. */
 bool is_dry();
 
-/* ---- stream.cc: what is asked for, and when it is done ---- */
+/* ---- engine.cc: what is asked for, and when it is done ---- */
 
 enum work_kind { WORK_KERNEL, WORK_LIBRARY, WORK_COPY, WORK_MEMSET, WORK_HOST, WORK_WAIT, WORK_RECORD };
 
@@ -79,18 +80,35 @@ typedef std::unique_lock<std::mutex> hold;
 
 /** Queue it behind `needs`; done when the mode says so. */
 op_ref add_operation(hold &lock, work_ref what, std::vector<op_ref> needs);
-/** Queue or record on a stream (NULL: the legacy one). *out: the operation, NULL in a recording. */
-cudaError_t enqueue(hold &lock, cudaStream_t stream, work_ref what, op_ref *out = nullptr);
 /** Do what must be done so that it is done. */
 void force(hold &lock, op_ref target);
 void force_all(hold &lock);
-bool is_event(cudaEvent_t event);
-bool is_stream(cudaStream_t stream);
+/** The same, then errors of queued work are told. NULL: nothing to wait for. */
+cudaError_t wait_for(hold &lock, const op_ref &target);
+/** cudaErrorNotReady, after one step towards it. */
+cudaError_t query(hold &lock, const op_ref &target);
+/** Does queued work need this pinned block? */
+bool is_needed(const void *block);
 void count(emulated_counts *counts, const work &what);
+double now_s();
+/** Queued work failed; the first text is kept. */
+void fail(cudaError_t error, const std::string &text);
+void look_at_guards(const char *name);
 /** The failure of queued work that was not taken yet, and from a host function cudaErrorNotPermitted; cudaSuccess otherwise. */
 cudaError_t standing();
 /** Remembers a call's result for cudaGetLastError(). */
 cudaError_t result(cudaError_t error);
+/** The same, with words that cudaGetErrorString() adds. */
+cudaError_t explain(cudaError_t error, const std::string &text);
+
+/* ---- stream.cc ---- */
+
+bool is_event(cudaEvent_t event);
+bool is_stream(cudaStream_t stream);
+CUstream_st *stream_of(cudaStream_t stream);
+/** Queue or record on a stream (NULL: the legacy one). *out: the operation, NULL in a recording. */
+cudaError_t enqueue(hold &lock, cudaStream_t stream, work_ref what, op_ref *out = nullptr);
+cudaError_t synchronize_stream(cudaStream_t stream);
 
 /* ---- graph.cc, under the engine's lock ---- */
 

@@ -208,9 +208,9 @@ std::string check_device(const void *pointer, size_t n_bytes)
     if (kind == MEMORY_DEVICE && n_bytes <= left)
         return "";
     if (kind == MEMORY_DEVICE)
-        snprintf(text, sizeof text, "%zu bytes at %p, where a device block has %zu left", n_bytes, pointer, left);
+        snprintf(text, sizeof text, "of %zu bytes at %p, where a device block has %zu left", n_bytes, pointer, left);
     else
-        snprintf(text, sizeof text, "%p is %s", pointer, kind == MEMORY_PINNED ? "pinned host memory" : kind == MEMORY_FREED ? "freed memory" : "no device memory");
+        snprintf(text, sizeof text, "at %p, which is %s", pointer, kind == MEMORY_PINNED ? "pinned host memory" : kind == MEMORY_FREED ? "freed memory" : "no device memory");
     return text;
 }
 

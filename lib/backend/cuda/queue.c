@@ -229,7 +229,10 @@ static void identify(const ac_device *base, char out[AC_DEVICE_ID_BYTES])
 static ac_status record_begin(ac_device *base)
 {
     cuda_device *device = cuda_of(base);
-    ac_status status = cuda_check(cudaStreamBeginCapture(device->stream, cudaStreamCaptureModeThreadLocal), "recording");
+    cudaError_t error = cudaStreamBeginCapture(device->stream, cudaStreamCaptureModeThreadLocal);
+    ac_status status = cuda_check(error, "recording");
+    if (error != cudaSuccess)
+        cudaGetLastError(); /* it is ours, not the next launch's */
     device->recording = status == AC_OK;
     device->forked = false;
     return status;
@@ -256,8 +259,6 @@ static ac_status record_end(ac_device *base, ac_recording **out)
     *out = NULL;
     device->recording = false;
     cudaError_t error = cudaStreamEndCapture(device->stream, &graph);
-    if (error != cudaSuccess)
-        cudaGetLastError(); /* it is ours, not the next launch's */
     AC_TRY(cuda_check(error, "recording"));
     AC_TRY(ac_calloc(1, sizeof *recording, &recording));
     recording->graph = graph;
@@ -266,6 +267,7 @@ static ac_status record_end(ac_device *base, ac_recording **out)
     *out = recording;
     return AC_OK;
 out:
+    cudaGetLastError(); /* it is ours, not the next launch's */
     if (graph)
         cudaGraphDestroy(graph);
     release_recording(base, recording);
