@@ -125,8 +125,8 @@ static bool reads_later(const trainer *t)
     return sums_there(t) && (t->run->size == 1 || !t->config->sync_bn);
 }
 
-/* All ranks are where they can go on together: none failed. Where the devices sum, a rank that could not ask for its part of a step is told of here,
- * before anybody waits for that step. @param[out] stop  some rank got a signal */
+/* All ranks are where they can go on together: none failed. Where the devices sum, a rank that could not ask for its part of a step
+ * is told of here, before anybody waits for that step. @param[out] stop  some rank got a signal */
 static ac_status meet(trainer *t, ac_status mine, bool *stop)
 {
     ac_status status = AC_OK;

@@ -113,7 +113,8 @@ static void arrived(void *context)
     a->announce(a->reducer, a->n_ready);
 }
 
-ac_status ac_device_side_init(device_side *d, const ac_reducer_place *place, size_t bucket_floats, void (*announce)(void *reducer, size_t n_ready), void *reducer)
+ac_status ac_device_side_init(device_side *d, const ac_reducer_place *place, size_t bucket_floats, void (*announce)(void *reducer, size_t n_ready),
+                              void *reducer)
 {
     ac_status status = AC_OK;
     size_t n_buckets = (place->n + bucket_floats - 1) / bucket_floats;
