@@ -211,7 +211,7 @@ static ac_status train(const family *f, const char *backend, ac_dtype activation
     out->n_updates = state.n_updates;
     out->n_skipped = state.n_skipped;
     out->recorded = ac_step_is_recorded(t.step);
-    AC_TRY(ac_params_hash(t.params, &out->weights));
+    AC_TRY(ac_params_hash(t.params, false, &out->weights));
 out:
     close_trial(&t);
     return status;
