@@ -88,7 +88,7 @@ BROWSER_PACKAGES := chromium fonts-dejavu-core
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all link-programs install-files programs tests benches help info need-deps deps browser demo check check-run check-neon check-valgrind asan tsan lint format \
+.PHONY: all link-programs install-files programs tests benches help info need-deps deps browser demo check check-run check-emulated check-emulated-run check-neon check-valgrind asan tsan lint format \
         install headers-alone bench bench-image check-gpu bench-gpu fuzz fuzz-run clean
 
 CUDA_FOUND = $(and $(wildcard $(NVCC)),$(wildcard $(CUDNN_HOME)/include/cudnn.h /usr/include/cudnn.h /usr/include/x86_64-linux-gnu/cudnn.h))
@@ -182,6 +182,15 @@ check: need-deps ## build and run every test that needs no GPU
 check-run: tests
 	@$(MAKE) --no-print-directory headers-alone
 	@BUILD=$(BUILD) BIN=$(BIN) tests/run $(TESTS)
+
+# whole models by themselves: they take minutes; the asan build takes half of the operators' cases, and shuffles streams and threads
+EMULATED_TESTS ?= $(filter-out tests/cuda_host/test_models.c,$(sort $(wildcard tests/cuda_host/test_*.c tests/nn/test_operators*.c)))
+EMULATED_ORDER := $(if $(filter asan,$(VARIANT)),ANYCLASS_TEST_PART=0/2 ANYCLASS_EMULATE_STREAMS=1 ANYCLASS_EMULATE_ORDER=1)
+check-emulated: need-deps ## the CUDA backend on the processor: streams, recordings, every operator (VARIANT=asan: under AddressSanitizer)
+	@$(MAKE) --no-print-directory CUDA=emulated check-emulated-run
+
+check-emulated-run: $(EMULATED_TESTS:%.c=$(BUILD)/%)
+	@ANYCLASS_TEST_BACKEND=cuda BUILD=$(BUILD) BIN=$(BIN) $(EMULATED_ORDER) tests/run $(EMULATED_TESTS)
 
 asan tsan: need-deps ## build and run the tests with AddressSanitizer + UBSan / ThreadSanitizer
 	@$(MAKE) --no-print-directory VARIANT=$@ check-run

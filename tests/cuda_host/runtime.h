@@ -5,7 +5,7 @@
  * Environment:
  *   ANYCLASS_EMULATE_STREAMS=late|early|N  when queued work is done: as late as possible (default), at once, or in the N-th random order
  *   ANYCLASS_EMULATE_ORDER=forward|reversed|N  turns of a block's threads: default is both ways in turn, N shuffles them
- *   ANYCLASS_EMULATE_DRY=1                 queued work is counted and not done, device memory not touched: 80 GiB of it cost nothing
+ *   ANYCLASS_EMULATE_DRY=1                 queued work is counted and not done (host memory stays as it is), device memory not touched: 80 GiB cost nothing
  *   ANYCLASS_EMULATE_NONE=1                a machine without a GPU */
 #ifndef ANYCLASS_TESTS_CUDA_HOST_RUNTIME_H
 #define ANYCLASS_TESTS_CUDA_HOST_RUNTIME_H
