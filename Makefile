@@ -232,9 +232,9 @@ bench: need-deps ## speed against peers (needs Python with torch: bench/README.m
 	@MODELS="$${MODELS:-resnet50}" BATCHES="$${BATCHES:-8}" PRECISIONS="$${PRECISIONS:-32}" WORK="$${WORK:-training}" bench/train.sh 2
 
 GPU_FOLDER := .gpu
-check-gpu: ## operators, training steps and golden models on this machine's GPU (CUDA_ARCHS=90: for one kind)
+check-gpu: ## operators, training steps, golden models and trainings on this machine's GPU (CUDA_ARCHS=90: for one kind)
 	tests/gpu/pack.sh $(GPU_FOLDER) CUDA_ARCHS="$(CUDA_ARCHS)"
-	OUT=$(abspath $(BUILD))/gpu $(GPU_FOLDER)/call.sh about check sanitize
+	OUT=$(abspath $(BUILD))/gpu $(GPU_FOLDER)/call.sh about check trainings sanitize
 
 bench-gpu: ## time and memory of steps on this machine's GPU, beside PyTorch's where there is one
 	tests/gpu/pack.sh $(GPU_FOLDER) CUDA_ARCHS="$(CUDA_ARCHS)"

@@ -210,12 +210,14 @@ static ac_status ask(trainer *t, const ac_order *order, double rate, step_result
     ac_reducer_begin(t->reducer);
     status = make_gradients(t, batch, inverse_denominator(t, order, batch->step), rate, &loss);
     ac_watchdog_at(t->run->watchdog, "training step", number, true);
-    if (!reads_later(t))
+    if (!reads_later(t)) {
         AC_TRY(sum_and_update(t, loss, status, rate, result));
-    else if (status == AC_OK)
+    } else if (status == AC_OK) {
         result->stop = stop;
-    else
+    } else {
+        ac_reducer_give_up(t->reducer);
         AC_TRY(meet(t, status, &stop)); /* the others are in the next one, or will be */
+    }
     AC_TRY(ac_step_end(t->step));
 out:
     return status;

@@ -141,6 +141,8 @@ void ac_device_side_release(device_side *d)
         (void)d->device->backend->synchronize(d->device);
         d->queue->release_host(d->device, d->host);
     }
+    if (d->queue->group_leave)
+        d->queue->group_leave(d->device);
     d->device->backend->release(d->device, d->clock);
     ac_free(d->arrival);
 }

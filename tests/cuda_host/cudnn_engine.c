@@ -144,10 +144,10 @@ int dnn_list_configs(const dnn_graph *graph, int32_t mode, dnn_config *out)
     add_config(graph, ATOMIC, 0, out, &n);
     add_config(graph, WINOGRAD, 0, out, &n);
     add_config(graph, NARROW, 0, out, &n);
+    add_config(graph, HUGE, 0, out, &n);
     if (!few)
         add_config(graph, TENSOR, 0, out, &n);
     add_config(graph, COMPILED, 0, out, &n);
-    add_config(graph, HUGE, 0, out, &n);
     if (few)
         return n;
     add_config(graph, COLUMNS, 2, out, &n);

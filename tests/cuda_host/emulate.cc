@@ -17,7 +17,7 @@
 
 dim3 threadIdx, blockIdx, blockDim, gridDim;
 
-/* All static shared memory: the linker knows where it lies. */
+/* Static shared memory, but that of templates, whose section GCC 12 does not heed: the linker knows where it lies. */
 extern "C" unsigned char __start_emulated_shared[] __attribute__((weak)), __stop_emulated_shared[] __attribute__((weak));
 
 namespace emulated {
@@ -28,8 +28,8 @@ enum { STACK_BYTES = 128 << 10, STACK_TOP_BYTES = 4 << 10, MOST_THREADS = 1024, 
 
 struct thread {
     void *stack_pointer, *fake_stack;
-    unsigned char *stack;  /* the one that it runs on, or would */
-    bool begun, done;
+    unsigned char *stack;
+    bool done;
     dim3 index;
 };
 
@@ -41,13 +41,13 @@ struct barrier {
 
 static thread threads[MOST_THREADS];
 static unsigned n_threads, n_done, current;
-static unsigned turn;                /* whose turn it is: threads[next[turn]] */
-static std::vector<unsigned> next;   /* [n_threads] the threads of this block in the order of their turns */
+static unsigned turns[MOST_THREADS], turn; /* the order of a round, and who is next in it */
 static barrier whole, warps[MOST_THREADS / 32];
 alignas(16) static unsigned char slots[MOST_THREADS][32], exchanged[2][MOST_THREADS][16];
 static void *scheduler_stack, *scheduler_fake_stack;
 static const void *scheduler_bottom;
 static size_t scheduler_bytes;
+static bool from_scheduler;
 static const std::function<void()> *body;
 static unsigned long n_events, n_launches;
 static char trouble[256];
@@ -71,21 +71,40 @@ __asm__(".text\n.globl emulated_switch\nemulated_switch:\n"
         "movq %rsp, (%rdi)\nmovq %rsi, %rsp\n"
         "popq %r15\npopq %r14\npopq %r13\npopq %r12\npopq %rbx\npopq %rbp\nret\n");
 
-static void switch_to_thread(unsigned i)
+/* Whoever goes on here was told by whom: AddressSanitizer wants to know whose stack the scheduler's is. */
+static void arrive(void *fake_stack)
+{
+    const void *bottom = NULL;
+    size_t n_bytes = 0;
+    __sanitizer_finish_switch_fiber(fake_stack, &bottom, &n_bytes);
+    if (from_scheduler) {
+        scheduler_bottom = bottom;
+        scheduler_bytes = n_bytes;
+    }
+    from_scheduler = false;
+}
+
+static void switch_to_thread(void **stack_pointer, void **fake_stack, unsigned i)
 {
     current = i;
     threadIdx = threads[i].index;
-    __sanitizer_start_switch_fiber(&scheduler_fake_stack, threads[i].stack, STACK_BYTES);
-    emulated_switch(&scheduler_stack, threads[i].stack_pointer);
-    __sanitizer_finish_switch_fiber(scheduler_fake_stack, NULL, NULL);
+    __sanitizer_start_switch_fiber(fake_stack, threads[i].stack, STACK_BYTES);
+    emulated_switch(stack_pointer, threads[i].stack_pointer);
 }
 
-static void switch_to_scheduler(bool ends)
+/* The next thread whose turn it is; behind the last one the scheduler. A thread that ends is not come back to. */
+static void give_way(bool ends)
 {
     thread &me = threads[current];
-    __sanitizer_start_switch_fiber(ends ? NULL : &me.fake_stack, scheduler_bottom, scheduler_bytes);
-    emulated_switch(&me.stack_pointer, scheduler_stack);
-    __sanitizer_finish_switch_fiber(me.fake_stack, &scheduler_bottom, &scheduler_bytes);
+    while (turn < n_threads && threads[turns[turn]].done)
+        turn++;
+    if (turn < n_threads && !trouble[0]) {
+        switch_to_thread(&me.stack_pointer, ends ? NULL : &me.fake_stack, turns[turn++]);
+    } else {
+        __sanitizer_start_switch_fiber(ends ? NULL : &me.fake_stack, scheduler_bottom, scheduler_bytes);
+        emulated_switch(&me.stack_pointer, scheduler_stack);
+    }
+    arrive(me.fake_stack);
 }
 
 /* The kernel ends here; its threads are never gone on with. */
@@ -96,7 +115,7 @@ __attribute__((format(printf, 1, 2))) static void fail_kernel(const char *format
     vsnprintf(trouble, sizeof trouble, format, args);
     va_end(args);
     for (;;)
-        switch_to_scheduler(false);
+        give_way(false);
 }
 
 static void wait(barrier &b, int line)
@@ -114,7 +133,7 @@ static void wait(barrier &b, int line)
         return;
     }
     while (b.round == round)
-        switch_to_scheduler(false);
+        give_way(false);
 }
 
 static void leave(barrier &b) /* a thread that ends */
@@ -172,37 +191,21 @@ unsigned vote(bool value, unsigned mask, int line)
     return votes;
 }
 
-static void enter(unsigned i)
-{
-    threads[i].begun = true;
-    threads[i].index = dim3(i % blockDim.x, i / blockDim.x % blockDim.y, i / blockDim.x / blockDim.y);
-}
-
-/* A thread that ends leaves its stack to the next one that has not begun: those that never wait cost a call each. */
 static void begin()
 {
-    __sanitizer_finish_switch_fiber(NULL, &scheduler_bottom, &scheduler_bytes);
-    for (;;) {
-        (*body)();
-        leave(whole);
-        leave(warps[current / 32]);
-        threads[current].done = true;
-        n_done++;
-        n_events++;
-        if (turn + 1 == n_threads || threads[next[turn + 1]].begun)
-            break;
-        std::swap(threads[current].stack, threads[next[turn + 1]].stack);
-        current = next[++turn];
-        enter(current);
-        threadIdx = threads[current].index;
-    }
-    switch_to_scheduler(true);
+    arrive(NULL);
+    (*body)();
+    leave(whole);
+    leave(warps[current / 32]);
+    threads[current].done = true;
+    n_done++;
+    n_events++;
+    give_way(true);
 }
 
 static void prepare(unsigned i)
 {
     thread &t = threads[i];
-    enter(i);
     if (!t.stack)
         t.stack = (unsigned char *)aligned_alloc(64, STACK_BYTES);
     ASAN_UNPOISON_MEMORY_REGION(t.stack + STACK_BYTES - STACK_TOP_BYTES, STACK_TOP_BYTES); /* frames that were never left */
@@ -213,12 +216,14 @@ static void prepare(unsigned i)
         *--top = NULL;
     t.stack_pointer = top;
     t.fake_stack = NULL;
+    t.done = false;
+    t.index = dim3(i % blockDim.x, i / blockDim.x % blockDim.y, i / blockDim.x / blockDim.y);
 }
 
-static void shuffle(std::vector<unsigned> &turns, uint64_t index)
+static void shuffle(unsigned *items, unsigned n, uint64_t index)
 {
-    for (unsigned i = (unsigned)turns.size() - 1; i > 0; i--)
-        std::swap(turns[i], turns[ac_random_block(order_seed, AC_STREAM_TEST, index, i).word[0] % (i + 1)]);
+    for (unsigned i = n - 1; i > 0; i--)
+        std::swap(items[i], items[ac_random_block(order_seed, AC_STREAM_TEST, index, i).word[0] % (i + 1)]);
 }
 
 /* Shared memory holds nothing when a block begins. The loop does not become a call that AddressSanitizer would look at: it goes over gaps, too. */
@@ -229,7 +234,7 @@ __attribute__((no_sanitize("address"), optimize("no-tree-loop-distribute-pattern
 }
 
 /* false: `trouble` says why. */
-static bool run_block(std::vector<unsigned> &turns, bool backwards)
+static bool run_block(bool backwards)
 {
     static uint64_t n_rounds;
     whole = {"block", n_threads, n_threads, 0, 0, 0};
@@ -237,24 +242,22 @@ static bool run_block(std::vector<unsigned> &turns, bool backwards)
         unsigned size = n_threads - w * 32 < 32 ? n_threads - w * 32 : 32;
         warps[w] = {"warp", size, size, 0, 0, 0};
     }
-    next.resize(n_threads);
-    for (unsigned i = 0; i < n_threads; i++)
-        threads[i].begun = threads[i].done = false;
+    for (unsigned i = 0; i < n_threads; i++) {
+        prepare(i);
+        turns[i] = backwards ? n_threads - 1 - i : i;
+    }
     for (n_done = 0; n_done < n_threads;) {
         unsigned long before = n_events;
         if (order == SHUFFLED)
-            shuffle(turns, n_rounds++);
-        for (unsigned k = 0; k < n_threads; k++)
-            next[k] = turns[backwards ? n_threads - 1 - k : k];
-        for (turn = 0; turn < n_threads; turn++) { /* begin() goes on with it, too */
-            unsigned i = next[turn];
-            if (!threads[i].begun)
-                prepare(i);
-            if (!threads[i].done)
-                switch_to_thread(i);
-            if (trouble[0])
-                return false;
-        }
+            shuffle(turns, n_threads, n_rounds++);
+        for (turn = 0; threads[turns[turn]].done;)
+            turn++;
+        from_scheduler = true;
+        unsigned first = turns[turn++];
+        switch_to_thread(&scheduler_stack, &scheduler_fake_stack, first);
+        __sanitizer_finish_switch_fiber(scheduler_fake_stack, NULL, NULL);
+        if (trouble[0])
+            return false;
         if (n_events == before) {
             snprintf(trouble, sizeof trouble, "threads of a block wait for each other for ever");
             return false;
@@ -266,14 +269,12 @@ static bool run_block(std::vector<unsigned> &turns, bool backwards)
 static bool run_blocks(size_t shared)
 {
     uint64_t n_blocks = (uint64_t)gridDim.x * gridDim.y * gridDim.z;
-    std::vector<unsigned> turns(n_threads), blocks(order == SHUFFLED && n_blocks <= MOST_SHUFFLED ? n_blocks : 0);
+    std::vector<unsigned> blocks(order == SHUFFLED && n_blocks <= MOST_SHUFFLED ? n_blocks : 0);
     bool backwards = order == REVERSED || (order == BOTH_WAYS && n_launches % 2);
-    for (unsigned i = 0; i < n_threads; i++)
-        turns[i] = i;
     for (unsigned i = 0; i < blocks.size(); i++)
         blocks[i] = i;
     if (!blocks.empty())
-        shuffle(blocks, n_launches);
+        shuffle(blocks.data(), (unsigned)n_blocks, n_launches);
     for (uint64_t i = 0; i < n_blocks; i++) {
         uint64_t at = !blocks.empty() ? blocks[i] : backwards ? n_blocks - 1 - i : i;
         blockIdx = dim3((unsigned)(at % gridDim.x), (unsigned)(at / gridDim.x % gridDim.y), (unsigned)(at / gridDim.x / gridDim.y));
@@ -281,7 +282,7 @@ static bool run_blocks(size_t shared)
             fill_shared();
         if (shared)
             memset(dynamic_shared, 0xFF, shared);
-        if (!run_block(turns, order == BOTH_WAYS ? (n_launches + i) % 2 : order == REVERSED)) {
+        if (!run_block(order == BOTH_WAYS ? (n_launches + i) % 2 : order == REVERSED)) {
             snprintf(trouble + strlen(trouble), sizeof trouble - strlen(trouble), " (block %u, %u, %u)", blockIdx.x, blockIdx.y, blockIdx.z);
             return false;
         }

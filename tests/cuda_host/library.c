@@ -3,13 +3,14 @@
 #include "anyclass/f16.h"
 #include "backend/cpu/gemm.h"
 #include "backend/cpu/gemm_tile.h"
+#include "nn/simd.h"
 #include <omp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { SMALL = 1 << 21 }; /* products, of numbers */
+enum { SMALL = 1 << 21, ONE_THREAD = 1 << 29 }; /* products of numbers: threads that wait would cost more than they bring */
 static bool faults_expected;
 static int n_faults;
 static char last_fault[512];
@@ -118,24 +119,31 @@ void *emulated_block(size_t n_bytes)
     return block;
 }
 
-/* Small ones in double: tests of operators compare sums that cancel. */
-static void small_product(int64_t m, int64_t n, int64_t k, emulated_matrix a, emulated_matrix b, float *c, int64_t c_row, bool add)
+/* Small ones in double: tests of operators compare sums that cancel. b is [k, n], row after row. */
+AC_SIMD static void small_rows(int64_t m, int64_t n, int64_t k, emulated_matrix a, const float *b, int64_t b_row, double *sum, float *c, int64_t c_row, bool add)
 {
-    double *sum = emulated_block((size_t)n * sizeof *sum);
     for (int64_t i = 0; i < m; i++) {
         for (int64_t j = 0; j < n; j++)
             sum[j] = add ? (double)c[i * c_row + j] : 0.0;
-        for (int64_t p = 0; p < k && b.column == 1; p++) {
+        for (int64_t p = 0; p < k; p++) {
             double factor = (double)a.values[i * a.row + p * a.column];
             for (int64_t j = 0; j < n; j++)
-                sum[j] += factor * (double)b.values[p * b.row + j];
+                sum[j] += factor * (double)b[p * b_row + j];
         }
-        for (int64_t j = 0; j < n && b.column != 1; j++)
-            for (int64_t p = 0; p < k; p++)
-                sum[j] += (double)a.values[i * a.row + p * a.column] * (double)b.values[p * b.row + j * b.column];
         for (int64_t j = 0; j < n; j++)
             c[i * c_row + j] = (float)sum[j];
     }
+}
+
+static void small_product(int64_t m, int64_t n, int64_t k, emulated_matrix a, emulated_matrix b, float *c, int64_t c_row, bool add)
+{
+    double *sum = emulated_block((size_t)n * sizeof *sum);
+    float *turned = b.column == 1 ? NULL : emulated_block((size_t)(n * k) * sizeof *turned);
+    for (int64_t j = 0; turned && j < n; j++)
+        for (int64_t p = 0; p < k; p++)
+            turned[p * n + j] = b.values[p * b.row + j * b.column];
+    small_rows(m, n, k, a, turned ? turned : b.values, turned ? n : b.row, sum, c, c_row, add);
+    free(turned);
     free(sum);
 }
 
@@ -145,22 +153,10 @@ void emulated_product(int64_t m, int64_t n, int64_t k, emulated_matrix a, emulat
         small_product(m, n, k, a, b, c, c_row, add);
         return;
     }
-    cpu_device cpu = {.n_threads = (double)m * (double)n * (double)k < 1e7 ? 1 : omp_get_max_threads(), .gemm_tile = cpu_gemm_find_tile()};
+    cpu_device cpu = {.n_threads = (double)m * (double)n * (double)k < ONE_THREAD ? 1 : omp_get_max_threads(), .gemm_tile = cpu_gemm_find_tile()};
     cpu_gemm g = {.m = m, .n = n, .k = k, .a = {a.values, a.row, a.column, AC_F32}, .b = {b.values, b.row, b.column, AC_F32}, .c = c, .c_row = c_row, .c_dtype = AC_F32,
                   .add = add};
     void *workspace = emulated_block(cpu_gemm_workspace_bytes(&cpu, &g));
     cpu_gemm_run(&cpu, &g, NULL, workspace);
     free(workspace);
-}
-
-__attribute__((weak)) cudaError_t cudaEventCreate(cudaEvent_t *out)
-{
-    return cudaEventCreateWithFlags(out, 0);
-}
-
-__attribute__((weak)) cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t from, cudaEvent_t to)
-{
-    (void)from, (void)to;
-    *ms = 1;
-    return cudaSuccess;
 }

@@ -130,10 +130,11 @@ ncclResult_t ncclCommInitRank(ncclComm_t *out, int n_ranks, ncclUniqueId id, int
     return result;
 }
 
-static void fail(ncclComm_t comm, ncclResult_t result, cudaError_t error, const char *text)
+static void fail(ncclComm_t comm, ncclResult_t result, const char *text)
 {
     atomic_store(&comm->failure, (int)result);
-    emulated_fail(error, text);
+    if (result != ncclRemoteError) /* then the sum just ends, as the real one's kernel does */
+        emulated_fail(cudaErrorLaunchFailure, text);
 }
 
 static void add(int type, void *to, const void *from, size_t n, bool first)
@@ -155,25 +156,25 @@ static void sum(void *context)
     const char *wrong = emulated_check_device(w->values, w->call.n * bytes);
     mine.number = comm->n_done++; /* in the order of execution, which replays repeat */
     if (wrong)
-        fail(comm, ncclInvalidArgument, cudaErrorLaunchFailure, wrong);
+        fail(comm, ncclInvalidArgument, wrong);
     for (size_t first = 0; first < w->call.n && !wrong; first += most) {
         size_t n = w->call.n - first < most ? w->call.n - first : most;
         unsigned char *values = (unsigned char *)w->values + first * bytes;
         s->call[comm->rank] = mine;
         memcpy(s->slot[comm->rank], values, n * bytes);
         if (!meet(comm)) {
-            fail(comm, ncclRemoteError, cudaErrorLaunchFailure, "NCCL's double: another rank is gone, or does not come to this sum");
+            fail(comm, ncclRemoteError, NULL);
             return;
         }
         for (int r = 0; r < comm->size; r++)
             if (s->call[r].number != mine.number || s->call[r].n != mine.n || s->call[r].type != mine.type) {
-                fail(comm, ncclInvalidUsage, cudaErrorLaunchFailure, "NCCL's double: the ranks sum different things");
+                fail(comm, ncclInvalidUsage, "NCCL's double: the ranks sum different things");
                 return;
             }
         for (int r = 0; r < comm->size; r++)
             add(mine.type, values, s->slot[r], n, r == 0);
         if (!meet(comm)) {
-            fail(comm, ncclRemoteError, cudaErrorLaunchFailure, "NCCL's double: another rank is gone");
+            fail(comm, ncclRemoteError, NULL);
             return;
         }
     }

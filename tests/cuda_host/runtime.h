@@ -61,9 +61,8 @@ typedef struct cudaUUID {
 struct cudaDeviceProp {
     char name[256];
     cudaUUID_t uuid;
-    int pciBusID, pciDeviceID, pciDomainID;
     size_t totalGlobalMem;
-    int multiProcessorCount, major, minor;
+    int multiProcessorCount, major, minor, pciDomainID, pciBusID, pciDeviceID;
 };
 
 cudaError_t cudaGetDeviceCount(int *n);

@@ -207,13 +207,14 @@ out:
     return status;
 }
 
-void cuda_group_leave(cuda_device *device)
+void cuda_group_leave(ac_device *base)
 {
+    cuda_device *device = cuda_of(base);
     cuda_group *group = device->group;
     if (!group)
         return;
     if (group->comm && cuda_wait_all(device, "the last sums over ranks") != AC_OK)
-        cuda_group_abort(&device->base);
+        cuda_group_abort(base);
     if (group->comm)
         (void)group->call.destroy(group->comm);
     ac_free(group);

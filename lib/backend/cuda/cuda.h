@@ -104,7 +104,7 @@ ac_status cuda_group_sum_double(ac_device *device, double *values, size_t n);
 void cuda_group_abort(ac_device *device);
 /** Has something happened to it? AC_OK without one. */
 AC_NODISCARD ac_status cuda_group_check(cuda_device *device);
-void cuda_group_leave(cuda_device *device);
+void cuda_group_leave(ac_device *device);
 /** clock.cu */
 ac_status cuda_tick(ac_device *device, int64_t *clock, bool stop);
 

@@ -42,7 +42,7 @@ static void close_device(ac_device *base)
     cuda_device *device = cuda_of(base);
     if (!device)
         return;
-    cuda_group_leave(device); /* first: sums that will never be made hold up the stream */
+    cuda_group_leave(base); /* first: sums that will never be made hold up the stream */
     if (device->stream)
         cudaStreamSynchronize(device->stream);
     cuda_libraries_close(device);

@@ -1,6 +1,8 @@
 /* Matrix products by cuBLASLt. It counts in columns, we in rows: what is handed over is d^T = op(b)^T op(a)^T. */
 #include "anyclass/alloc.h"
 #include "backend/cuda/libraries.h"
+#include <stdio.h>
+#include <stdlib.h>
 
 enum { MOST_CANDIDATES = 16, WORKSPACE_BYTES = 32 << 20, POINTER_ALIGN = 16 };
 
@@ -117,8 +119,8 @@ static size_t matrix_bytes(const cuda_gemm_spec *s, int dtype, int64_t height, i
     return cuda_aligned((size_t)n * ac_dtype_bytes((ac_dtype)dtype));
 }
 
-/* The fastest of the first few, on memory of its own. */
-static ac_status choose(cuda_device *device, cuda_gemm *g, const cublasLtMatmulHeuristicResult_t *found, int n)
+/* The fastest of the first few, on memory of its own. *timed: false when there is no such memory; then it is the first. */
+static ac_status choose(cuda_device *device, cuda_gemm *g, const cublasLtMatmulHeuristicResult_t *found, int n, bool *timed)
 {
     ac_status status = AC_OK;
     const cuda_gemm_spec *s = &g->spec;
@@ -127,7 +129,12 @@ static ac_status choose(cuda_device *device, cuda_gemm *g, const cublasLtMatmulH
     size_t b = matrix_bytes(s, s->ab, s->transpose_b ? s->n : s->k, s->transpose_b ? s->k : s->n, s->ldb, s->stride_b);
     size_t d = matrix_bytes(s, s->d, s->m, s->n, s->ldd, s->stride_d);
     float best = 0, ms;
-    AC_TRY(cuda_check(cudaMalloc((void **)&block, a + b + d + cuda_aligned((size_t)s->n * 4)), "memory to time products in"));
+    g->algorithm = found[0].algo;
+    if (cudaMalloc((void **)&block, a + b + d + cuda_aligned((size_t)s->n * 4)) != cudaSuccess) {
+        cudaGetLastError(); /* it is ours, not the next launch's */
+        return AC_OK;
+    }
+    *timed = true;
     AC_TRY(cuda_check(cudaMemsetAsync(block, 0x3c, a + b, device->stream), "fill"));
     timing t = {device, g, block, block + a, block + a + b, s->epilogue == CUDA_EPILOGUE_BIAS ? block + a + b + d : NULL};
     for (int k = 0, best_k = -1; k <= n; k++) {
@@ -148,13 +155,83 @@ out:
     return status;
 }
 
+/* ---- choices from an earlier job ---- */
+
+static void name_product(const cuda_device *device, const cuda_gemm_spec *s, char *key)
+{
+    snprintf(key, CUDA_CACHE_KEY_BYTES, "product %lld %lld %lld rows %lld %lld %lld batch %lld %lld %lld %lld turned %d%d types %d %d epilogue %d tf32 %d", (long long)s->m,
+             (long long)s->n, (long long)s->k, (long long)s->lda, (long long)s->ldb, (long long)s->ldd, (long long)s->batch, (long long)s->stride_a, (long long)s->stride_b,
+             (long long)s->stride_d, s->transpose_a != 0, s->transpose_b != 0, s->ab, s->d, s->epilogue, device->tf32);
+}
+
+static void format_algorithm(const cublasLtMatmulAlgo_t *algorithm, char *out)
+{
+    for (size_t i = 0; i < sizeof algorithm->data / sizeof *algorithm->data; i++)
+        snprintf(out + 16 * i, 17, "%016llx", (unsigned long long)algorithm->data[i]);
+}
+
+/* Whether the text is an algorithm that the library takes for this product; then it is the product's. */
+static bool take_algorithm(const cuda_device *device, cuda_gemm *g, const char *text)
+{
+    cublasLtMatmulAlgo_t algorithm;
+    cublasLtMatmulHeuristicResult_t result;
+    const size_t n = sizeof algorithm.data / sizeof *algorithm.data;
+    if (strlen(text) != 16 * n || strspn(text, "0123456789abcdef") != 16 * n)
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        char word[17] = "";
+        memcpy(word, text + 16 * i, 16);
+        algorithm.data[i] = strtoull(word, NULL, 16);
+    }
+    memset(&result, 0, sizeof result);
+    if (cublasLtMatmulAlgoCheck(device->libraries->blas, g->product, g->b, g->a, g->d, g->d, &algorithm, &result) != CUBLAS_STATUS_SUCCESS ||
+        result.state != CUBLAS_STATUS_SUCCESS || result.workspaceSize > WORKSPACE_BYTES)
+        return false;
+    g->algorithm = algorithm;
+    return true;
+}
+
+/* Kept, timed, or the library's first. */
+static ac_status find_algorithm(cuda_device *device, cuda_gemm *g)
+{
+    ac_status status = AC_OK;
+    cuda_libraries *l = device->libraries;
+    cublasLtMatmulHeuristicResult_t found[MOST_CANDIDATES];
+    char key[CUDA_CACHE_KEY_BYTES], text[CUDA_CACHE_VALUE_BYTES];
+    bool timed = false;
+    int n;
+    name_product(device, &g->spec, key);
+    const char *kept = cuda_cache_find(l->cache, key, l->n_candidates);
+    if (kept && take_algorithm(device, g, kept))
+        return AC_OK;
+    if (kept)
+        cuda_cache_forget(l->cache, key);
+    AC_TRY(candidates(device, g, found, &n));
+    if (n > 0)
+        g->algorithm = found[0].algo;
+    g->missing = n == 0;
+    if (n > l->n_candidates)
+        n = l->n_candidates;
+    if (n < 1 || l->n_candidates == 1)
+        return AC_OK;
+    if (n > 1) {
+        AC_TRY(choose(device, g, found, n, &timed));
+        if (!timed)
+            return AC_OK;
+    }
+    format_algorithm(&g->algorithm, text);
+    kept = cuda_cache_keep(l->cache, key, l->n_candidates, text);
+    if (kept)
+        take_algorithm(device, g, kept);
+out:
+    return status;
+}
+
 ac_status cuda_gemm_find(cuda_device *device, const cuda_gemm_spec *spec, cuda_gemm **out)
 {
     ac_status status = AC_OK;
     cuda_libraries *l = device->libraries;
     cuda_gemm *g = NULL;
-    cublasLtMatmulHeuristicResult_t found[MOST_CANDIDATES];
-    int n;
     *out = NULL;
     for (cuda_gemm *known = l->gemm; known; known = known->next)
         if (memcmp(&known->spec, spec, sizeof *spec) == 0) {
@@ -164,14 +241,7 @@ ac_status cuda_gemm_find(cuda_device *device, const cuda_gemm_spec *spec, cuda_g
     AC_TRY(ac_calloc(1, sizeof *g, &g));
     g->spec = *spec;
     AC_TRY(describe(device, g));
-    AC_TRY(candidates(device, g, found, &n));
-    if (n > 0)
-        g->algorithm = found[0].algo;
-    if (n > l->n_candidates)
-        n = l->n_candidates;
-    if (n > 1)
-        AC_TRY(choose(device, g, found, n));
-    g->missing = n == 0;
+    AC_TRY(find_algorithm(device, g));
     g->next = l->gemm;
     l->gemm = g;
     *out = g;

@@ -186,9 +186,11 @@ static ac_status wait(ac_device *base, int k)
     return cuda_wait(cuda_of(base), cuda_of(base)->mark[k]);
 }
 
-/* With a group it is looked at between two looks at the device: a kernel that sums waits for ever for a rank that is gone. */
+/* With a group it is looked at between two looks at the device, and behind the last: a kernel that sums waits for ever for a rank that is gone, and leaves
+ * anything when it is ended. */
 static ac_status look_again(cuda_device *device)
 {
+    cudaGetLastError(); /* "not ready" is not the next launch's */
     nanosleep(&(struct timespec){.tv_nsec = 1000 * LOOK_US}, NULL);
     return cuda_group_check(device);
 }
@@ -199,6 +201,7 @@ ac_status cuda_wait(cuda_device *device, cudaEvent_t event)
     cudaError_t error = device->group ? cudaErrorNotReady : cudaEventSynchronize(event);
     while (device->group && (error = cudaEventQuery(event)) == cudaErrorNotReady)
         AC_TRY(look_again(device));
+    AC_TRY(cuda_group_check(device));
     AC_TRY(cuda_check(error, "waiting for the GPU"));
 out:
     return status;
@@ -210,6 +213,7 @@ ac_status cuda_wait_all(cuda_device *device, const char *what)
     cudaError_t error = device->group ? cudaErrorNotReady : cudaStreamSynchronize(device->stream);
     while (device->group && (error = cudaStreamQuery(device->stream)) == cudaErrorNotReady)
         AC_TRY(look_again(device));
+    AC_TRY(cuda_group_check(device));
     AC_TRY(cuda_check(error, what));
 out:
     return status;
@@ -296,4 +300,5 @@ const ac_queue cuda_queue = {
     .group_sum = cuda_group_sum,
     .group_sum_double = cuda_group_sum_double,
     .group_abort = cuda_group_abort,
+    .group_leave = cuda_group_leave,
 };
