@@ -121,7 +121,7 @@ out:
 static ac_status check_memory(const trainer *t, size_t arena_bytes)
 {
     uint64_t left = ac_machine_memory_bytes(), wanted = (uint64_t)t->run->n_local * arena_bytes;
-    if (left == 0 || wanted <= left)
+    if (left == 0 || wanted <= left || t->device->backend->queue) /* a GPU has memory of its own, and says itself what it lacks */
         return AC_OK;
     return ac_error(AC_ERR_MEMORY, "%lld images per rank need %.0f MiB for activations, %d rank%s on this machine %.0f MiB, and it has %.0f MiB left: give a smaller --micro_batch",
                     (long long)t->size[0].rows, (double)arena_bytes / 1048576, t->run->n_local, t->run->n_local == 1 ? "" : "s",
