@@ -304,7 +304,8 @@ static std::string run_kernel(dim3 grid, dim3 block, size_t shared, const std::f
     free(dynamic_shared);
     n_launches++;
     for (unsigned i = 0; !good && i < n_threads; i++)
-        ASAN_UNPOISON_MEMORY_REGION(threads[i].stack, STACK_BYTES);
+        if (threads[i].stack)
+            ASAN_UNPOISON_MEMORY_REGION(threads[i].stack, STACK_BYTES);
     return good ? "" : trouble;
 }
 

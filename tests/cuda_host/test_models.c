@@ -6,16 +6,17 @@
 #include "tests/model/drawn.h"
 #include "tests/tap.h"
 
-enum { MOST_IMAGES = 4, M = 5, MOST_STEPS = 5, OVERFLOWS_AT = 1 };
+enum { MOST_IMAGES = 4, M = 5, MOST_STEPS = 5, OVERFLOWS_AT = 1, IN_F32 = 1, IN_BF16 = 2, IN_F16 = 4 };
 
 typedef struct family {
     const char *model;
     int n, side_px, n_steps; /* images of a step */
     ac_optimizer_kind optimizer;
     double rate;
+    unsigned steps_in;     /* precisions */
     double gradient_bound; /* of a parameter's gradient in float, against cpu's, relative to its norm */
     double float_bound, bf16_bound, f16_bound; /* of the steps' losses, relative to the first */
-    bool ref_in_f16;       /* f16 against ref in f16; else, where ref would take minutes, against cpu in float */
+    bool is_small;         /* f16 against ref in f16 (else, where ref would take minutes, against cpu in float); steps are made unrecorded, too */
 } family;
 
 typedef struct trial {
@@ -40,7 +41,8 @@ static void close_trial(trial *t)
     memset(t, 0, sizeof *t);
 }
 
-/* A training's first weights, drawn once for all runs of a family; deep networks' branches begin small, so that rounding does not grow from block to block. */
+/* A training's first weights, drawn once for all runs of a family. ResNets' branches begin small, so that rounding does not grow from block to block; a ViT's head, which
+ * begins with zeros, would leave the others no gradient. */
 static ac_status begin_with(ac_params *params, const char *model)
 {
     static char drawn_for[64];
@@ -54,10 +56,13 @@ static ac_status begin_with(ac_params *params, const char *model)
         AC_TRY(ac_realloc(&buffers, params->n_buffers, sizeof *buffers));
         AC_TRY(b->download(params->device, values, params->value, n_bytes));
         AC_TRY(b->download(params->device, buffers, params->buffer, n_buffer_bytes));
-        for (size_t p = 0; p < params->n_params; p++)
-            if (strncmp(params->info[p].name, "layer", 5) == 0 && drawn_ends_with(params->info[p].name, "bn2.weight"))
-                for (int64_t i = 0; i < ac_shape_elements(&params->info[p].shape); i++)
-                    values[params->offset[p] + (size_t)i] *= 0.25f;
+        for (size_t p = 0; p < params->n_params; p++) {
+            const char *name = params->info[p].name;
+            float *value = values + params->offset[p];
+            bool ends_branch = strncmp(name, "layer", 5) == 0 && drawn_ends_with(name, "bn2.weight"), is_zero = strcmp(name, "heads.head.weight") == 0;
+            for (int64_t i = 0; (ends_branch || is_zero) && i < ac_shape_elements(&params->info[p].shape); i++)
+                value[i] = is_zero ? (float)(drawn(name, (uint64_t)i) - .5) / 16 : value[i] / 4;
+        }
         snprintf(drawn_for, sizeof drawn_for, "%s", model);
     }
     AC_TRY(b->upload(params->device, params->value, values, n_bytes));
@@ -158,8 +163,8 @@ static void test_gradients(const family *f)
     bool ran = TAP_CALL(open_trial(&a, f, "cpu", AC_F32, false)) & TAP_CALL(open_trial(&b, f, "cuda", AC_F32, false));
     ran = ran && TAP_CALL(pass(&a, &loss_a, logits[0], &gradient[0])) && TAP_CALL(pass(&b, &loss_b, logits[1], &gradient[1]));
     double of_logits = ran ? distance(logits[0], logits[1], (size_t)f->n * M, &norm) / norm : 1;
-    TAP_OK(of_logits < 2e-5, "%s: logits differ by %.2g of their norm", f->model, of_logits);
-    TAP_OK(fabs(loss_a - loss_b) < 1e-5 * loss_a, "%s: the loss differs by %.2g", f->model, fabs(loss_a - loss_b) / loss_a);
+    TAP_OK(of_logits < 1e-5, "%s: logits differ by %.2g of their norm", f->model, of_logits);
+    TAP_OK(fabs(loss_a - loss_b) < 2e-6 * loss_a, "%s: the loss differs by %.2g", f->model, fabs(loss_a - loss_b) / loss_a);
     double of_all = ran ? distance(gradient[0], gradient[1], a.params->n_values, &whole) / whole : 1;
     TAP_OK(of_all < f->gradient_bound, "%s: the gradient differs by %.2g of its norm", f->model, of_all);
     for (size_t p = 0; ran && p < a.params->n_params; p++) {
@@ -227,44 +232,57 @@ static double largest_difference(const family *f, const training *a, const train
     return worst;
 }
 
-/* The same training, replayed and asked for step by step, and elsewhere. */
+/* The same training on the emulated device, replayed and (small ones) asked for step by step, and elsewhere. */
 static void test_steps(const family *f, ac_dtype activations, const char *other, ac_dtype other_activations, double bound)
 {
-    training plain, replayed, elsewhere;
+    training replayed, plain, elsewhere;
     const char *type = ac_dtype_name(activations);
-    bool ran = TAP_CALL(train(f, "cuda", activations, false, &plain)) && TAP_CALL(train(f, "cuda", activations, true, &replayed));
-    TAP_OK(ran && !plain.recorded && replayed.recorded, "%s in %s: steps are recorded where that is asked for", f->model, type);
-    TAP_OK(ran && memcmp(plain.loss, replayed.loss, sizeof plain.loss) == 0 && ac_hash_equal(plain.weights, replayed.weights),
-           "%s in %s: %d steps replayed are the steps, bit for bit", f->model, type, f->n_steps);
-    TAP_OK(ran && plain.arena_bytes == replayed.arena_bytes, "%s in %s: the same arena of %zu KiB", f->model, type, plain.arena_bytes >> 10);
-    int skipped = activations == AC_F16;
-    TAP_OK(ran && plain.n_skipped == skipped && plain.n_updates == f->n_steps - skipped, "%s in %s: %lld updates, %lld steps overflowed", f->model, type,
-           (long long)plain.n_updates, (long long)plain.n_skipped);
+    int n_overflows = activations == AC_F16;
+    bool ran = TAP_CALL(train(f, "cuda", activations, true, &replayed));
+    TAP_OK(ran && replayed.recorded, "%s in %s: %d steps are recorded and replayed", f->model, type, f->n_steps);
+    TAP_OK(ran && replayed.n_skipped == n_overflows && replayed.n_updates == f->n_steps - n_overflows, "%s in %s: %lld updates, %lld steps overflowed", f->model, type,
+           (long long)replayed.n_updates, (long long)replayed.n_skipped);
+    if (f->is_small && activations != AC_BF16) {
+        ran = TAP_CALL(train(f, "cuda", activations, false, &plain)) && ran;
+        TAP_OK(ran && !plain.recorded && memcmp(plain.loss, replayed.loss, sizeof plain.loss) == 0 && memcmp(plain.norm, replayed.norm, sizeof plain.norm) == 0 &&
+                   ac_hash_equal(plain.weights, replayed.weights),
+               "%s in %s: they are the steps that are not recorded, bit for bit", f->model, type);
+        TAP_OK(ran && plain.arena_bytes == replayed.arena_bytes, "%s in %s: in the same arena of %zu KiB", f->model, type, plain.arena_bytes >> 10);
+    }
     if (ran && train(f, other, other_activations, false, &elsewhere) == AC_OK) {
-        double off = largest_difference(f, &elsewhere, &plain);
+        double off = largest_difference(f, &elsewhere, &replayed);
         TAP_OK(off < bound, "%s in %s: losses differ from %s's in %s by %.2g of the first", f->model, type, other, ac_dtype_name(other_activations), off);
     } else {
         TAP_SKIP(ac_error_text());
     }
 }
 
+/* Of emulated float passes the libraries' products and sums in another order are all that differs: seen are 1.7e-5 of a parameter's gradient (resnet18, whose last
+ * batch norms see four values), 2.5e-6, 2.1e-6 and 9.3e-6, of losses 1.1e-6 (resnet18, five steps), 5e-8, 1.4e-7, 2.8e-7. In bf16 the bias of products and probabilities are
+ * rounded once more than on the CPU (docs/cuda.md): 0.012, 4.5e-4, 2.5e-4, 2.4e-3. f16 has three bits more: 0.002 from ref in f16; the others, from
+ * cpu in float, 4.5e-4, 3e-5 and 5e-4. Bounds are two to five times that. */
 static const family families[] = {
-    {"resnet18", 4, 32, 5, AC_OPTIMIZER_SGD, .001, 1e-3, 1e-4, .02, .005, true},
-    {"tresnet_m", 2, 64, 3, AC_OPTIMIZER_SGD, .001, 1e-3, 1e-4, .02, .005, false},
-    {"vit_b_16", 2, 32, 2, AC_OPTIMIZER_ADAMW, 1e-4, 1e-3, 1e-4, .02, .005, false},
-    {"maxvit_t", 1, 224, 2, AC_OPTIMIZER_ADAMW, 1e-4, 1e-3, 1e-4, .02, .005, false},
+    {"resnet18", 4, 32, 5, AC_OPTIMIZER_SGD, .001, IN_F32 | IN_BF16 | IN_F16, 1e-4, 5e-6, .03, .005, true},
+    {"tresnet_m", 2, 64, 2, AC_OPTIMIZER_SGD, .001, IN_BF16 | IN_F16, 1e-5, 2e-6, .002, .002, false},
+    {"vit_b_16", 2, 32, 2, AC_OPTIMIZER_ADAMW, 1e-4, IN_F32 | IN_F16, 1e-5, 2e-6, .001, .001, false},
+    {"maxvit_t", 1, 224, 2, AC_OPTIMIZER_ADAMW, 1e-4, IN_F16, 5e-5, 2e-6, .01, .002, false},
 };
 
+/* usage: test_models [MODEL]    that one's steps in all precisions; else in some of the larger ones', which take their time */
 int main(int argc, char **argv)
 {
     for (size_t i = 0; i < sizeof families / sizeof *families; i++) {
         const family *f = &families[i];
         if (argc > 1 && strcmp(argv[1], f->model) != 0)
             continue;
+        unsigned in = argc > 1 ? ~0u : f->steps_in;
         test_gradients(f);
-        test_steps(f, AC_F32, "cpu", AC_F32, f->float_bound);
-        test_steps(f, AC_BF16, "cpu", AC_BF16, f->bf16_bound);
-        test_steps(f, AC_F16, f->ref_in_f16 ? "ref" : "cpu", f->ref_in_f16 ? AC_F16 : AC_F32, f->f16_bound);
+        if (in & IN_F32)
+            test_steps(f, AC_F32, "cpu", AC_F32, f->float_bound);
+        if (in & IN_BF16)
+            test_steps(f, AC_BF16, "cpu", AC_BF16, f->bf16_bound);
+        if (in & IN_F16)
+            test_steps(f, AC_F16, f->is_small ? "ref" : "cpu", f->is_small ? AC_F16 : AC_F32, f->f16_bound);
     }
     return tap_done();
 }

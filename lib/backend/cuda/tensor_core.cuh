@@ -28,16 +28,21 @@ template <typename T> __device__ static inline void multiply_tile(float *d /* [4
     unsigned lane = emulated::lane(), g = lane / 4, t = lane % 4;
     memcpy(emulated::slot(lane), mine, sizeof mine);
     emulated::warp_barrier();
-    for (unsigned k = 0; k < 16; k++) {
+    float x[2][16], y[2][16]; /* two rows of a, two columns of b */
+    for (unsigned q = 0; q < 4; q++) {
         uint32_t row[6], column[2][6];
-        memcpy(row, emulated::slot(4 * g + k % 8 / 2), sizeof row);
+        memcpy(row, emulated::slot(4 * g + q), sizeof row);
         for (unsigned n = 0; n < 2; n++)
-            memcpy(column[n], emulated::slot(4 * (2 * t + n) + k % 8 / 2), sizeof column[n]);
-        for (unsigned i = 0; i < 4; i++) {
-            float x = float_of<T>(row[i / 2 + k / 8 * 2] >> k % 2 * 16), y = float_of<T>(column[i % 2][4 + k / 8] >> k % 2 * 16);
-            d[i] += x * y;
+            memcpy(column[n], emulated::slot(4 * (2 * t + n) + q), sizeof column[n]);
+        for (unsigned i = 0; i < 8; i++) { /* row or column, half, which of two neighbours */
+            unsigned n = i / 4, high = i / 2 % 2, at = 8 * high + 2 * q + i % 2;
+            x[n][at] = float_of<T>(row[n + 2 * high] >> i % 2 * 16);
+            y[n][at] = float_of<T>(column[n][4 + high] >> i % 2 * 16);
         }
     }
+    for (unsigned k = 0; k < 16; k++)
+        for (unsigned i = 0; i < 4; i++)
+            d[i] += x[i / 2][k] * y[i % 2][k];
     emulated::warp_barrier();
 }
 
