@@ -75,5 +75,8 @@ __device__ static inline int64_t log_sum_at(const attention_shape &s, int64_t it
 bool attention_tile_fits(const attention_shape *s, bool training);
 AC_NODISCARD ac_status attention_tile_forward(cuda_device *device, const attention_call *call);
 AC_NODISCARD ac_status attention_tile_backward(cuda_device *device, const attention_call *call);
+/* attention_backward.cu: the same, as many positions as a warp keeps keys for. */
+bool attention_pass_fits(const attention_shape *s);
+AC_NODISCARD ac_status attention_pass_backward(cuda_device *device, const attention_call *call);
 
 #endif

@@ -385,6 +385,8 @@ ac_status attention_tile_forward(cuda_device *device, const attention_call *call
 
 ac_status attention_tile_backward(cuda_device *device, const attention_call *call)
 {
+    if (attention_pass_fits(&call->s))
+        return attention_pass_backward(device, call);
     tile_shared l = layout_of(&call->s, true);
     dim3 grid((unsigned)(call->s.table ? call->n_groups : call->s.n_items), (unsigned)call->s.heads), block(32 * (unsigned)warps_for(call->s.seen, BACKWARD_WARPS));
     if (!call->dqkv)
