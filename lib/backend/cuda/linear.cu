@@ -22,7 +22,7 @@ template <typename T, int VEC> __global__ void __launch_bounds__(CUDA_BLOCK) act
     load_floats<T, VEC>(z, i, v);
 #pragma unroll
     for (int k = 0; k < VEC; k++)
-        v[k] = gelu ? ac_gelu(v[k]) : ac_tanh(v[k]);
+        v[k] = gelu ? gelu_of<T>(v[k]) : ac_tanh(v[k]);
     store_floats<T, VEC>(y, i, v);
 }
 
@@ -47,7 +47,7 @@ __global__ void __launch_bounds__(CUDA_BLOCK) slope_kernel(gradient_parts<T> par
         load_floats<T, VEC>(seen, i, v);
 #pragma unroll
         for (int k = 0; k < VEC; k++)
-            d[k] *= activation == AC_ACTIVATION_GELU ? ac_gelu_slope(v[k]) : 1 - v[k] * v[k];
+            d[k] *= activation == AC_ACTIVATION_GELU ? gelu_slope_of<T>(v[k]) : 1 - v[k] * v[k];
     }
     store_floats<T, VEC>(dz, i, d);
 }
