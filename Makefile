@@ -16,8 +16,9 @@ WARNINGS  := -Wall -Wextra -Wshadow -Wvla -Wundef -Wmissing-prototypes -Wstrict-
 CFLAGS    ?= -O3 -g
 LIBRARIES := hdf5 libjpeg libpng yajl libxxhash
 # evaluated when first used, so that `make deps` can run before pkg-config is there
-PKG_CFLAGS = $(eval PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(LIBRARIES)))$(PKG_CFLAGS)
-PKG_LIBS   = $(eval PKG_LIBS := $(shell $(PKG_CONFIG) --libs $(LIBRARIES)))$(PKG_LIBS)
+PKG_CFLAGS = $(eval PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(LIBRARIES) 2>/dev/null))$(PKG_CFLAGS)
+# without pkg-config: where CPATH and LIBRARY_PATH lead
+PKG_LIBS   = $(eval PKG_LIBS := $(shell $(PKG_CONFIG) --libs $(LIBRARIES) 2>/dev/null || echo -lhdf5 -ljpeg -lpng -lyajl -lxxhash))$(PKG_LIBS)
 # no-math-errno and no-trapping-math change no result: they let loops with sqrt and conditions become vector code; no
 # product is fused with a sum, whatever the processor has (GCC's default with -std=c11, not every compiler's)
 SANITIZE_asan := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -O1 -DAC_NO_TARGET_CLONES
@@ -150,8 +151,8 @@ $(BUILD)/bench/%: $(BUILD)/bench/%.o $(LIB)
 
 need-deps: ## install what is missing, say nothing otherwise
 	@command -v mpirun >/dev/null && command -v $(firstword $(CC)) >/dev/null && command -v prove >/dev/null && \
-	  $(PKG_CONFIG) --exists $(LIBRARIES) && \
-	  echo '#include <dnnl.h>' | $(CC) -E - >/dev/null 2>&1 || $(MAKE) --no-print-directory deps
+	  printf '#include <%s>\n' stdio.h hdf5.h jpeglib.h png.h yajl/yajl_parse.h xxhash.h dnnl.h | $(CC) $(PKG_CFLAGS) -E - >/dev/null 2>&1 || \
+	  $(MAKE) --no-print-directory deps
 
 deps: ## install the Debian packages (root or sudo)
 	@command -v apt-get >/dev/null || { echo "make deps knows Debian's apt-get only; needed: $(DEBIAN_PACKAGES)" >&2; exit 1; }

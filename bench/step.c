@@ -1,20 +1,23 @@
 /* Whole training or inference steps of a model on random pixels, as peer_train.py runs PyTorch's: forward, loss, backward,
  * clipping and SGD, or forward alone. Prints one JSON line. No data, no files.
- * usage: step [MODEL [BATCH [STEPS [THREADS [32|bf16 [train|infer]]]]]]
- * BACKEND=cuda: on that backend; RESIDENT=1: the batch is on the device before the first step; OPTIMIZER=adamw */
+ * usage: step [MODEL [BATCH [STEPS [THREADS [32|tf32|bf16|f16 [train|infer]]]]]]
+ * BACKEND=cuda: on that backend; RESIDENT=1: the batch is on the device before the first step; OPTIMIZER=adamw; GRAPH=0: steps are not recorded; RATE=0.01: learning rate;
+ * CURVE=1: the loss of every step on a line of its own, to stderr; SIDE=64: image size */
 #include "anyclass/alloc.h"
+#include "anyclass/forward.h"
 #include "anyclass/log.h"
 #include "anyclass/model.h"
 #include "anyclass/optimizer.h"
 #include "anyclass/plan.h"
 #include "anyclass/random.h"
+#include "anyclass/step.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
 
-enum { M = 17, SIDE = 224, WARM_UP = 2 };
+enum { M = 17, WARM_UP = 3 }; /* the first step sets things up, the second is recorded */
 
 typedef struct bench {
     bool training;
@@ -23,9 +26,12 @@ typedef struct bench {
     ac_params *params;
     ac_optimizer *optimizer;
     ac_plan *plan;
+    ac_step *step;
+    ac_forward *pass;
+    double learning_rate;
+    int64_t side;
     uint8_t *images, *targets;
     int64_t *keys;
-    float *logits;
     double first_loss, loss; /* of the first step, of the last */
 } bench;
 
@@ -34,7 +40,8 @@ static void close_bench(bench *b)
     ac_free(b->images);
     ac_free(b->targets);
     ac_free(b->keys);
-    ac_free(b->logits);
+    ac_step_destroy(b->step);
+    ac_forward_destroy(b->pass);
     ac_plan_destroy(b->plan);
     ac_optimizer_destroy(b->optimizer);
     ac_params_destroy(b->params);
@@ -43,13 +50,15 @@ static void close_bench(bench *b)
     ac_network_release(&b->net);
 }
 
-static ac_status open_bench(bench *b, const char *model, int64_t batch, int n_threads, ac_dtype activations)
+static ac_status open_bench(bench *b, const char *model, int64_t batch, int n_threads, const char *precision)
 {
     ac_status status = AC_OK;
-    const char *backend = getenv("BACKEND") ? getenv("BACKEND") : "cpu", *optimizer = getenv("OPTIMIZER");
+    const char *backend = getenv("BACKEND") ? getenv("BACKEND") : "cpu", *optimizer = getenv("OPTIMIZER"), *graph = getenv("GRAPH");
+    ac_dtype activations = strcmp(precision, "bf16") == 0 ? AC_BF16 : strcmp(precision, "f16") == 0 ? AC_F16 : AC_F32;
     const ac_optimizer_config config = {.kind = optimizer && strcmp(optimizer, "adamw") == 0 ? AC_OPTIMIZER_ADAMW : AC_OPTIMIZER_SGD, .weight_decay = 1e-4, .momentum = .9,
-                                        .beta1 = .9, .beta2 = .999, .epsilon = 1e-8, .max_norm = 1};
-    ac_network_options o = {.model = ac_model_find(model), .batch = batch, .image_size_px = SIDE, .n_classes = M, .mean = {.47f, .447f, .408f},
+                                        .beta1 = .9, .beta2 = .999, .epsilon = 1e-8, .max_norm = 1, .dynamic_scale = activations == AC_F16};
+    b->side = getenv("SIDE") ? atoi(getenv("SIDE")) : 224;
+    ac_network_options o = {.model = ac_model_find(model), .batch = batch, .image_size_px = (int)b->side, .n_classes = M, .mean = {.47f, .447f, .408f},
                             .std = {.233f, .228f, .231f}, .training = b->training, .flip = true, .seed = 1, .loss = {AC_LOSS_BCE, 2, 1, .1},
                             .activation_dtype = activations};
     if (!o.model || batch < 1 || !ac_backend_find(backend))
@@ -57,17 +66,23 @@ static ac_status open_bench(bench *b, const char *model, int64_t batch, int n_th
     AC_TRY(ac_network_build(&o, &b->net));
     AC_TRY(ac_backend_find(backend)->open(n_threads, &b->device));
     AC_TRY(b->device->backend->check_precision(b->device, activations));
+    if (strcmp(precision, "tf32") == 0)
+        AC_TRY(b->device->backend->allow_tf32 ? b->device->backend->allow_tf32(b->device) : ac_error(AC_ERR_UNSUPPORTED, "%s has no tf32", backend));
     AC_TRY(ac_params_create(b->device, b->net.graph, b->training, &b->params));
     AC_TRY(ac_params_init(b->params, 1));
     if (b->training)
         AC_TRY(ac_optimizer_create(&config, b->params, &b->optimizer));
     AC_TRY(ac_plan_create(b->net.graph, b->params, b->training, &b->plan));
     AC_TRY(ac_plan_bind(b->plan, NULL));
-    size_t n = (size_t)(batch * SIDE * SIDE * 3);
+    if (!b->training)
+        AC_TRY(ac_forward_create(b->plan, b->net.logits, !graph || strcmp(graph, "0") != 0, &b->pass));
+    else
+        AC_TRY(ac_step_create(&(ac_step_config){.optimizer = b->optimizer, .n_plans = 1, .plan = {b->plan}, .loss = {b->net.loss},
+                                                .record = !graph || strcmp(graph, "0") != 0}, &b->step));
+    size_t n = (size_t)(batch * b->side * b->side * 3);
     AC_TRY(ac_malloc(n, 1, &b->images));
     AC_TRY(ac_calloc((size_t)batch, M, &b->targets));
     AC_TRY(ac_calloc((size_t)batch, sizeof *b->keys, &b->keys));
-    AC_TRY(ac_calloc((size_t)batch * M, sizeof *b->logits, &b->logits));
     for (size_t i = 0; i < n; i++)
         b->images[i] = (uint8_t)ac_random_block(1, AC_STREAM_TEST, i, 0).word[0];
     for (int64_t i = 0; i < batch * M; i += 7)
@@ -80,7 +95,7 @@ static ac_status write_batch(bench *b, int64_t batch)
 {
     ac_status status = AC_OK;
     double weights[M + 1], scale = 1.0 / (double)batch;
-    AC_TRY(ac_plan_write(b->plan, b->net.images, b->images, (size_t)(batch * SIDE * SIDE * 3)));
+    AC_TRY(ac_plan_write(b->plan, b->net.images, b->images, (size_t)(batch * b->side * b->side * 3)));
     AC_TRY(ac_plan_write(b->plan, b->net.keys, b->keys, (size_t)batch * sizeof *b->keys));
     if (!b->training)
         return AC_OK;
@@ -93,20 +108,28 @@ out:
     return status;
 }
 
-static ac_status step(bench *b, int64_t batch, bool write)
+/* The numbers of the step before this one are read, as the programs do it. */
+static ac_status step(bench *b, int64_t batch, bool write, bool now)
 {
     ac_status status = AC_OK;
-    double norm;
+    ac_step_state state;
+    void *logits;
     if (write)
         AC_TRY(write_batch(b, batch));
-    AC_TRY(ac_plan_forward(b->plan));
     if (!b->training) {
-        AC_TRY(ac_plan_read(b->plan, b->net.logits, b->logits, (size_t)batch * M * sizeof *b->logits));
+        AC_TRY(ac_forward_run(b->pass));
+        while (ac_forward_n_waiting(b->pass) > (now ? 0 : ac_forward_lag(b->pass)))
+            AC_TRY(ac_forward_take(b->pass, &logits));
         return AC_OK;
     }
-    AC_TRY(ac_plan_backward(b->plan, false));
-    AC_TRY(ac_plan_read(b->plan, b->net.loss, &b->loss, sizeof b->loss));
-    AC_TRY(ac_optimizer_step(b->optimizer, .01, &norm));
+    AC_TRY(ac_step_run(b->step, 0, AC_STEP_FIRST | AC_STEP_LAST | AC_STEP_UPDATE, NULL, b->learning_rate));
+    AC_TRY(ac_step_end(b->step));
+    while (ac_step_n_waiting(b->step) > (now || !b->device->backend->queue ? 0 : AC_STEPS_AHEAD - 1)) {
+        AC_TRY(ac_step_take(b->step, &state));
+        b->loss = state.loss;
+        if (getenv("CURVE"))
+            fprintf(stderr, "loss %.9g\n", state.loss);
+    }
 out:
     return status;
 }
@@ -131,7 +154,7 @@ static ac_status run(bench *b, const char *model, int64_t batch, int n_steps, co
     for (int k = -WARM_UP; k < n_steps; k++) {
         double start = ac_now_s();
         clock_t used = clock();
-        AC_TRY(step(b, batch, !resident || k == -WARM_UP));
+        AC_TRY(step(b, batch, !resident || k == -WARM_UP, k < 0 || k == n_steps - 1));
         if (k == -WARM_UP)
             b->first_loss = b->loss;
         if (k >= 0) {
@@ -144,9 +167,9 @@ static ac_status run(bench *b, const char *model, int64_t batch, int n_steps, co
     getrusage(RUSAGE_SELF, &usage);
     b->device->backend->describe(b->device, device, sizeof device);
     printf("{\"ours\": \"%s\", \"model\": \"%s\", \"precision\": \"%s\", \"batch\": %d, \"images_per_s\": %.3f, \"step_s\": %.4f, \"cpu_s\": %.4f, \"peak_rss_mib\": %ld, "
-           "\"arena_mib\": %zu, \"params_mib\": %zu, \"resident\": %d, \"first_loss\": %.6f, \"last_loss\": %.6f, \"device\": \"%s\"}\n",
+           "\"arena_mib\": %zu, \"params_mib\": %zu, \"resident\": %d, \"recorded\": %d, \"first_loss\": %.6f, \"last_loss\": %.6f, \"device\": \"%s\"}\n",
            b->training ? "training" : "inference", model, precision, (int)batch, (double)batch / times[n_steps / 2], times[n_steps / 2],
-           cpu[n_steps / 2], usage.ru_maxrss / 1024, memory.arena_bytes >> 20, (memory.param_bytes + optimizer_bytes) >> 20, resident, b->first_loss,
+           cpu[n_steps / 2], usage.ru_maxrss / 1024, memory.arena_bytes >> 20, (memory.param_bytes + optimizer_bytes) >> 20, resident, b->step && ac_step_is_recorded(b->step), b->first_loss,
            b->loss, device);
 out:
     ac_free(times);
@@ -156,10 +179,10 @@ out:
 
 int main(int argc, char **argv)
 {
-    bench b = {.training = !(argc > 6 && strcmp(argv[6], "infer") == 0)};
+    bench b = {.learning_rate = getenv("RATE") ? atof(getenv("RATE")) : .01, .training = !(argc > 6 && strcmp(argv[6], "infer") == 0)};
     const char *model = argc > 1 ? argv[1] : "resnet50", *precision = argc > 5 ? argv[5] : "32";
     int batch = argc > 2 ? atoi(argv[2]) : 8, n_steps = argc > 3 ? atoi(argv[3]) : 5, n_threads = argc > 4 ? atoi(argv[4]) : 0;
-    ac_status status = open_bench(&b, model, batch, n_threads, strcmp(precision, "bf16") == 0 ? AC_BF16 : AC_F32);
+    ac_status status = open_bench(&b, model, batch, n_threads, precision);
     if (status == AC_OK)
         status = run(&b, model, batch, n_steps > 0 ? n_steps : 1, precision);
     if (status != AC_OK)

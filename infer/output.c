@@ -77,7 +77,7 @@ ac_status infer_output_add(const infer *in, const infer_state *state, infer_outp
             AC_TRY(ac_file_create(&out->file, path));
             AC_TRY(infer_format_header(in, state->set.weights, out));
         }
-        AC_TRY(format_row(out, source->name(source->context, batch->sample[i]), s->logits + (size_t)i * m, m));
+        AC_TRY(format_row(out, source->name(source->context, batch->sample[i]), s->scores + (size_t)i * m, m));
     }
     AC_TRY(write_text(out));
 out:

@@ -38,18 +38,23 @@ out:
     return status;
 }
 
-static ac_status one_batch(scorer *s)
+/* Ask for the next batch; write what is answered, at the end of the list everything. */
+static ac_status one_batch(scorer *s, bool last)
 {
     ac_status status = AC_OK;
-    const ac_batch *batch;
-    AC_TRY(ac_loader_next(s->input->loader, &batch, NULL));
-    if (!batch)
-        return AC_OK;
-    status = infer_session_run(&s->in->session, batch, &s->source);
-    if (status != AC_OK)
-        AC_TRY(ac_error_in(status, "%s", s->weights->path));
-    status = infer_output_add(s->in, s->state, &s->out, batch, &s->source);
-    s->cannot_write = status != AC_OK;
+    const ac_batch *asked, *answered;
+    infer_session *session = &s->in->session;
+    AC_TRY(ac_loader_next(s->input->loader, &asked, NULL));
+    if (asked)
+        AC_TRY(infer_session_ask(session, asked, &s->source));
+    while (infer_session_has_answer(session, last || !asked)) {
+        status = infer_session_answer(session, &s->source, &answered);
+        if (status != AC_OK)
+            AC_TRY(ac_error_in(status, "%s", s->weights->path));
+        status = infer_output_add(s->in, s->state, &s->out, answered, &s->source);
+        s->cannot_write = status != AC_OK;
+        AC_TRY(status);
+    }
 out:
     return status;
 }
@@ -62,7 +67,7 @@ static ac_status all_batches(scorer *s, ac_progress *progress)
     int64_t rows = in->session.rows, most = (s->n_left + in->run->size - 1) / in->run->size;
     for (int64_t step = 0; step * rows < most; step++) {
         ac_watchdog_at(in->run->watchdog, "inference batch", step, false);
-        ac_status one = one_batch(s);
+        ac_status one = one_batch(s, (step + 1) * rows >= most);
         ac_watchdog_at(in->run->watchdog, "inference batch", step, true);
         int events[2] = {one != AC_OK, ac_stop_signal()};
         AC_TRY(ac_comm_check(MPI_Allreduce(MPI_IN_PLACE, events, 2, MPI_INT, MPI_MAX, in->run->comm), "MPI_Allreduce"));
@@ -137,6 +142,7 @@ ac_status infer_score(infer *in, const infer_weights *weights, infer_input *inpu
     ac_progress_begin(&progress, label, "images", (uint64_t)s.n_left);
     status = all_batches(&s, &progress);
     snprintf(text, sizeof text, "%s", ac_error_text());
+    infer_session_forget(&in->session);
     ac_watchdog_at(in->run->watchdog, "closing a score file", -1, false);
     ac_status held = status == AC_ERR_SYNC ? AC_OK : ac_comm_agree(in->run->comm, infer_check_locks(in));
     if (held != AC_OK) { /* the folder is another's: nothing of this run belongs into it */

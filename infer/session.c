@@ -47,13 +47,19 @@ out:
 
 static void release_network(infer_session *s)
 {
+    ac_forward_destroy(s->pass);
+    s->pass = NULL;
+    for (int k = 0; k < AC_FORWARDS_AHEAD; k++) {
+        ac_free(s->asked[k].sample);
+        ac_free(s->asked[k].usable);
+        s->asked[k] = (ac_batch){0};
+    }
     ac_plan_destroy(s->plan);
     ac_params_destroy(s->params);
     ac_network_release(&s->network);
-    ac_free(s->logits);
     s->plan = NULL;
     s->params = NULL;
-    s->logits = NULL;
+    s->scores = NULL;
     s->shape.model[0] = 0;
     s->loaded = SIZE_MAX;
 }
@@ -90,7 +96,11 @@ static ac_status build(infer *in, const infer_weights *w)
     AC_TRY(ac_params_create(s->device, s->network.graph, false, &s->params));
     AC_TRY(ac_plan_create(s->network.graph, s->params, false, &s->plan));
     AC_TRY(ac_plan_bind(s->plan, NULL));
-    AC_TRY(ac_malloc((size_t)s->rows * w->n_classes, sizeof *s->logits, &s->logits));
+    AC_TRY(ac_forward_create(s->plan, s->network.logits, true, &s->pass));
+    for (int k = 0; k < AC_FORWARDS_AHEAD; k++) {
+        AC_TRY(ac_malloc((size_t)s->rows, sizeof *s->asked[k].sample, &s->asked[k].sample));
+        AC_TRY(ac_malloc((size_t)s->rows, sizeof *s->asked[k].usable, &s->asked[k].usable));
+    }
     s->shape = *w;
     s->device->backend->describe(s->device, text, sizeof text);
     ac_log(AC_LOG_INFO, "device %s; %d rank%s, %lld images a step on each", text, in->run->size,
@@ -142,23 +152,53 @@ out:
     return status;
 }
 
-ac_status infer_session_run(infer_session *s, const ac_batch *batch, const ac_source *source)
+/* The device may still read the pixels' copy when this returns; the batch itself is free. */
+ac_status infer_session_ask(infer_session *s, const ac_batch *batch, const ac_source *source)
 {
     ac_status status = AC_OK;
-    size_t rows = (size_t)s->rows, m = s->shape.n_classes;
+    size_t rows = (size_t)s->rows;
+    ac_batch *asked = &s->asked[s->n_asked % AC_FORWARDS_AHEAD];
     AC_TRY(ac_plan_write(s->plan, s->network.images, batch->image, rows * source->image_bytes));
     AC_TRY(ac_plan_write(s->plan, s->network.keys, batch->key, rows * sizeof *batch->key));
-    AC_TRY(ac_plan_forward(s->plan));
-    AC_TRY(ac_plan_read(s->plan, s->network.logits, s->logits, rows * m * sizeof *s->logits));
-    for (size_t i = 0; i < (size_t)batch->n; i++) {
-        for (size_t c = 0; c < m && batch->usable[i]; c++) {
-            float *score = &s->logits[i * m + c];
+    AC_TRY(ac_forward_run(s->pass));
+    asked->step = batch->step;
+    asked->n = batch->n;
+    memcpy(asked->sample, batch->sample, rows * sizeof *batch->sample);
+    memcpy(asked->usable, batch->usable, rows * sizeof *batch->usable);
+    s->n_asked++;
+out:
+    return status;
+}
+
+bool infer_session_has_answer(const infer_session *s, bool all)
+{
+    return ac_forward_n_waiting(s->pass) > (all ? 0 : ac_forward_lag(s->pass));
+}
+
+ac_status infer_session_answer(infer_session *s, const ac_source *source, const ac_batch **batch)
+{
+    ac_status status = AC_OK;
+    size_t m = s->shape.n_classes;
+    const ac_batch *asked = &s->asked[s->n_answered % AC_FORWARDS_AHEAD];
+    AC_TRY(ac_forward_take(s->pass, (void **)&s->scores));
+    s->n_answered++;
+    *batch = asked;
+    for (size_t i = 0; i < (size_t)asked->n; i++) {
+        for (size_t c = 0; c < m && asked->usable[i]; c++) {
+            float *score = &s->scores[i * m + c];
             if (!isfinite(*score)) /* infinite ones would become 0 or 1 */
-                return ac_error(AC_ERR_NUMERIC, "a score of %s is not a number",
-                                source->name(source->context, batch->sample[i]));
+                return ac_error(AC_ERR_NUMERIC, "a score of %s is not a number", source->name(source->context, asked->sample[i]));
             *score = 1.0f / (1.0f + expf(-*score));
         }
     }
 out:
     return status;
+}
+
+/* What was asked for a set that ended early is of no use to the next one. */
+void infer_session_forget(infer_session *s)
+{
+    void *result;
+    while (s->pass && ac_forward_n_waiting(s->pass) > 0 && ac_forward_take(s->pass, &result) == AC_OK)
+        s->n_answered++;
 }

@@ -6,6 +6,7 @@
 
 #include "anyclass/checkpoint.h"
 #include "anyclass/file.h"
+#include "anyclass/forward.h"
 #include "anyclass/json.h"
 #include "anyclass/model.h"
 #include "anyclass/pictures.h"
@@ -75,7 +76,10 @@ typedef struct infer_session { /* a network that is ready; of the checkpoint loa
     ac_network network;
     ac_params *params;
     ac_plan *plan;
-    float *logits; /* [rows, n_classes] */
+    ac_forward *pass;
+    ac_batch asked[AC_FORWARDS_AHEAD]; /* of passes under way: step, n, and copies of sample and usable [rows]; the rest is NULL */
+    int64_t n_asked, n_answered;
+    float *scores; /* [rows, n_classes] of the batch answered last; the pass's */
 } infer_session;
 
 typedef struct infer_lock {
@@ -207,9 +211,15 @@ void infer_session_close(infer_session *session);
 /** Network and plan for the checkpoint, if those at hand do not fit, and its weights, unless they are loaded.
  * Collective. */
 AC_NODISCARD ac_status infer_session_load(infer *in, const infer_weights *weights);
-/** Scores of a batch into logits' place: sigmoid, float. AC_ERR_NUMERIC naming the image whose score is not a number.
- */
-AC_NODISCARD ac_status infer_session_run(infer_session *session, const ac_batch *batch, const ac_source *source);
+/** Ask for the scores of a batch, which is free when this returns. */
+AC_NODISCARD ac_status infer_session_ask(infer_session *session, const ac_batch *batch, const ac_source *source);
+/** Should an answer be taken now: with `all` if there is any, else if enough passes are under way. */
+bool infer_session_has_answer(const infer_session *session, bool all);
+/** Scores of the oldest batch asked for: sigmoid, float, session->scores. @param[out] batch  its images, until the next ask. AC_ERR_NUMERIC naming the image
+ * whose score is not a number. */
+AC_NODISCARD ac_status infer_session_answer(infer_session *session, const ac_source *source, const ac_batch **batch);
+/** Drop what was asked for and not answered. */
+void infer_session_forget(infer_session *session);
 
 /* ---- output.c: this rank's file ---- */
 

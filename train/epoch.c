@@ -47,43 +47,86 @@ out:
     return status;
 }
 
-/* Name the first image whose logits are no numbers: it is what a person will want to look at. */
-static ac_status bad_loss(const trainer *t, const train_size *size, const ac_batch *batch, int64_t first)
+/* Images of micro-batch k, and the graph for as many. */
+static const train_size *size_of(const trainer *t, int64_t k, int64_t *first)
+{
+    int64_t rows;
+    ac_comm_slice(t->slice_n, (int)k, (int)t->n_micro, first, &rows);
+    return &t->size[rows == t->size[0].rows ? 0 : 1];
+}
+
+/* Row of the first image whose logits are no numbers, or -1. */
+static ac_status find_bad_row(const train_size *size, size_t m, int64_t *row)
 {
     ac_status status = AC_OK;
-    size_t m = t->train.n_classes;
     float *logits = NULL;
-    const char *name = NULL;
+    *row = -1;
     AC_TRY(ac_malloc((size_t)size->rows * m, sizeof *logits, &logits));
     AC_TRY(ac_plan_read(size->plan, size->network.logits, logits, (size_t)size->rows * m * sizeof *logits));
-    for (size_t i = 0; i < (size_t)size->rows * m && !name; i++)
+    for (size_t i = 0; i < (size_t)size->rows * m && *row < 0; i++)
         if (!isfinite(logits[i]))
-            name = ac_store_name(&t->train, batch->sample[first + (int64_t)(i / m)]);
-    status = ac_error(AC_ERR_NUMERIC, "the loss is not a number in epoch %lld, step %lld%s%s: try a smaller --learning_rate; saved checkpoints are as they were",
-                      (long long)t->info.epoch, (long long)t->info.step + 1, name ? ", first for image " : "", name ? name : "");
+            *row = (int64_t)(i / m);
 out:
     ac_free(logits);
     return status;
 }
 
-/* Forward and backward of one micro-batch; its share of J is added to *loss. */
-static ac_status micro_step(trainer *t, const ac_batch *batch, int64_t k, double scale, double *loss)
+/* Name the first image whose logits are no numbers: it is what a person will want to look at. The parameters are as they were in that step, so
+ * its forward passes are made again. */
+static ac_status bad_loss(trainer *t, const ac_batch *batch, int64_t step)
 {
     ac_status status = AC_OK;
-    int64_t first, rows;
-    double share;
-    ac_comm_slice(t->slice_n, (int)k, (int)t->n_micro, &first, &rows);
-    const train_size *size = &t->size[rows == t->size[0].rows ? 0 : 1];
-    bool last = k == t->n_micro - 1;
-    ac_plan_hooks hooks = {last ? gradient_ready : NULL, t->reducer, sum_over_ranks, t};
-    ac_plan_set_hooks(size->plan, &hooks);
-    AC_TRY(write_inputs(t, size, batch, first, scale));
-    AC_TRY(ac_plan_forward(size->plan));
-    AC_TRY(ac_plan_backward(size->plan, k > 0));
-    AC_TRY(ac_plan_read(size->plan, size->network.loss, &share, sizeof share));
-    *loss += share;
-    if (!isfinite(share))
-        return bad_loss(t, size, batch, first);
+    const char *name = NULL;
+    if (!batch) {
+        AC_TRY(ac_loader_begin(t->loader, t->info.epoch, step));
+        AC_TRY(ac_loader_next(t->loader, &batch, NULL));
+    }
+    for (int64_t k = 0; k < t->n_micro && !name; k++) {
+        int64_t first, row;
+        const ac_plan_hooks hooks = {.sum_over_ranks = NULL}; /* this rank alone */
+        const train_size *size = size_of(t, k, &first);
+        ac_plan_set_hooks(size->plan, &hooks);
+        AC_TRY(write_inputs(t, size, batch, first, 1));
+        AC_TRY(ac_plan_forward(size->plan));
+        AC_TRY(find_bad_row(size, t->train.n_classes, &row));
+        name = row < 0 ? NULL : ac_store_name(&t->train, batch->sample[first + row]);
+    }
+    status = ac_error(AC_ERR_NUMERIC, "the loss is not a number in epoch %lld, step %lld%s%s: try a smaller --learning_rate; saved checkpoints are as they were",
+                      (long long)t->info.epoch, (long long)step + 1, name ? ", first for image " : "", name ? name : "");
+out:
+    return status;
+}
+
+/* One rank on a device that works behind our back: what comes of a step is read when the next one is under way. */
+static bool reads_later(const trainer *t)
+{
+    return t->device->backend->queue && t->run->size == 1;
+}
+
+/* 16-mixed takes a loss that is no number as an overflow, until the loss scale cannot be lowered any more. */
+static bool is_bad(const trainer *t, double loss)
+{
+    return !isfinite(loss) && !t->optimizer->config.dynamic_scale;
+}
+
+/* Forward and backward of this rank's images; *loss: its share of J, if it is known at once. */
+static ac_status make_gradients(trainer *t, const ac_batch *batch, double scale, double rate, double *loss)
+{
+    ac_status status = AC_OK;
+    for (int64_t k = 0; k < t->n_micro; k++) {
+        int64_t first;
+        const train_size *size = size_of(t, k, &first);
+        bool last = k == t->n_micro - 1;
+        const ac_plan_hooks hooks = {last && t->run->size > 1 ? gradient_ready : NULL, t->reducer, t->run->size > 1 ? sum_over_ranks : NULL, t};
+        AC_TRY(write_inputs(t, size, batch, first, scale));
+        AC_TRY(ac_step_run(t->step, (int)(size - t->size), (k == 0 ? AC_STEP_FIRST : 0) | (last ? AC_STEP_LAST : 0) | (last && reads_later(t) ? AC_STEP_UPDATE : 0),
+                           &hooks, rate));
+    }
+    if (reads_later(t))
+        return AC_OK;
+    AC_TRY(ac_step_read_loss(t->step, loss));
+    if (is_bad(t, *loss))
+        return bad_loss(t, batch, batch->step);
 out:
     return status;
 }
@@ -93,24 +136,22 @@ typedef struct step_result {
     bool stop; /* some rank got a signal */
 } step_result;
 
-static ac_status step(trainer *t, const ac_order *order, double rate, step_result *result)
+/* Ask for the next step of the epoch. */
+static ac_status ask(trainer *t, const ac_order *order, double rate, step_result *result)
 {
     ac_status status = AC_OK;
     const ac_batch *batch;
     double waited = 0, exposed = 0, sums[3] = {0, 0, 0}; /* J, ranks that failed, that got a signal */
-    int64_t number = t->optimizer->step + 1;
+    int64_t number = t->optimizer->step + ac_step_n_waiting(t->step) + 1;
     ac_watchdog_at(t->run->watchdog, "reading training images", number, false);
     status = ac_loader_next(t->loader, &batch, &waited);
     ac_watchdog_at(t->run->watchdog, "training step", number, true);
     AC_TRY(ac_comm_agree(t->run->comm, status));
     t->wait_s += waited;
     ac_watchdog_at(t->run->watchdog, "training step", number, false);
-    double scale = inverse_denominator(t, order, batch->step);
     ac_reducer_begin(t->reducer);
     /* a rank that failed still takes part in every bucket, so that the others reach the agreement below */
-    ac_status mine = AC_OK;
-    for (int64_t k = 0; k < t->n_micro && mine == AC_OK; k++)
-        mine = micro_step(t, batch, k, scale, &sums[0]);
+    ac_status mine = make_gradients(t, batch, inverse_denominator(t, order, batch->step), rate, &sums[0]);
     sums[1] = mine != AC_OK;
     sums[2] = ac_stop_signal() != 0;
     ac_watchdog_at(t->run->watchdog, "training step", number, true);
@@ -118,12 +159,39 @@ static ac_status step(trainer *t, const ac_order *order, double rate, step_resul
     t->exposed_s += exposed;
     if (sums[1] > 0)
         AC_TRY(ac_comm_agree(t->run->comm, mine));
-    result->loss = sums[0];
-    AC_TRY(ac_optimizer_step(t->optimizer, rate, &result->gradient_norm));
-    t->info.optimizer_step = t->optimizer->step;
-    t->info.loss_sum += result->loss;
-    t->info.step++;
+    if (!reads_later(t))
+        AC_TRY(ac_step_update(t->step, rate));
+    t->summed_loss = sums[0];
+    AC_TRY(ac_step_end(t->step));
     result->stop = sums[2] > 0;
+out:
+    return status;
+}
+
+/* Take over steps that were asked for, until `keep` of them are left. */
+static ac_status settle(trainer *t, int keep, step_result *result)
+{
+    ac_status status = AC_OK;
+    while (ac_step_n_waiting(t->step) > keep) {
+        ac_step_state state;
+        int64_t n_skipped = t->optimizer->state.n_skipped;
+        status = ac_step_take(t->step, &state);
+        result->loss = reads_later(t) ? state.loss : t->summed_loss;
+        result->gradient_norm = state.gradient_norm;
+        if (status == AC_OK || status == AC_ERR_NUMERIC)
+            if (is_bad(t, result->loss) || (status != AC_OK && !isfinite(result->loss)))
+                return bad_loss(t, NULL, t->info.step);
+        AC_TRY(status);
+        if (state.n_skipped > n_skipped)
+            ac_log(AC_LOG_INFO, "epoch %lld step %lld: gradients overflowed, no update; the loss scale is now %g", (long long)t->info.epoch, (long long)t->info.step + 1,
+                   state.loss_scale);
+        t->info.optimizer_step = t->optimizer->step;
+        t->info.loss_scale = state.loss_scale;
+        t->info.n_even = state.n_even;
+        t->info.n_skipped = state.n_skipped;
+        t->info.loss_sum += isfinite(result->loss) ? result->loss : 0;
+        t->info.step++;
+    }
 out:
     return status;
 }
@@ -174,6 +242,15 @@ static ac_status report_interval(trainer *t, interval *since, double rate, const
         AC_TRY(trainer_record_step(t, &record));
 out:
     return status;
+}
+
+/* Does anything come due behind the steps asked for so far that needs their results? */
+static bool is_due(const trainer *t)
+{
+    const train_config *c = t->config;
+    int64_t n = t->optimizer->step + ac_step_n_waiting(t->step);
+    return !reads_later(t) || c->profile || t->info.step + ac_step_n_waiting(t->step) == t->n_steps || (c->log_every > 0 && n % c->log_every == 0) ||
+           (c->check_steps > 0 && n % c->check_steps == 0) || (c->checkpoint_steps > 0 && n % c->checkpoint_steps == 0);
 }
 
 /* What comes due between two steps, beside the log. */
@@ -237,9 +314,13 @@ ac_status trainer_epoch(trainer *t)
     ac_reducer_stats before;
     ac_reducer_get_stats(t->reducer, &before);
     while (t->info.step < t->n_steps) {
-        AC_TRY(step(t, &order, rate, &result));
+        AC_TRY(ask(t, &order, rate, &result));
+        bool due = result.stop || is_due(t);
+        AC_TRY(settle(t, due ? 0 : AC_STEPS_AHEAD - 1, &result));
         snprintf(note, sizeof note, "loss %.4f", result.loss);
         ac_progress_update(&progress, (uint64_t)((t->info.step - first_step) * c->batch_size), note);
+        if (!due)
+            continue;
         if (c->log_every > 0 && t->optimizer->step % c->log_every == 0)
             AC_TRY(ac_comm_agree(t->run->comm, report_interval(t, &since, rate, &result)));
         AC_TRY(after_step(t, &result));

@@ -4,6 +4,7 @@
 #include "anyclass/json.h"
 #include "anyclass/log.h"
 #include "train/train_internal.h"
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -102,6 +103,8 @@ static ac_status check_fit(const char *path, const ac_checkpoint_info *info, con
     for (size_t c = 0; c < info->n_classes; c++)
         if (strcmp(info->class_name[c], now->class_name[c]) != 0)
             return ac_error(AC_ERR_DATA, "%s: class %zu is %s, in the shards %s", path, c, info->class_name[c], now->class_name[c]);
+    if (!(info->loss_scale > 0 && info->loss_scale < (double)INFINITY))
+        return ac_error(AC_ERR_DATA, "%s: its loss scale is %g", path, info->loss_scale);
     AC_TRY(check_position(path, info, now));
     AC_TRY(compare_options(path, info, now));
 out:
@@ -179,7 +182,11 @@ static void take_over(ac_checkpoint_info *mine, const ac_checkpoint_info *saved)
     mine->step = saved->step;
     mine->optimizer_step = saved->optimizer_step;
     mine->loss_sum = saved->loss_sum;
-    mine->loss_scale = saved->loss_scale;
+    if (strcmp(mine->precision, saved->precision) == 0) { /* another precision begins with its own */
+        mine->loss_scale = saved->loss_scale;
+        mine->n_even = saved->n_even;
+    }
+    mine->n_skipped = saved->n_skipped;
     memcpy(mine->best, saved->best, sizeof mine->best);
 }
 
@@ -257,8 +264,10 @@ ac_status trainer_resume(trainer *t)
     AC_TRY(ac_comm_broadcast(comm, &t->info.step, sizeof t->info.step));
     AC_TRY(ac_comm_broadcast(comm, &t->info.loss_sum, sizeof t->info.loss_sum));
     AC_TRY(ac_comm_broadcast(comm, &t->info.loss_scale, sizeof t->info.loss_scale));
+    AC_TRY(ac_comm_broadcast(comm, &t->info.n_even, sizeof t->info.n_even));
+    AC_TRY(ac_comm_broadcast(comm, &t->info.n_skipped, sizeof t->info.n_skipped));
     AC_TRY(ac_comm_broadcast(comm, &t->info.optimizer_step, sizeof t->info.optimizer_step));
-    if (t->info.optimizer_step > 0 || t->config->init) {
+    if (t->info.optimizer_step > 0 || t->info.n_skipped > 0 || t->config->init) { /* skipped steps change running statistics */
         AC_TRY(ac_comm_broadcast(comm, t->params->value, bytes));
         AC_TRY(ac_comm_broadcast(comm, t->params->buffer, t->params->n_buffers * sizeof(float)));
     }
@@ -266,6 +275,9 @@ ac_status trainer_resume(trainer *t)
         for (int m = 0; m < t->optimizer->n_moments; m++)
             AC_TRY(ac_comm_broadcast(comm, t->optimizer->moment[m], bytes));
     t->optimizer->step = t->info.optimizer_step;
+    t->optimizer->state.loss_scale = t->info.loss_scale;
+    t->optimizer->state.n_even = t->info.n_even;
+    t->optimizer->state.n_skipped = t->info.n_skipped;
     ac_params_changed(t->params);
 out:
     return status;

@@ -5,6 +5,7 @@
 #include "anyclass/machine.h"
 #include "train/train_internal.h"
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static ac_status open_data(trainer *t)
@@ -82,6 +83,8 @@ static ac_status choose_activations(const trainer *t, ac_dtype *out)
     ac_status status = AC_OK;
     const char *name = precision_names[t->config->precision];
     *out = t->config->precision == PRECISION_BF16 ? AC_BF16 : t->config->precision == PRECISION_F16 ? AC_F16 : AC_F32;
+    if (t->config->precision == PRECISION_TF32 && t->device->backend->allow_tf32)
+        return t->device->backend->allow_tf32(t->device);
     if (t->config->precision == PRECISION_TF32)
         return ac_error(AC_ERR_UNSUPPORTED, "--precision tf32 is what some GPUs have, not --device %s", t->config->device);
     status = t->device->backend->check_precision(t->device, *out);
@@ -206,7 +209,7 @@ static ac_status describe_run(trainer *t)
     t->info.n_samples = t->train.n_samples;
     t->info.batch_size = t->config->batch_size;
     t->info.seed = t->config->seed;
-    t->info.loss_scale = 1;
+    t->info.loss_scale = t->optimizer->state.loss_scale;
 out:
     return status;
 }
@@ -240,12 +243,19 @@ static ac_status open_all(trainer *t)
     AC_TRY(ac_params_init(t->params, (uint64_t)c->seed));
     AC_TRY(make_plans(t));
     ac_optimizer_config optimizer = {.kind = c->optimizer, .weight_decay = c->weight_decay, .momentum = c->momentum, .beta1 = 0.9,
-                                     .beta2 = 0.999, .epsilon = 1e-8, .max_norm = c->clip_norm};
+                                     .beta2 = 0.999, .epsilon = 1e-8, .max_norm = c->clip_norm, .dynamic_scale = c->precision == PRECISION_F16};
     AC_TRY(ac_optimizer_create(&optimizer, t->params, &t->optimizer));
     AC_TRY(open_loaders(t));
     AC_TRY(describe_run(t));
 out:
     return status;
+}
+
+/* ANYCLASS_CUDA_GRAPH=0: no step is recorded, to tell what recording does. */
+static bool records(void)
+{
+    const char *value = getenv("ANYCLASS_CUDA_GRAPH");
+    return !value || strcmp(value, "0") != 0;
 }
 
 ac_status trainer_open(trainer *t, ac_run *run, const train_config *config)
@@ -267,6 +277,13 @@ ac_status trainer_open(trainer *t, ac_run *run, const train_config *config)
         return ac_error(AC_ERR_SYNC, "the ranks start from different parameters: do they all see the same files?");
     AC_TRY(trainer_resume(t));
     AC_TRY(ac_comm_agree(run->comm, ac_reducer_create(run->comm, t->params->gradient, t->params->n_values, (size_t)config->bucket_mib << 20, &t->reducer)));
+    ac_step_config step = {.optimizer = t->optimizer, .n_plans = t->n_sizes, .record = !config->profile && records()};
+    for (int s = 0; s < t->n_sizes; s++) {
+        step.plan[s] = t->size[s].plan;
+        step.loss[s] = t->size[s].network.loss;
+    }
+    AC_TRY(ac_comm_agree(run->comm, ac_step_create(&step, &t->step)));
+    AC_TRY(ac_comm_agree(run->comm, ac_forward_create(t->eval_plan, t->eval.logits, step.record, &t->eval_pass)));
 out:
     return status;
 }
@@ -275,6 +292,8 @@ void trainer_close(trainer *t)
 {
     ac_loader_destroy(t->loader);
     ac_loader_destroy(t->val_loader);
+    ac_step_destroy(t->step);
+    ac_forward_destroy(t->eval_pass);
     ac_reducer_destroy(t->reducer);
     for (int s = 0; s < TRAIN_MAX_SIZES; s++)
         ac_plan_destroy(t->size[s].plan);

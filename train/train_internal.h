@@ -4,11 +4,13 @@
 
 #include "anyclass/checkpoint.h"
 #include "anyclass/event_file.h"
+#include "anyclass/forward.h"
 #include "anyclass/metrics.h"
 #include "anyclass/model.h"
 #include "anyclass/plan.h"
 #include "anyclass/program.h"
 #include "anyclass/schedule.h"
+#include "anyclass/step.h"
 #include "anyclass/store.h"
 #include "anyclass/weights.h"
 
@@ -55,8 +57,11 @@ typedef struct trainer {
     ac_network eval;              /* validation graph over the same parameters */
     ac_params *params;
     ac_plan *eval_plan;
+    ac_forward *eval_pass;
     void *arena;                  /* shared by all plans */
     ac_optimizer *optimizer;
+    ac_step *step;
+    double summed_loss;           /* J of the step just asked for, when it was summed over ranks on the host */
     ac_reducer *reducer;
     ac_loader *loader, *val_loader;
     ac_checkpoint_info info;      /* where the training stands */

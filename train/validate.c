@@ -9,40 +9,60 @@
 typedef struct scored { /* what this rank has scored */
     float *logits;      /* [capacity, M] */
     int64_t *sample;
-    size_t n;
+    size_t n, n_asked;
 } scored;
 
-/* This rank's rows of one validation batch. */
-static ac_status infer_slice(trainer *t, scored *mine, float *logits)
+/* Ask for this rank's rows of the next batch. Which samples they are is noted now, their logits come later, in the same order. */
+static ac_status ask(trainer *t, scored *mine)
 {
     ac_status status = AC_OK;
-    size_t m = t->val.n_classes, rows = (size_t)t->val_rows;
+    size_t rows = (size_t)t->val_rows;
     const ac_batch *batch;
     AC_TRY(ac_loader_next(t->val_loader, &batch, NULL));
     AC_TRY(ac_plan_write(t->eval_plan, t->eval.images, batch->image, rows * t->val.image_bytes));
     AC_TRY(ac_plan_write(t->eval_plan, t->eval.keys, batch->key, rows * sizeof *batch->key));
-    AC_TRY(ac_plan_forward(t->eval_plan));
-    AC_TRY(ac_plan_read(t->eval_plan, t->eval.logits, logits, rows * m * sizeof *logits));
-    for (size_t i = 0; i < (size_t)batch->n * m; i++)
+    AC_TRY(ac_forward_run(t->eval_pass));
+    memcpy(mine->sample + mine->n_asked, batch->sample, (size_t)batch->n * sizeof *batch->sample);
+    mine->n_asked += (size_t)batch->n;
+out:
+    return status;
+}
+
+static ac_status take(trainer *t, scored *mine)
+{
+    ac_status status = AC_OK;
+    size_t m = t->val.n_classes, n = mine->n_asked - mine->n < (size_t)t->val_rows ? mine->n_asked - mine->n : (size_t)t->val_rows; /* the last alone may hold fewer */
+    float *logits;
+    AC_TRY(ac_forward_take(t->eval_pass, (void **)&logits));
+    for (size_t i = 0; i < n * m; i++)
         if (isnan(logits[i]))
             return ac_error(AC_ERR_NUMERIC, "the validation score of %s is not a number after epoch %lld: try a smaller --learning_rate; saved checkpoints are as they were",
-                            ac_store_name(&t->val, batch->sample[i / m]), (long long)t->info.epoch);
-    memcpy(mine->logits + mine->n * m, logits, (size_t)batch->n * m * sizeof *logits);
-    memcpy(mine->sample + mine->n, batch->sample, (size_t)batch->n * sizeof *batch->sample);
-    mine->n += (size_t)batch->n;
+                            ac_store_name(&t->val, mine->sample[mine->n + i / m]), (long long)t->info.epoch);
+    memcpy(mine->logits + mine->n * m, logits, n * m * sizeof *logits);
+    mine->n += n;
+out:
+    return status;
+}
+
+static ac_status ask_and_take(trainer *t, scored *mine, bool last)
+{
+    ac_status status = AC_OK;
+    AC_TRY(ask(t, mine));
+    while (ac_forward_n_waiting(t->eval_pass) > (last ? 0 : ac_forward_lag(t->eval_pass)))
+        AC_TRY(take(t, mine));
 out:
     return status;
 }
 
 /* All ranks make the same number of batches, so that failures and signals can be agreed on after each. */
-static ac_status infer_slices(trainer *t, scored *mine, float *logits)
+static ac_status infer_slices(trainer *t, scored *mine)
 {
     ac_status status = AC_OK;
     int64_t n_batches = (t->val.n_samples + t->val_batch - 1) / t->val_batch;
     AC_TRY(ac_comm_agree(t->run->comm, ac_loader_begin(t->val_loader, t->info.epoch, 0)));
     for (int64_t b = 0; b < n_batches; b++) {
         ac_watchdog_at(t->run->watchdog, "validation batch", b, false);
-        ac_status one = infer_slice(t, mine, logits);
+        ac_status one = ask_and_take(t, mine, b == n_batches - 1);
         ac_watchdog_at(t->run->watchdog, "validation batch", b, true);
         int events[2] = {one != AC_OK, ac_stop_signal() != 0};
         AC_TRY(ac_comm_check(MPI_Allreduce(MPI_IN_PLACE, events, 2, MPI_INT, MPI_MAX, t->run->comm), "MPI_Allreduce"));
@@ -112,7 +132,7 @@ ac_status trainer_validate(trainer *t, double values[AC_N_TRACKED])
 {
     ac_status status = AC_OK;
     size_t n = (size_t)t->val.n_samples, m = t->val.n_classes, all_bytes, id_bytes;
-    float *logits = NULL, *all = NULL;
+    float *all = NULL;
     int64_t *all_ids = NULL;
     scored mine = {0};
     double start = ac_now_s();
@@ -121,8 +141,7 @@ ac_status trainer_validate(trainer *t, double values[AC_N_TRACKED])
     ac_params_changed(t->params);
     AC_TRY(ac_comm_agree(t->run->comm, ac_malloc(n * m + 1, sizeof *mine.logits, &mine.logits)));
     AC_TRY(ac_comm_agree(t->run->comm, ac_malloc(n + 1, sizeof *mine.sample, &mine.sample)));
-    AC_TRY(ac_comm_agree(t->run->comm, ac_malloc((size_t)t->val_rows * m, sizeof *logits, &logits)));
-    AC_TRY(infer_slices(t, &mine, logits));
+    AC_TRY(infer_slices(t, &mine));
     AC_TRY(ac_comm_gather_all(t->run->comm, mine.logits, mine.n * m * sizeof *mine.logits, (void **)&all, &all_bytes, NULL));
     AC_TRY(ac_comm_gather_all(t->run->comm, mine.sample, mine.n * sizeof *mine.sample, (void **)&all_ids, &id_bytes, NULL));
     for (size_t i = 0; i < id_bytes / sizeof *all_ids; i++)
@@ -135,7 +154,6 @@ ac_status trainer_validate(trainer *t, double values[AC_N_TRACKED])
 out:
     ac_free(mine.logits);
     ac_free(mine.sample);
-    ac_free(logits);
     ac_free(all);
     ac_free(all_ids);
     return status;

@@ -168,7 +168,7 @@ struct ac_backend {
     void (*close)(ac_device *device);
     /** One line: processor, instruction set, library version, threads. */
     void (*describe)(const ac_device *device, char *out, size_t capacity);
-    /** Can graphs whose activations are of this type run here? AC_F32 always; AC_BF16 is the precision bf16-mixed.
+    /** Can graphs whose activations are of this type run here? AC_F32 always; AC_BF16 is the precision bf16-mixed, AC_F16 16-mixed.
      * AC_ERR_UNSUPPORTED with the reason: what the processor lacks. */
     ac_status (*check_precision)(const ac_device *device, ac_dtype activations);
     ac_status (*allocate)(ac_device *device, size_t n_bytes, void **out); /* zeroed, 64-byte aligned or better */

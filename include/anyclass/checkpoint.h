@@ -39,6 +39,7 @@ typedef struct ac_checkpoint_info {
     int64_t optimizer_step; /* updates made */
     double loss_sum;        /* of the epoch under way's steps so far */
     double loss_scale;      /* 1 unless precision is 16-mixed */
+    int64_t n_even, n_skipped; /* 16-mixed: updates since the loss scale changed; steps without an update */
     ac_checkpoint_best best[AC_N_TRACKED];
 } ac_checkpoint_info;
 

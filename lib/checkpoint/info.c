@@ -110,6 +110,10 @@ ac_status ac_checkpoint_info_print(const ac_checkpoint_info *info, const ac_tens
     ac_json_int(json, "optimizer_step", info->optimizer_step);
     print_double(json, "loss_sum", info->loss_sum);
     print_double(json, "loss_scale", info->loss_scale);
+    if (info->n_even != 0)
+        ac_json_int(json, "n_even", info->n_even);
+    if (info->n_skipped != 0)
+        ac_json_int(json, "n_skipped", info->n_skipped);
     print_best(json, info->best);
     ac_json_string(json, "config", info->config ? info->config : "");
     print_shapes(json, tensors);
@@ -189,18 +193,23 @@ out:
     return status;
 }
 
-/* Epoch, step and their like: none is negative. */
+/* Epoch, step and their like: none is negative. Those of 16-mixed need not be there. */
 static ac_status parse_counts(const ac_json_value *document, ac_checkpoint_info *info)
 {
     const struct {
         const char *key;
         int64_t *out;
-    } count[] = {{"n_samples", &info->n_samples}, {"batch_size", &info->batch_size},
-                 {"seed", &info->seed},           {"epoch", &info->epoch},
-                 {"step", &info->step},           {"optimizer_step", &info->optimizer_step}};
+        bool optional;
+    } count[] = {{"n_samples", &info->n_samples, false}, {"batch_size", &info->batch_size, false},
+                 {"seed", &info->seed, false},           {"epoch", &info->epoch, false},
+                 {"step", &info->step, false},           {"optimizer_step", &info->optimizer_step, false},
+                 {"n_even", &info->n_even, true},        {"n_skipped", &info->n_skipped, true}};
     ac_status status = AC_OK;
     for (size_t i = 0; i < sizeof count / sizeof *count; i++) {
-        AC_TRY(ac_json_read_int(ac_json_get(document, count[i].key), count[i].key, count[i].out));
+        const ac_json_value *value = ac_json_get(document, count[i].key);
+        if (!value && count[i].optional)
+            continue;
+        AC_TRY(ac_json_read_int(value, count[i].key, count[i].out));
         if (*count[i].out < 0)
             return ac_error(AC_ERR_DATA, "%s is %" PRId64, count[i].key, *count[i].out);
     }

@@ -3,6 +3,7 @@
 #include "anyclass/weights.h"
 #include "anyclass/alloc.h"
 #include "anyclass/bf16.h"
+#include "anyclass/f16.h"
 #include "anyclass/file.h"
 #include "checkpoint/weights_internal.h"
 #include <fcntl.h>
@@ -226,22 +227,6 @@ int64_t ac_weights_find(const ac_weights *weights, const char *name)
 
 /* ---- elements ---- */
 
-/* An IEEE half, exactly. */
-static float float_from_half(uint16_t half)
-{
-    const uint32_t sign = (uint32_t)(half & 0x8000) << 16, exponent = half >> 10 & 31, fraction = half & 1023;
-    uint32_t bits = sign | (exponent + 112) << 23 | fraction << 13;
-    float out;
-    if (exponent == 31)
-        bits = sign | 0x7f800000u | fraction << 13;
-    memcpy(&out, &bits, sizeof out);
-    if (exponent == 0) {
-        const float tiny = (float)fraction * 0x1p-24f;
-        out = sign ? -tiny : tiny;
-    }
-    return out;
-}
-
 #define CONVERT(type, expression)                                                                                                                    \
     for (size_t i = 0; i < n; i++) {                                                                                                                 \
         type x;                                                                                                                                      \
@@ -255,7 +240,7 @@ static void convert(ac_weights_type type, const uint8_t *bytes, size_t n, float 
     switch (type) {
     case AC_WEIGHTS_F64: CONVERT(double, (float)x);
     case AC_WEIGHTS_F32: memcpy(out, bytes, n * sizeof *out); break;
-    case AC_WEIGHTS_F16: CONVERT(uint16_t, float_from_half(x));
+    case AC_WEIGHTS_F16: CONVERT(uint16_t, ac_float_from_f16(x));
     case AC_WEIGHTS_BF16: CONVERT(uint16_t, ac_float_from_bf16(x));
     case AC_WEIGHTS_I64: CONVERT(int64_t, (float)x);
     case AC_WEIGHTS_I32: CONVERT(int32_t, (float)x);

@@ -16,6 +16,7 @@ ac_status ac_optimizer_create(const ac_optimizer_config *config, ac_params *para
     for (int i = 0; i < optimizer->n_moments; i++)
         AC_TRY(params->device->backend->allocate(params->device, params->n_values * sizeof(float), (void **)&optimizer->moment[i]));
     optimizer->state.loss_scale = config->dynamic_scale ? AC_LOSS_SCALE_START : 1;
+    AC_TRY(ac_optimizer_set(optimizer, 0)); /* the first backward pass wants the loss scale */
     *out = optimizer;
     return AC_OK;
 out:

@@ -133,6 +133,11 @@ void ac_plan_set_hooks(ac_plan *plan, const ac_plan_hooks *hooks)
     plan->hooks = *hooks;
 }
 
+bool plan_prepares(const ac_plan *plan)
+{
+    return plan->memory.prepared_bytes > 0 && plan->prepared_version != plan->params->version;
+}
+
 const void *plan_address(const ac_plan *plan, ac_value value)
 {
     return plan->arena + plan->buffer[plan->value[value].buffer].offset;

@@ -85,6 +85,8 @@ static inline int plan_backward_time(const ac_plan *plan, int node)
     return 2 * (int)plan->graph->n_nodes - 1 - node;
 }
 
+/** Would the next forward make anything of the parameters anew? Such a pass is not like the others. */
+bool plan_prepares(const ac_plan *plan);
 /** Device memory of a result; the plan is bound. */
 const void *plan_address(const ac_plan *plan, ac_value value);
 

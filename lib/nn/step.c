@@ -1,22 +1,17 @@
 /* Steps on a device that may work behind the caller's back: recording, replaying, reading results late. Arithmetic is in plan.c and optimizer.c. */
 #include "anyclass/step.h"
 #include "anyclass/alloc.h"
-#include "anyclass/log.h"
 #include "nn/plan_internal.h"
+#include "nn/recorded.h"
 
 enum { N_PARTS = 8 };
-
-typedef struct variety { /* of work: a plan and the part of a step that it makes */
-    int n_runs;
-    ac_recording *recording;
-} variety;
 
 struct ac_step {
     ac_step_config config;
     ac_device *device;
     const ac_queue *queue;      /* NULL: everything is done when a call returns */
-    bool record;
-    variety variety[AC_STEP_MAX_PLANS][N_PARTS];
+    recorder recorder;
+    recorded piece[AC_STEP_MAX_PLANS][N_PARTS];
     ac_step_state *arrived;     /* [AC_STEPS_AHEAD] what steps left; memory the device copies to */
     ac_step_state own[AC_STEPS_AHEAD];
     int64_t n_ended, n_taken;
@@ -32,8 +27,8 @@ ac_status ac_step_create(const ac_step_config *config, ac_step **out)
     AC_TRY(ac_calloc(1, sizeof *step, &step));
     step->config = *config;
     step->device = config->optimizer->params->device;
-    step->queue = step->device->backend->queue;
-    step->record = config->record && step->queue && step->queue->record_begin;
+    step->recorder = recorder_of(step->device, config->record);
+    step->queue = step->recorder.queue;
     step->arrived = step->own;
     if (step->queue)
         AC_TRY(step->queue->allocate_host(step->device, sizeof step->own, (void **)&step->arrived));
@@ -50,67 +45,46 @@ void ac_step_destroy(ac_step *step)
 {
     if (!step)
         return;
-    if (step->queue && step->device->backend->synchronize)
-        (void)step->device->backend->synchronize(step->device); /* what failed was told, or is of no use any more */
+    recorder_settle(&step->recorder);
     for (int p = 0; p < AC_STEP_MAX_PLANS; p++)
         for (int k = 0; k < N_PARTS; k++)
-            if (step->variety[p][k].recording)
-                step->queue->release_recording(step->device, step->variety[p][k].recording);
+            recorded_release(&step->recorder, &step->piece[p][k]);
     if (step->arrived != step->own)
         step->queue->release_host(step->device, step->arrived);
     ac_free(step);
 }
 
-static ac_status work(ac_step *step, int p, unsigned part)
+typedef struct request {
+    ac_step *step;
+    int plan;
+    unsigned part;
+} request;
+
+static ac_status work(void *context)
 {
     ac_status status = AC_OK;
-    ac_plan *plan = step->config.plan[p];
-    ac_step_state *state = step->config.optimizer->params->state;
+    const request *r = context;
+    ac_plan *plan = r->step->config.plan[r->plan];
+    ac_step_state *state = r->step->config.optimizer->params->state;
     AC_TRY(ac_plan_forward(plan));
-    AC_TRY(step->device->backend->add_loss(step->device, state, plan_address(plan, step->config.loss[p]), part & AC_STEP_FIRST));
-    AC_TRY(ac_plan_backward(plan, !(part & AC_STEP_FIRST)));
-    if (part & AC_STEP_UPDATE)
-        AC_TRY(ac_optimizer_update_all(step->config.optimizer));
+    AC_TRY(r->step->device->backend->add_loss(r->step->device, state, plan_address(plan, r->step->config.loss[r->plan]), r->part & AC_STEP_FIRST));
+    AC_TRY(ac_plan_backward(plan, !(r->part & AC_STEP_FIRST)));
+    if (r->part & AC_STEP_UPDATE)
+        AC_TRY(ac_optimizer_update_all(r->step->config.optimizer));
 out:
     return status;
-}
-
-/* A device that cannot record something works on without: slower, never wrong. */
-static ac_status record(ac_step *step, int p, unsigned part)
-{
-    ac_status status = AC_OK, ended;
-    AC_TRY(step->queue->record_begin(step->device));
-    status = work(step, p, part);
-    ended = step->queue->record_end(step->device, &step->variety[p][part].recording);
-    status = status == AC_OK ? ended : status;
-out:
-    if (status == AC_OK)
-        return AC_OK;
-    if (step->variety[p][part].recording)
-        step->queue->release_recording(step->device, step->variety[p][part].recording);
-    step->variety[p][part].recording = NULL;
-    step->record = false;
-    ac_log(AC_LOG_WARN, "steps are not recorded, which may make them slower: %s", ac_error_text());
-    return AC_OK;
 }
 
 ac_status ac_step_run(ac_step *step, int p, unsigned part, const ac_plan_hooks *hooks, double learning_rate)
 {
     ac_status status = AC_OK;
-    variety *mine = &step->variety[p][part];
+    request mine = {step, p, part};
     const ac_plan_hooks none = {0};
+    ac_optimizer *optimizer = step->config.optimizer;
     ac_plan_set_hooks(step->config.plan[p], hooks ? hooks : &none);
-    if (part & AC_STEP_UPDATE)
-        AC_TRY(ac_optimizer_set(step->config.optimizer, learning_rate));
-    if (step->record && !(hooks && hooks->sum_over_ranks) && !mine->recording && mine->n_runs > 0) /* the first time sets things up that are made late */
-        AC_TRY(record(step, p, part));
-    mine->n_runs++;
-    if (mine->recording) {
-        AC_TRY(step->queue->replay(step->device, mine->recording));
-        ac_params_changed(step->config.optimizer->params);
-    } else {
-        AC_TRY(work(step, p, part));
-    }
+    AC_TRY(ac_optimizer_set(optimizer, part & AC_STEP_UPDATE ? learning_rate : optimizer->state.learning_rate)); /* backward wants the loss scale already */
+    AC_TRY(recorded_run(&step->recorder, &step->piece[p][part], hooks && hooks->sum_over_ranks, work, &mine));
+    ac_params_changed(step->config.optimizer->params); /* a replay does not tell */
 out:
     return status;
 }
@@ -171,7 +145,7 @@ bool ac_step_is_recorded(const ac_step *step)
 {
     for (int p = 0; p < AC_STEP_MAX_PLANS; p++)
         for (int k = 0; k < N_PARTS; k++)
-            if (step->variety[p][k].recording)
+            if (step->piece[p][k].recording)
                 return true;
     return false;
 }

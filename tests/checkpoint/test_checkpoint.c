@@ -42,6 +42,8 @@ static void fill_info(ac_checkpoint_info *info)
     info->optimizer_step = 1234;
     info->loss_sum = (double)NAN;
     info->loss_scale = (double)-INFINITY;
+    info->n_even = 1999;
+    info->n_skipped = 3;
     info->n_samples = INT64_MAX;
     for (int i = 0; i < AC_N_TRACKED - 1; i++) {
         info->best[i] = (ac_checkpoint_best){.value = values[i], .epoch = i};
@@ -75,8 +77,8 @@ static void test_info(const ac_checkpoint_info *a)
                memcmp(a->mean, b.mean, sizeof a->mean) == 0 && memcmp(a->std, b.std, sizeof a->std) == 0,
            "model, classes, options, precision, data, image size, mean and deviation come back");
     TAP_OK(a->n_samples == b.n_samples && a->batch_size == b.batch_size && a->seed == b.seed && a->epoch == b.epoch &&
-               a->step == b.step && a->optimizer_step == b.optimizer_step,
-           "numbers of samples, batch, seed, epoch, step come back");
+               a->step == b.step && a->optimizer_step == b.optimizer_step && a->n_even == b.n_even && a->n_skipped == b.n_skipped,
+           "numbers of samples, batch, seed, epoch, step, updates of one loss scale, skipped steps come back");
     TAP_OK(isnan(b.loss_sum) && same_bits(a->loss_scale, b.loss_scale), "NaN and infinity come back");
     TAP_OK(same_best(a->best, b.best),
            "the best table comes back bit for bit: 0.1 + 0.2, 1e-310, -0, the largest double, none");
@@ -92,6 +94,19 @@ static void test_info(const ac_checkpoint_info *a)
         ac_checkpoint_info_release(&back);
     }
     TAP_OK(n_same == 4, "sums of the loss come back bit for bit");
+    ac_checkpoint_info plain = *a, back;
+    plain.n_even = plain.n_skipped = 0;
+    const ac_params params = {0};
+    uint8_t *bytes = NULL;
+    size_t n_named = 0;
+    if (TAP_CALL(ac_checkpoint_save(path, &plain, &params, NULL)) && TAP_CALL(ac_checkpoint_check(path, &back))) {
+        const size_t n_bytes = read_file(&bytes);
+        for (size_t i = 0; i + 9 <= n_bytes; i++)
+            n_named += memcmp(bytes + i, "\"n_even\":", 9) == 0 || memcmp(bytes + i, "n_skipped", 9) == 0;
+        TAP_OK(n_bytes > 0 && n_named == 0 && back.n_even == 0 && back.n_skipped == 0, "both are 0 where they are not told, as in older files, and 0 is not told");
+        ac_checkpoint_info_release(&back);
+    }
+    ac_free(bytes);
 }
 
 static void test_round_trip(const holder *saved, const holder *untouched)

@@ -22,13 +22,17 @@ struct cuda_libraries {
 
 static double get(int dtype, const void *values, int64_t i)
 {
-    return (double)(dtype == AC_BF16 ? ac_float_from_bf16(((const uint16_t *)values)[i]) : ((const float *)values)[i]);
+    if (cuda_is_half(dtype))
+        return (double)(dtype == AC_BF16 ? ac_float_from_bf16(((const uint16_t *)values)[i]) : ac_float_from_f16(((const uint16_t *)values)[i]));
+    return (double)((const float *)values)[i];
 }
 
 static void put(int dtype, void *values, int64_t i, double value)
 {
     if (dtype == AC_BF16)
         ((uint16_t *)values)[i] = ac_bf16_from_float((float)value);
+    else if (dtype == AC_F16)
+        ((uint16_t *)values)[i] = ac_f16_from_float((float)value);
     else
         ((float *)values)[i] = (float)value;
 }
@@ -69,7 +73,7 @@ ac_status cuda_gemm_find(cuda_device *device, const cuda_gemm_spec *spec, cuda_g
 {
     ac_status status = AC_OK;
     *out = NULL;
-    if (spec->ab == AC_BF16 && spec->epilogue == CUDA_EPILOGUE_BIAS && (spec->n % 8 || spec->k % 8)) /* something the library lacks */
+    if (cuda_is_half(spec->ab) && spec->epilogue == CUDA_EPILOGUE_BIAS && (spec->n % 8 || spec->k % 8)) /* something the library lacks */
         return ac_error(AC_ERR_UNSUPPORTED, "no product of these shapes with a bias");
     AC_TRY(ac_calloc(1, sizeof **out, out));
     (*out)->spec = *spec;

@@ -51,6 +51,12 @@ static void close_trial(trial *t)
     memset(t, 0, sizeof *t);
 }
 
+/* What gradients are multiplied by on their way: those of single elements would be below what float16 resolves (2^-24). */
+static double loss_scale_of(ac_dtype activations)
+{
+    return activations == AC_F16 ? 1024 : 1;
+}
+
 static ac_status open_trial(trial *t, const op_case *c, const char *backend, ac_dtype activations, bool training)
 {
     ac_status status = AC_OK;
@@ -78,6 +84,8 @@ static ac_status open_trial(trial *t, const op_case *c, const char *backend, ac_
     AC_TRY(ac_backend_find(backend)->open(2, &t->device));
     AC_TRY(ac_params_create(t->device, g, true, &t->params));
     AC_TRY(ac_params_init(t->params, 11));
+    const ac_step_state state = {.loss_scale = loss_scale_of(activations)};
+    AC_TRY(t->device->backend->upload(t->device, t->params->state, &state, sizeof state));
     AC_TRY(ac_plan_create(g, t->params, training, &t->plan));
     AC_TRY(training ? ac_plan_bind_guarded(t->plan) : ac_plan_bind(t->plan, NULL));
 out:
@@ -113,7 +121,7 @@ static ac_status run_trial(trial *t, const op_case *c, double *loss)
     return run_scaled(t, c, 0.5, loss);
 }
 
-/* Copies of the parameter arenas as they are now. */
+/* Copies of the parameter arenas as they are now, the loss scale taken out of the gradients. */
 static ac_status fetch(trial *t)
 {
     ac_status status = AC_OK;
@@ -124,6 +132,8 @@ static ac_status fetch(trial *t)
     AC_TRY(t->device->backend->download(t->device, t->value, p->value, p->n_values * sizeof *t->value));
     AC_TRY(t->device->backend->download(t->device, t->gradient, p->gradient, p->n_values * sizeof *t->gradient));
     AC_TRY(t->device->backend->download(t->device, t->buffer, p->buffer, p->n_buffers * sizeof *t->buffer));
+    for (size_t i = 0; i < p->n_values; i++)
+        t->gradient[i] *= (float)(1 / loss_scale_of(t->graph->activation_dtype));
 out:
     return status;
 }
@@ -157,11 +167,13 @@ static const tolerance tolerances[] = {
     /* The roundings to bf16 (2^-9 relative) fall alike but where float sums come to lie on both sides of a tie, or where a
      * backend stores a gradient part rounded that ref adds unrounded (seen: 1.8e-3). Twice a unit in the last place allows for both. */
     {AC_BF16, 1e-3, 0x1p-7, 2e-2},
+    /* The same with three bits more. */
+    {AC_F16, 1.25e-4, 0x1p-10, 2e-2},
 };
 
 /* cuda: its matrix library takes biases of products in bf16, and tensor cores probabilities of attention: roundings of 2^-9 that ref does not make and the
  * loss sees (up to 3.4e-3 of it in these networks, with the library's arithmetic by plain loops in tests/cuda_host). */
-static const tolerance tolerances_cuda[] = {{AC_F32, 1e-5, 3e-5, 2e-2}, {AC_BF16, 0x1p-7, 0x1p-6, 2e-2}};
+static const tolerance tolerances_cuda[] = {{AC_F32, 1e-5, 3e-5, 2e-2}, {AC_BF16, 0x1p-7, 0x1p-6, 2e-2}, {AC_F16, 0x1p-10, 0x1p-9, 2e-2}};
 
 static const tolerance *tolerance_of(const char *backend, size_t k)
 {
@@ -267,19 +279,27 @@ static double distance(const trial *a, const trial *b)
     return sqrt(error / square);
 }
 
-/* The oracle itself: in bf16 it computes what it computes in float, but for rounding. (Seen: losses up to 7.7e-3 and gradients
- * up to 3.6e-2 apart.) */
-static void near_float(const op_case *c)
+/* The oracle itself: in 16 bits it computes what it computes in float, but for rounding. (Seen in bf16: losses up to 7.7e-3 and gradients
+ * up to 3.6e-2 apart; in f16 8.2e-4 and, where rounding carries a value over relu's kink, whatever the type, 2e-2.) */
+static void type_near_float(const op_case *c, ac_dtype activations)
 {
     trial a, b;
     double loss_a = 0, loss_b = 1;
-    bool ran = open_trial(&a, c, "ref", AC_F32, true) == AC_OK && open_trial(&b, c, "ref", AC_BF16, true) == AC_OK && run_trial(&a, c, &loss_a) == AC_OK &&
+    bool ran = open_trial(&a, c, "ref", AC_F32, true) == AC_OK && open_trial(&b, c, "ref", activations, true) == AC_OK && run_trial(&a, c, &loss_a) == AC_OK &&
                run_trial(&b, c, &loss_b) == AC_OK && ac_plan_backward(a.plan, false) == AC_OK && ac_plan_backward(b.plan, false) == AC_OK &&
                fetch(&a) == AC_OK && fetch(&b) == AC_OK;
-    TAP_OK(ran && fabs(loss_a - loss_b) < 2e-2 * loss_a, "ref: %s, loss in bf16 differs by %.2g", c->name, fabs(loss_a - loss_b) / loss_a);
-    TAP_OK(ran && distance(&a, &b) < 0.1, "ref: %s, gradient in bf16 differs by %.2g of its norm", c->name, distance(&a, &b));
+    double of_loss = activations == AC_F16 ? 2.5e-3 : 2e-2, of_gradient = activations == AC_F16 ? 2.5e-2 : 0.1;
+    const char *type = ac_dtype_name(activations);
+    TAP_OK(ran && fabs(loss_a - loss_b) < of_loss * loss_a, "ref: %s, loss in %s differs by %.2g", c->name, type, fabs(loss_a - loss_b) / loss_a);
+    TAP_OK(ran && distance(&a, &b) < of_gradient, "ref: %s, gradient in %s differs by %.2g of its norm", c->name, type, distance(&a, &b));
     close_trial(&a);
     close_trial(&b);
+}
+
+static void near_float(const op_case *c)
+{
+    for (size_t k = 1; k < sizeof tolerances / sizeof *tolerances; k++)
+        type_near_float(c, tolerances[k].activations);
 }
 
 /* A forward with a NaN in parameter p. */

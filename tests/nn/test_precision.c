@@ -1,4 +1,4 @@
-/* What is said where the processor has no bf16: oneDNN is held to AVX2, as an older processor would. */
+/* Which backend has which activations, and what is said where the processor has no bf16: oneDNN is held to AVX2, as an older processor would. */
 #include "anyclass/model.h"
 #include "anyclass/plan.h"
 #include "tests/tap.h"
@@ -35,12 +35,15 @@ int main(void)
     TAP_CALL(cpu->backend->check_precision(cpu, AC_F32));
     TAP_CALL(ref->backend->check_precision(ref, AC_F32));
     TAP_CALL(ref->backend->check_precision(ref, AC_BF16));
-    TAP_OK(ref->backend->check_precision(ref, AC_F16) == AC_ERR_UNSUPPORTED, "ref has no f16: %s", ac_error_text());
+    TAP_CALL(ref->backend->check_precision(ref, AC_F16));
+    TAP_OK(ref->backend->check_precision(ref, AC_F64) == AC_ERR_UNSUPPORTED, "ref has no f64: %s", ac_error_text());
     TAP_OK(cpu->backend->check_precision(cpu, AC_F16) == AC_ERR_UNSUPPORTED, "cpu has no f16: %s", ac_error_text());
     TAP_OK(cpu->backend->check_precision(cpu, AC_BF16) == AC_ERR_UNSUPPORTED && strstr(ac_error_text(), "AVX-512"), "no bf16 without AVX-512: %s",
            ac_error_text());
     TAP_CALL(plan_network(cpu, AC_F32));
     TAP_CALL(plan_network(ref, AC_BF16));
+    TAP_CALL(plan_network(ref, AC_F16));
+    TAP_OK(plan_network(cpu, AC_F16) == AC_ERR_UNSUPPORTED && strstr(ac_error_text(), "f16"), "no plan in f16 on cpu: %s", ac_error_text());
     TAP_OK(plan_network(cpu, AC_BF16) == AC_ERR_UNSUPPORTED && strstr(ac_error_text(), "AVX-512"), "nor a plan: %s", ac_error_text());
     cpu->backend->close(cpu);
     ref->backend->close(ref);

@@ -183,21 +183,25 @@ extern "C" ac_status cuda_convert(cuda_device *device, ac_dtype to_type, void *t
 {
     if (n == 0)
         return AC_OK;
-    if (to_type == AC_BF16)
-        return from_type == AC_BF16 ? convert<bf16, bf16>(device, to, from, (int64_t)n) : convert<bf16, float>(device, to, from, (int64_t)n);
-    return from_type == AC_BF16 ? convert<float, bf16>(device, to, from, (int64_t)n) : convert<float, float>(device, to, from, (int64_t)n);
+    if (from_type == AC_F32)
+        CUDA_FOR_TYPE(to_type, return (convert<T, float>(device, to, from, (int64_t)n)));
+    if (to_type == AC_F32)
+        CUDA_FOR_HALF(from_type, return (convert<float, T>(device, to, from, (int64_t)n)));
+    return ac_error(AC_ERR_UNSUPPORTED, "no conversion from %s to %s", ac_dtype_name(from_type), ac_dtype_name(to_type));
 }
 
-__global__ void __launch_bounds__(CUDA_BLOCK) round_kernel(float *to, const float *from, int64_t n)
+template <typename T> __global__ void __launch_bounds__(CUDA_BLOCK) round_kernel(float *to, const float *from, int64_t n)
 {
     int64_t i = thread_index();
     if (i < n)
-        to[i] = to_float(from_float<bf16>(from[i]));
+        to[i] = to_float(from_float<T>(from[i]));
 }
 
-extern "C" ac_status cuda_round(cuda_device *device, float *to, const float *from, size_t n)
+extern "C" ac_status cuda_round(cuda_device *device, ac_dtype dtype, float *to, const float *from, size_t n)
 {
-    return n == 0 ? AC_OK : AC_LAUNCH(round_kernel, cuda_blocks((int64_t)n), dim3(CUDA_BLOCK), 0, device->stream, to, from, (int64_t)n);
+    if (n == 0)
+        return AC_OK;
+    CUDA_FOR_HALF(dtype, return AC_LAUNCH((round_kernel<T>), cuda_blocks((int64_t)n), dim3(CUDA_BLOCK), 0, device->stream, to, from, (int64_t)n));
 }
 
 template <typename T> __global__ void __launch_bounds__(CUDA_BLOCK) put_gradient_kernel(float *to, const T *from, int64_t n, bool accumulate)

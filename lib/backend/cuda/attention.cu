@@ -1,5 +1,5 @@
 /* attention: the row of the table, and plain kernels for every type and size, a warp to a row of logits. Forward keeps the log of the sum of exponentials alone;
- * backward makes probabilities from it. Heads of 32 and 64 in bf16 run in attention_tile.cu. */
+ * backward makes probabilities from it. Heads of 32 and 64 in bf16 and f16 run in attention_tile.cu. */
 #include "backend/cuda/attention.cuh"
 
 enum { PLAIN_BLOCK = 128, PLAIN_WARPS = PLAIN_BLOCK / 32, SHARED_BYTES = 96 << 10 };
@@ -180,7 +180,7 @@ static attention_shape shape_of(const ac_graph *graph, const ac_node *node)
 static bool by_tiles(const attention_shape *s, ac_dtype dtype, bool training)
 {
     const char *choice = getenv("ANYCLASS_CUDA_ATTENTION");
-    return dtype == AC_BF16 && attention_tile_fits(s, training) && !(choice && strcmp(choice, "plain") == 0);
+    return cuda_is_half(dtype) && attention_tile_fits(s, training) && !(choice && strcmp(choice, "plain") == 0);
 }
 
 static int groups_of(const cuda_device *device, const attention_shape *s)
@@ -231,7 +231,7 @@ static ac_status forward(const ac_call *call)
     cuda_device *device = cuda_of(call->device);
     attention_call c = call_of(call);
     if (by_tiles(&c.s, cuda_in(call, 0)->dtype, call->training))
-        return attention_tile_forward(device, &c);
+        return attention_tile_forward(device, &c, cuda_in(call, 0)->dtype);
     CUDA_FOR_TYPE(cuda_in(call, 0)->dtype, {
         CUDA_TRY(AC_LAUNCH((plain_forward_kernel<T>), dim3((unsigned)c.s.n_items, (unsigned)c.s.heads), dim3(PLAIN_BLOCK), sizeof(float) * PLAIN_WARPS * (size_t)c.s.seen,
                            device->stream, c));
@@ -250,7 +250,7 @@ static ac_status backward(const ac_call *call)
     c.delta = (float *)call->workspace;
     c.dbias = (double *)((unsigned char *)call->workspace + delta_bytes(&c.s));
     if (by_tiles(&c.s, cuda_in(call, 0)->dtype, true)) {
-        CUDA_TRY(attention_tile_backward(device, &c));
+        CUDA_TRY(attention_tile_backward(device, &c, cuda_in(call, 0)->dtype));
     } else {
         CUDA_FOR_TYPE(cuda_in(call, 0)->dtype, {
             CUDA_TRY(AC_LAUNCH((plain_query_kernel<T>), dim3((unsigned)c.n_groups, (unsigned)c.s.heads), dim3(PLAIN_BLOCK), plain_shared(&c.s), device->stream, c));

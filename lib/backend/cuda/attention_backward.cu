@@ -1,4 +1,4 @@
-/* Backward of attention in bf16 by tensor cores where a warp can keep its keys for a whole set of positions: of one head a warp has 16 keys, their values and the
+/* Backward of attention in bf16 and f16 by tensor cores where a warp can keep its keys for a whole set of positions: of one head a warp has 16 keys, their values and the
  * gradients of both in registers, and goes once over all queries. The gradients of logits go through shared memory, 32 queries at a time, to whichever warps
  * multiply them by the keys: five products instead of the seven of attention_tile.cu, which serves the other shapes. A bias's gradient is added up in registers over
  * all sets that a block does. */
@@ -31,34 +31,14 @@ bool attention_pass_fits(const attention_shape *s)
     return (s->head == 32 || s->head == 64) && s->channels % 8 == 0 && s->seen <= 16 * (s->table ? TABLE_WARPS : MOST_WARPS);
 }
 
-/* An item of the batch. */
-struct set_place {
-    const bf16 *qkv; /* of its head, at its position of offset 0 */
-    int64_t out;     /* the same, element of the output */
-    int64_t log_sum; /* of its first row */
-};
-
-__device__ static inline set_place place_of_item(const attention_call &call, int64_t item, int head)
-{
-    const attention_shape &s = call.s;
-    int64_t image = item / s.n_parts, first;
-    int part = (int)(item % s.n_parts);
-    set_place p;
-    first = image * s.height * s.width + place_of(s, part, 0);
-    p.out = first * s.channels + head * s.head;
-    p.qkv = (const bf16 *)call.qkv + first * 3 * s.channels + head * s.head;
-    p.log_sum = ((image * s.heads + head) * s.n_parts + part) * s.seen;
-    return p;
-}
-
-struct pass_tiles { /* in shared memory */
-    bf16 *queries, *keys, *gradients, *ds;
+template <typename T> struct pass_tiles { /* in shared memory */
+    T *queries, *keys, *gradients, *ds;
     float *log_sums, *deltas, *bias;
     int *places;
 };
 
 /* The gradient of the output, summed over its parts, and for each row its product with the output. HEAD / 8 lanes to a row. */
-template <int HEAD> __device__ static inline void take_gradients(const attention_call &call, const set_place &at, int rows, const pass_tiles &m)
+template <typename T, int HEAD> __device__ static inline void take_gradients(const attention_call &call, const set_place<T> &at, int rows, const pass_tiles<T> &m)
 {
     const attention_shape &s = call.s;
 #pragma unroll 2
@@ -67,17 +47,17 @@ template <int HEAD> __device__ static inline void take_gradients(const attention
         float d[8] = {}, y[8] = {}, along = 0;
         if (row < s.seen) {
             int64_t from = at.out + (int64_t)m.places[row] * s.channels + c;
-            load_floats<bf16, 8>((const bf16 *)call.dout[0], from, d);
-            load_floats<bf16, 8>((const bf16 *)call.out, from, y);
+            load_floats<T, 8>((const T *)call.dout[0], from, d);
+            load_floats<T, 8>((const T *)call.out, from, y);
             for (int k = 1; k < call.n_dout; k++) {
                 float more[8];
-                load_floats<bf16, 8>((const bf16 *)call.dout[k], from, more);
+                load_floats<T, 8>((const T *)call.dout[k], from, more);
 #pragma unroll
                 for (int j = 0; j < 8; j++)
                     d[j] += more[j];
             }
         }
-        store_floats<bf16, 8>(m.gradients, row * (HEAD + PAD) + c, d);
+        store_floats<T, 8>(m.gradients, row * (HEAD + PAD) + c, d);
 #pragma unroll
         for (int j = 0; j < 8; j++)
             along += d[j] * y[j];
@@ -91,12 +71,12 @@ template <int HEAD> __device__ static inline void take_gradients(const attention
     }
 }
 
-template <int HEAD> __device__ static inline void begin_item(const attention_call &call, const set_place &at, int rows, const pass_tiles &m)
+template <typename T, int HEAD> __device__ static inline void begin_item(const attention_call &call, const set_place<T> &at, int rows, const pass_tiles<T> &m)
 {
     const attention_shape &s = call.s;
     for (int i = (int)threadIdx.x; i < rows * (HEAD / 8); i += (int)blockDim.x) {
         int row = i / (HEAD / 8), c = i % (HEAD / 8) * 8;
-        const bf16 *from = at.qkv + (int64_t)m.places[row] * 3 * s.channels + c;
+        const T *from = at.qkv + (int64_t)m.places[row] * 3 * s.channels + c;
         copy_async(m.queries + row * (HEAD + PAD) + c, from, row < s.seen);
         copy_async(m.keys + row * (HEAD + PAD) + c, from + s.channels, row < s.seen);
     }
@@ -104,14 +84,14 @@ template <int HEAD> __device__ static inline void begin_item(const attention_cal
 }
 
 /* The values of the warp's 16 keys as they are multiplied. */
-template <int HEAD> __device__ static inline void take_values(const attention_call &call, const set_place &at, const int *places, int first, int lane, uint32_t (*v)[4])
+template <typename T, int HEAD> __device__ static inline void take_values(const attention_call &call, const set_place<T> &at, const int *places, int first, int lane, uint32_t (*v)[4])
 {
     const attention_shape &s = call.s;
 #pragma unroll
     for (int half = 0; half < 2; half++) {
         int row = first + lane / 4 + 8 * half;
         bool inside = row < s.seen;
-        const bf16 *from = at.qkv + (int64_t)places[row] * 3 * s.channels + 2 * s.channels + lane % 4 * 2;
+        const T *from = at.qkv + (int64_t)places[row] * 3 * s.channels + 2 * s.channels + lane % 4 * 2;
 #pragma unroll
         for (int k = 0; k < HEAD / 16; k++) {
             v[k][half] = inside ? *(const uint32_t *)(from + 16 * k) : 0;
@@ -121,7 +101,7 @@ template <int HEAD> __device__ static inline void take_values(const attention_ca
 }
 
 /* out = 16 rows of x times 16 rows of `with`, transposed; x as fragments, or NULL: rows `from`. */
-template <int HEAD> __device__ static inline void multiply_rows(float (*out)[4], const uint32_t (*x)[4], const bf16 *from, const bf16 *with, int lane)
+template <typename T, int HEAD> __device__ static inline void multiply_rows(float (*out)[4], const uint32_t (*x)[4], const T *from, const T *with, int lane)
 {
 #pragma unroll
     for (int n = 0; n < 2; n++)
@@ -132,20 +112,20 @@ template <int HEAD> __device__ static inline void multiply_rows(float (*out)[4],
         if (!x)
             load_a(a, from + 16 * k, HEAD + PAD, lane);
         load_b_transposed(b, with + 16 * k, HEAD + PAD, lane);
-        multiply_tile(out[0], x ? x[k] : a, b);
-        multiply_tile(out[1], x ? x[k] : a, b + 2);
+        multiply_tile<T>(out[0], x ? x[k] : a, b);
+        multiply_tile<T>(out[1], x ? x[k] : a, b + 2);
     }
 }
 
 /* out += a (16 x 16) times 16 rows of `with`. */
-template <int HEAD> __device__ static inline void add_product(float (*out)[4], const uint32_t *a, const bf16 *with, int lane)
+template <typename T, int HEAD> __device__ static inline void add_product(float (*out)[4], const uint32_t *a, const T *with, int lane)
 {
 #pragma unroll
     for (int n = 0; n < HEAD / 16; n++) {
         uint32_t b[4];
         load_b(b, with + 16 * n, HEAD + PAD, lane);
-        multiply_tile(out[2 * n], a, b);
-        multiply_tile(out[2 * n + 1], a, b + 2);
+        multiply_tile<T>(out[2 * n], a, b);
+        multiply_tile<T>(out[2 * n + 1], a, b + 2);
     }
 }
 
@@ -155,14 +135,14 @@ template <int HEAD> struct key_state { /* of a warp's 16 keys, rows lane / 4 and
 };
 
 /* A warp's keys and the 16 queries from j on: dk, dv, and the gradients of logits into ds [key, query of the chunk]. */
-template <int HEAD, bool TABLE>
-__device__ static inline void key_tile(const attention_shape &s, const pass_tiles &m, int j, int first, int lane, const float *bias, key_state<HEAD> &w, bf16 *ds_out, float *bias_sum)
+template <typename T, int HEAD, bool TABLE>
+__device__ static inline void key_tile(const attention_shape &s, const pass_tiles<T> &m, int j, int first, int lane, const float *bias, key_state<HEAD> &w, T *ds_out, float *bias_sum)
 {
     const int stride = HEAD + PAD, t = lane % 4;
     float p[2][4], ds[2][4];
     uint32_t a[4];
-    multiply_rows<HEAD>(p, nullptr, m.keys + first * stride, m.queries + j * stride, lane);
-    multiply_rows<HEAD>(ds, w.v, nullptr, m.gradients + j * stride, lane);
+    multiply_rows<T, HEAD>(p, nullptr, m.keys + first * stride, m.queries + j * stride, lane);
+    multiply_rows<T, HEAD>(ds, w.v, nullptr, m.gradients + j * stride, lane);
 #pragma unroll
     for (int n = 0; n < 2; n++) {
         pack<float, 2> log_sum = load<float, 2>(m.log_sums, j + 8 * n + 2 * t), delta = load<float, 2>(m.deltas, j + 8 * n + 2 * t);
@@ -177,41 +157,41 @@ __device__ static inline void key_tile(const attention_shape &s, const pass_tile
             if (TABLE)
                 bias_sum[4 * n + i] += ds[n][i];
         }
-        a[2 * n] = pack_bf16(ds[n][0], ds[n][1]);
-        a[2 * n + 1] = pack_bf16(ds[n][2], ds[n][3]);
+        a[2 * n] = pack_pair<T>(ds[n][0], ds[n][1]);
+        a[2 * n + 1] = pack_pair<T>(ds[n][2], ds[n][3]);
         *(uint32_t *)(ds_out + lane / 4 * DS_STRIDE + 8 * n + 2 * t) = a[2 * n];
         *(uint32_t *)(ds_out + (lane / 4 + 8) * DS_STRIDE + 8 * n + 2 * t) = a[2 * n + 1];
     }
-    add_product<HEAD>(w.dk, a, m.queries + j * stride, lane);
+    add_product<T, HEAD>(w.dk, a, m.queries + j * stride, lane);
 #pragma unroll
     for (int n = 0; n < 2; n++) {
-        a[2 * n] = pack_bf16(p[n][0], p[n][1]);
-        a[2 * n + 1] = pack_bf16(p[n][2], p[n][3]);
+        a[2 * n] = pack_pair<T>(p[n][0], p[n][1]);
+        a[2 * n + 1] = pack_pair<T>(p[n][2], p[n][3]);
     }
-    add_product<HEAD>(w.dv, a, m.gradients + j * stride, lane);
+    add_product<T, HEAD>(w.dv, a, m.gradients + j * stride, lane);
 }
 
 /* 16 rows of WIDTH columns to memory, of q, k or v (which), from column c of the head on. */
-template <int WIDTH>
-__device__ static inline void put_rows(const attention_call &call, const set_place &at, const int *places, int which, int first, int c, const float (*values)[4], float scale, int lane)
+template <typename T, int WIDTH>
+__device__ static inline void put_rows(const attention_call &call, const set_place<T> &at, const int *places, int which, int first, int c, const float (*values)[4], float scale, int lane)
 {
     const attention_shape &s = call.s;
-    bf16 *base = (bf16 *)call.dqkv + (at.qkv - (const bf16 *)call.qkv) + which * s.channels + c + lane % 4 * 2;
+    T *base = (T *)call.dqkv + (at.qkv - (const T *)call.qkv) + which * s.channels + c + lane % 4 * 2;
 #pragma unroll
     for (int h = 0; h < 2; h++) {
         int row = first + lane / 4 + 8 * h;
         if (row >= s.seen)
             continue;
-        bf16 *to = base + (int64_t)places[row] * 3 * s.channels;
+        T *to = base + (int64_t)places[row] * 3 * s.channels;
 #pragma unroll
         for (int n = 0; n < WIDTH / 8; n++)
-            *(uint32_t *)(to + 8 * n) = pack_bf16(values[n][2 * h] * scale, values[n][2 * h + 1] * scale);
+            *(uint32_t *)(to + 8 * n) = pack_pair<T>(values[n][2 * h] * scale, values[n][2 * h + 1] * scale);
     }
 }
 
 /* dq of the 16 queries from `query` of a chunk on, 16 columns of the head from c on: ds^T keys. */
-template <int HEAD>
-__device__ static inline void query_tile(const attention_call &call, const set_place &at, const pass_tiles &m, int rows, const bf16 *ds, int chunk, int query, int c, int lane)
+template <typename T, int HEAD>
+__device__ static inline void query_tile(const attention_call &call, const set_place<T> &at, const pass_tiles<T> &m, int rows, const T *ds, int chunk, int query, int c, int lane)
 {
     float dq[2][4] = {};
 #pragma unroll 4
@@ -219,18 +199,17 @@ __device__ static inline void query_tile(const attention_call &call, const set_p
         uint32_t a[4], b[4];
         load_a_transposed(a, ds + k * DS_STRIDE + query, DS_STRIDE, lane);
         load_b(b, m.keys + k * (HEAD + PAD) + c, HEAD + PAD, lane);
-        multiply_tile(dq[0], a, b);
-        multiply_tile(dq[1], a, b + 2);
+        multiply_tile<T>(dq[0], a, b);
+        multiply_tile<T>(dq[1], a, b + 2);
     }
-    put_rows<16>(call, at, m.places, 0, chunk + query, c, dq, call.s.scale, lane);
+    put_rows<T, 16>(call, at, m.places, 0, chunk + query, c, dq, call.s.scale, lane);
 }
 
 /* Where positions lie, and the head's bias as the warps' tiles read it: [tile of keys][tile of queries][lane][8]. */
-template <bool TABLE> __device__ static inline void begin_head(const attention_call &call, int head, int rows, const pass_tiles &m)
+template <typename T, bool TABLE> __device__ static inline void begin_head(const attention_call &call, int head, int rows, const pass_tiles<T> &m)
 {
     const attention_shape &s = call.s;
-    for (int i = (int)threadIdx.x; i < rows; i += (int)blockDim.x)
-        m.places[i] = i < s.seen ? place_of(s, 0, i) : 0;
+    fetch_places(s, rows, m.places);
     for (int i = (int)threadIdx.x; TABLE && i < rows * rows; i += (int)blockDim.x) {
         int e = i % 8, lane = i / 8 % 32, tile = i / 256, key = tile / (rows / 16) * 16 + lane / 4 + e / 2 % 2 * 8, query = tile % (rows / 16) * 16 + e / 4 * 8 + lane % 4 * 2 + e % 2;
         m.bias[i] = key < s.seen && query < s.seen ? call.bias[(code_of(s, query) - code_of(s, key) + middle_of(s)) * s.heads + head] : 0.0f;
@@ -238,7 +217,7 @@ template <bool TABLE> __device__ static inline void begin_head(const attention_c
 }
 
 /* What the tiles summed, as a matrix [seen, seen + 1] where the bias was, and from it the block's part of the bias's gradient. */
-__device__ static inline void end_head(const attention_call &call, int head, int first, int lane, const float (*sums)[8], const pass_tiles &m)
+template <typename T> __device__ static inline void end_head(const attention_call &call, int head, int first, int lane, const float (*sums)[8], const pass_tiles<T> &m)
 {
     const attention_shape &s = call.s;
     __syncthreads();
@@ -255,24 +234,24 @@ __device__ static inline void end_head(const attention_call &call, int head, int
         call.dbias[((int64_t)blockIdx.x * s.table + e) * s.heads + head] = sum_of_pairs(s, e, m.bias, s.seen + 1);
 }
 
-template <int HEAD, bool TABLE> __global__ void __launch_bounds__(32 * (TABLE ? TABLE_WARPS : MOST_WARPS)) pass_backward_kernel(attention_call call, pass_shared l)
+template <typename T, int HEAD, bool TABLE> __global__ void __launch_bounds__(32 * (TABLE ? TABLE_WARPS : MOST_WARPS)) pass_backward_kernel(attention_call call, pass_shared l)
 {
     AC_DYNAMIC_SHARED(unsigned char, shared);
     const attention_shape &s = call.s;
     const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32, n_warps = (int)blockDim.x / 32, head = (int)blockIdx.y, first = warp * 16, n_units = CHUNK / 16 * (HEAD / 16);
-    bf16 *matrix = (bf16 *)shared;
-    size_t each = l.matrix / sizeof(bf16);
-    pass_tiles m = {matrix, matrix + each, matrix + 2 * each, (bf16 *)(shared + l.ds), (float *)(shared + l.floats), (float *)(shared + l.floats) + l.rows, (float *)(shared + l.bias),
+    T *matrix = (T *)shared;
+    size_t each = l.matrix / sizeof(T);
+    pass_tiles<T> m = {matrix, matrix + each, matrix + 2 * each, (T *)(shared + l.ds), (float *)(shared + l.floats), (float *)(shared + l.floats) + l.rows, (float *)(shared + l.bias),
                     (int *)(shared + l.places)};
     float bias_sum[TABLE ? TABLE_WARPS : 1][8] = {};
-    begin_head<TABLE>(call, head, l.rows, m);
+    begin_head<T, TABLE>(call, head, l.rows, m);
     for (int64_t item = blockIdx.x; item < s.n_items; item += gridDim.x) {
-        set_place at = place_of_item(call, item, head);
+        set_place<T> at = place_of_item<T>(call, item, head);
         key_state<HEAD> w;
         __syncthreads();
-        begin_item<HEAD>(call, at, l.rows, m);
-        take_values<HEAD>(call, at, m.places, first, lane, w.v);
-        take_gradients<HEAD>(call, at, l.rows, m);
+        begin_item<T, HEAD>(call, at, l.rows, m);
+        take_values<T, HEAD>(call, at, m.places, first, lane, w.v);
+        take_gradients<T, HEAD>(call, at, l.rows, m);
 #pragma unroll
         for (int n = 0; n < HEAD / 8; n++)
 #pragma unroll
@@ -285,36 +264,40 @@ template <int HEAD, bool TABLE> __global__ void __launch_bounds__(32 * (TABLE ? 
             int chunk = c * CHUNK;
             if (chunk >= l.rows)
                 break;
-            bf16 *ds = m.ds + c % 2 * l.rows * DS_STRIDE; /* the barrier two chunks ago was behind all who read what it held */
+            T *ds = m.ds + c % 2 * l.rows * DS_STRIDE; /* the barrier two chunks ago was behind all who read what it held */
 #pragma unroll
             for (int k = 0; k < CHUNK / 16; k++)
                 if (chunk + 16 * k < l.rows)
-                    key_tile<HEAD, TABLE>(s, m, chunk + 16 * k, first, lane, m.bias + ((int64_t)(warp * (l.rows / 16) + c * (CHUNK / 16) + k) * 32 + lane) * 8, w,
+                    key_tile<T, HEAD, TABLE>(s, m, chunk + 16 * k, first, lane, m.bias + ((int64_t)(warp * (l.rows / 16) + c * (CHUNK / 16) + k) * 32 + lane) * 8, w,
                                           ds + first * DS_STRIDE + 16 * k, bias_sum[TABLE ? c * (CHUNK / 16) + k : 0]);
             __syncthreads();
             for (int u = (warp + n_warps * n_units - c * n_units % n_warps) % n_warps; u < n_units; u += n_warps) /* in turn, so that all have as much to do */
                 if (chunk + u % (CHUNK / 16) * 16 < l.rows)
-                    query_tile<HEAD>(call, at, m, l.rows, ds, chunk, u % (CHUNK / 16) * 16, u / (CHUNK / 16) * 16, lane);
+                    query_tile<T, HEAD>(call, at, m, l.rows, ds, chunk, u % (CHUNK / 16) * 16, u / (CHUNK / 16) * 16, lane);
         }
-        put_rows<HEAD>(call, at, m.places, 1, first, 0, w.dk, s.scale, lane);
-        put_rows<HEAD>(call, at, m.places, 2, first, 0, w.dv, 1, lane);
+        put_rows<T, HEAD>(call, at, m.places, 1, first, 0, w.dk, s.scale, lane);
+        put_rows<T, HEAD>(call, at, m.places, 2, first, 0, w.dv, 1, lane);
     }
     if (TABLE)
-        end_head(call, head, first, lane, (const float(*)[8])bias_sum, m);
+        end_head<T>(call, head, first, lane, (const float(*)[8])bias_sum, m);
 }
 
-template <int HEAD, bool TABLE> static ac_status launch(cuda_device *device, const attention_call *call)
+template <typename T, int HEAD, bool TABLE> static ac_status launch(cuda_device *device, const attention_call *call)
 {
     pass_shared l = layout_of(&call->s);
     dim3 grid((unsigned)(TABLE ? call->n_groups : call->s.n_items), (unsigned)call->s.heads);
-    return AC_LAUNCH((pass_backward_kernel<HEAD, TABLE>), grid, dim3((unsigned)(l.rows / 16 * 32)), l.total, device->stream, *call, l);
+    return AC_LAUNCH((pass_backward_kernel<T, HEAD, TABLE>), grid, dim3((unsigned)(l.rows / 16 * 32)), l.total, device->stream, *call, l);
 }
 
-ac_status attention_pass_backward(cuda_device *device, const attention_call *call)
+ac_status attention_pass_backward(cuda_device *device, const attention_call *call, ac_dtype dtype)
 {
     if (!call->dqkv)
         return ac_error(AC_ERR_UNSUPPORTED, "attention whose input needs no gradient");
-    if (call->s.head == 32)
-        return call->s.table ? launch<32, true>(device, call) : launch<32, false>(device, call);
-    return call->s.table ? launch<64, true>(device, call) : launch<64, false>(device, call);
+    CUDA_FOR_HALF(dtype, {
+        if (call->s.head == 32)
+            CUDA_TRY((call->s.table ? launch<T, 32, true>(device, call) : launch<T, 32, false>(device, call)));
+        else
+            CUDA_TRY((call->s.table ? launch<T, 64, true>(device, call) : launch<T, 64, false>(device, call)));
+    });
+    return AC_OK;
 }

@@ -11,7 +11,7 @@ struct conv_state {
     bool is_product, is_depthwise, own_dweight;
     cuda_product product;
     cuda_conv *pass[3];     /* NULL: plain kernels */
-    size_t weight_bytes;    /* weights in bf16, at the start of the workspace */
+    size_t weight_bytes;    /* weights in 16 bits, at the start of the workspace */
     size_t made_bytes;      /* behind them: the gradient of the weights before it is added, or the result before its bias is */
     bool float_result;      /* a bias is added to float sums */
     int dweight_type;       /* ac_dtype of the gradient of the weights as cuDNN makes it */
@@ -147,7 +147,7 @@ static ac_status plan_library(cuda_device *device, conv_state *state, bool bias,
         if (pass == CUDA_CONV_DW || (pass == CUDA_CONV_FORWARD && bias))
             s.result = AC_F32;
         ac_status status = cuda_conv_find(device, &s, &state->pass[pass]);
-        if (status == AC_ERR_UNSUPPORTED && pass == CUDA_CONV_FORWARD && s.type == AC_BF16 && is_small(&s))
+        if (status == AC_ERR_UNSUPPORTED && pass == CUDA_CONV_FORWARD && cuda_is_half(s.type) && is_small(&s))
             continue; /* the library rounds before the bias is added, the plain kernel afterwards */
         if (status == AC_ERR_UNSUPPORTED && s.result != s.type) {
             s.result = s.type;
@@ -196,7 +196,7 @@ static ac_status plan(ac_device *base, const ac_graph *graph, const ac_node *nod
         library_bytes = cuda_conv_dweight_workspace_bytes(cuda_of(base), s);
     if (wants_library("cudnn"))
         CUDA_TRY(plan_library(cuda_of(base), state, a->bias, training, wants, &library_bytes));
-    state->weight_bytes = s->type == AC_BF16 ? cuda_aligned((size_t)weight_elements(s) * 2) : 0;
+    state->weight_bytes = cuda_is_half(s->type) ? cuda_aligned((size_t)weight_elements(s) * 2) : 0;
     state->made_bytes = training ? cuda_aligned((size_t)weight_elements(s) * 4) : 0;
     size_t result_bytes = state->float_result ? cuda_aligned((size_t)(s->n * s->oh * s->ow * s->o) * 4) : 0;
     state->made_bytes = result_bytes > state->made_bytes ? result_bytes : state->made_bytes;
@@ -220,7 +220,7 @@ static ac_status read_weight(const ac_call *call, const conv_state *state, const
     if (!state->weight_bytes)
         return AC_OK;
     *out = call->workspace;
-    return cuda_convert(cuda_of(call->device), AC_BF16, call->workspace, AC_F32, call->param[0], (size_t)weight_elements(&state->spec));
+    return cuda_convert(cuda_of(call->device), (ac_dtype)state->spec.type, call->workspace, AC_F32, call->param[0], (size_t)weight_elements(&state->spec));
 }
 
 static ac_status forward(const ac_call *call)

@@ -15,6 +15,7 @@ extern "C" {
 #include "anyclass/augment_formula.h"
 #include "anyclass/backend.h"
 #include "anyclass/bf16.h"
+#include "anyclass/f16.h"
 #include "anyclass/loss_formula.h"
 #include "anyclass/ops.h"
 #include "anyclass/optimizer.h"
@@ -53,6 +54,12 @@ enum { CUDA_SCRATCH_BYTES = 64 << 20, CUDA_N_PARTIALS = 1024, CUDA_ALIGN = 256 }
 static inline cuda_device *cuda_of(ac_device *device)
 {
     return (cuda_device *)device;
+}
+
+/* One of the types of 16 bits (ac_dtype)? */
+static inline bool cuda_is_half(int dtype)
+{
+    return dtype == AC_BF16 || dtype == AC_F16;
 }
 
 static inline size_t cuda_aligned(size_t n_bytes)
@@ -94,7 +101,7 @@ typedef struct cuda_gemm_spec { /* compared as bytes: zero it first */
     int64_t lda, ldb, ldd;             /* elements between rows as stored; 0: they touch */
     int64_t batch, stride_a, stride_b, stride_d; /* batch 0 or 1: one product */
     int transpose_a, transpose_b;      /* stored [k, m], stored [n, k] */
-    int ab, d;                         /* ac_dtype of a and b, of d (AC_F32 or AC_BF16) and of the bias, which has d's */
+    int ab, d;                         /* ac_dtype of a and b, of d (that type or AC_F32) and of the bias, which has d's */
     int epilogue;                      /* cuda_epilogue */
     int reserved;                      /* no padding */
 } cuda_gemm_spec;
@@ -128,10 +135,10 @@ AC_NODISCARD ac_status cuda_conv_run(cuda_device *device, const cuda_conv *conv,
 AC_NODISCARD ac_status cuda_add(ac_device *device, ac_dtype dtype, void *to, const void *from, size_t n);
 AC_NODISCARD ac_status cuda_add_loss(ac_device *device, ac_step_state *state, const double *loss, bool first);
 AC_NODISCARD ac_status cuda_optimizer_step(ac_device *device, const ac_optimizer_update *update);
-/** to[i] = from[i], each of its type. */
+/** to[i] = from[i], each of its type; one of them is AC_F32. */
 AC_NODISCARD ac_status cuda_convert(cuda_device *device, ac_dtype to_type, void *to, ac_dtype from_type, const void *from, size_t n);
-/** to[i] = from[i] rounded to bf16: a MATRIX parameter as mixed precision reads it, in float. */
-AC_NODISCARD ac_status cuda_round(cuda_device *device, float *to, const float *from, size_t n);
+/** to[i] = from[i] rounded to `dtype`: a MATRIX parameter as mixed precision reads it, in float. */
+AC_NODISCARD ac_status cuda_round(cuda_device *device, ac_dtype dtype, float *to, const float *from, size_t n);
 /** to[i] = from[i] (+ to[i]), from of type `dtype`. */
 AC_NODISCARD ac_status cuda_put_gradient(cuda_device *device, float *to, ac_dtype dtype, const void *from, size_t n, bool accumulate);
 /** y = from + bias (NULL: none) + residual (of y's type, NULL: none), rounded once. */

@@ -4,13 +4,12 @@
 #include "backend/cuda/depthwise.h"
 
 /* to [taps, channels] = from [channels, taps], rounded as the type of activations is. */
-__global__ void __launch_bounds__(CUDA_BLOCK) turn_kernel(const float *from, float *to, int channels, int taps, bool rounded)
+template <typename T> __global__ void __launch_bounds__(CUDA_BLOCK) turn_kernel(const float *from, float *to, int channels, int taps)
 {
     int64_t i = thread_index();
     if (i >= (int64_t)channels * taps)
         return;
-    float v = from[i % channels * taps + i / channels];
-    to[i] = rounded ? to_float(from_float<bf16>(v)) : v;
+    to[i] = to_float(from_float<T>(from[i % channels * taps + i / channels]));
 }
 
 template <typename T, int VEC> __global__ void __launch_bounds__(CUDA_BLOCK) forward_kernel(const T *x, const float *weight, const float *bias, T *y, cuda_conv_spec s, int64_t n)
@@ -138,7 +137,7 @@ size_t cuda_depthwise_workspace_bytes(const cuda_device *device, const cuda_conv
 static ac_status turn(cuda_device *device, const cuda_conv_spec *s, const float *weight, void *workspace)
 {
     int taps = s->kernel * s->kernel;
-    return AC_LAUNCH(turn_kernel, cuda_blocks(s->c * taps), dim3(CUDA_BLOCK), 0, device->stream, weight, (float *)workspace, (int)s->c, taps, s->type == AC_BF16);
+    CUDA_FOR_TYPE(s->type, return AC_LAUNCH((turn_kernel<T>), cuda_blocks(s->c * taps), dim3(CUDA_BLOCK), 0, device->stream, weight, (float *)workspace, (int)s->c, taps));
 }
 
 ac_status cuda_depthwise_forward(cuda_device *device, const cuda_conv_spec *s, const void *x, const float *weight, const float *bias, void *y, void *workspace)

@@ -108,7 +108,7 @@ static void describe(const ac_device *base, char *out, size_t capacity)
 ac_status cuda_check_precision(const ac_device *device, ac_dtype activations)
 {
     (void)device;
-    return activations == AC_F32 || activations == AC_BF16 ? AC_OK : ac_error(AC_ERR_UNSUPPORTED, "cuda has no activations of type %s", ac_dtype_name(activations));
+    return activations == AC_F32 || cuda_is_half(activations) ? AC_OK : ac_error(AC_ERR_UNSUPPORTED, "cuda has no activations of type %s", ac_dtype_name(activations));
 }
 
 static ac_status allocate(ac_device *base, size_t n_bytes, void **out)

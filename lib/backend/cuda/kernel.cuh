@@ -11,6 +11,7 @@
 #include "tests/cuda_host/emulate.h"
 #else
 #include <cuda_bf16.h>
+#include <cuda_fp16.h>
 #include <cuda_runtime.h>
 
 template <typename... P, typename... A>
@@ -30,6 +31,10 @@ struct bf16 {
     uint16_t bits;
 };
 
+struct f16 {
+    uint16_t bits;
+};
+
 __host__ __device__ static inline float to_float(float v)
 {
     return v;
@@ -38,6 +43,15 @@ __host__ __device__ static inline float to_float(float v)
 __host__ __device__ static inline float to_float(bf16 v)
 {
     return ac_float_from_bf16(v.bits);
+}
+
+__host__ __device__ static inline float to_float(f16 v)
+{
+#ifdef __CUDA_ARCH__
+    return __half2float(__ushort_as_half(v.bits));
+#else
+    return ac_float_from_f16(v.bits);
+#endif
 }
 
 template <typename T> __host__ __device__ static inline T from_float(float v);
@@ -54,6 +68,17 @@ template <> __host__ __device__ inline bf16 from_float<bf16>(float v)
     out.bits = __bfloat16_as_ushort(__float2bfloat16_rn(v));
 #else
     out.bits = ac_bf16_from_float(v);
+#endif
+    return out;
+}
+
+template <> __host__ __device__ inline f16 from_float<f16>(float v)
+{
+    f16 out;
+#ifdef __CUDA_ARCH__
+    out.bits = __half_as_ushort(__float2half_rn(v));
+#else
+    out.bits = ac_f16_from_float(v);
 #endif
     return out;
 }
@@ -102,12 +127,23 @@ template <typename T> struct widest {
     static constexpr int n = 16 / sizeof(T); /* elements of a vector */
 };
 
-/* The statement with T the type of activations, VEC the vector that `channels` allow. */
-#define CUDA_FOR_TYPE(dtype, ...)                                                                                     \
+/* The statement with T the one of the two types of 16 bits. */
+#define CUDA_FOR_HALF(dtype, ...)                                                                                     \
     do {                                                                                                              \
         if ((dtype) == AC_BF16) {                                                                                     \
             typedef bf16 T;                                                                                           \
             __VA_ARGS__;                                                                                              \
+        } else {                                                                                                      \
+            typedef f16 T;                                                                                            \
+            __VA_ARGS__;                                                                                              \
+        }                                                                                                             \
+    } while (0)
+
+/* The statement with T the type of activations. */
+#define CUDA_FOR_TYPE(dtype, ...)                                                                                     \
+    do {                                                                                                              \
+        if (cuda_is_half(dtype)) {                                                                                    \
+            CUDA_FOR_HALF(dtype, __VA_ARGS__);                                                                        \
         } else {                                                                                                      \
             typedef float T;                                                                                          \
             __VA_ARGS__;                                                                                              \
@@ -176,7 +212,7 @@ template <typename T, int VEC> __device__ static inline void store_floats(T *to,
 
 static inline int cuda_width(ac_dtype dtype, int64_t channels)
 {
-    int n = dtype == AC_BF16 ? widest<bf16>::n : widest<float>::n;
+    int n = cuda_is_half(dtype) ? widest<bf16>::n : widest<float>::n;
     return channels % n == 0 ? n : channels % 4 == 0 ? 4 : 1;
 }
 

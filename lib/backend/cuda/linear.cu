@@ -1,5 +1,5 @@
 /* linear: three matrix products, bias and residual in the first one's epilogue, activations in passes of their own (cuBLASLt's GELU is the
- * approximation by tanh, ours the one by the error function). A head that leaves mixed precision (bf16 in, float out) is small and computed in float, from
+ * approximation by tanh, ours the one by the error function). A head that leaves mixed precision (16 bits in, float out) is small and computed in float, from
  * operands rounded as mixed precision reads them. */
 #include "backend/cuda/kernel.cuh"
 #include "backend/cuda/product.h"
@@ -73,7 +73,7 @@ static cuda_product_spec spec_of(const ac_graph *graph, const ac_node *node, boo
     s.residual = node->n_inputs > 1;
     *mixed = x->dtype != y->dtype;
     s.type = *mixed ? AC_F32 : x->dtype;
-    s.round_weight = *mixed;
+    s.round_weight = *mixed ? x->dtype : AC_F32;
     return s;
 }
 
@@ -84,7 +84,7 @@ static ac_status plan(ac_device *base, const ac_graph *graph, const ac_node *nod
     cuda_product_spec s = spec_of(graph, node, &mixed);
     CUDA_TRY(cuda_check_precision(base, x->dtype));
     CUDA_TRY(cuda_check_precision(base, y->dtype));
-    if (mixed && x->dtype != AC_BF16)
+    if (mixed && !cuda_is_half(x->dtype))
         return ac_error(AC_ERR_UNSUPPORTED, "%s in, %s out", ac_dtype_name(x->dtype), ac_dtype_name(y->dtype));
     s.forward = true;
     s.dweight = training;
@@ -124,7 +124,7 @@ static ac_status input_of(const ac_call *call, const linear_state *state, const 
         return AC_OK;
     void *copy = behind_product(call, state);
     *x = copy;
-    return cuda_convert(cuda_of(call->device), AC_F32, copy, AC_BF16, call->input[0], (size_t)ac_shape_elements(cuda_in(call, 0)));
+    return cuda_convert(cuda_of(call->device), AC_F32, copy, cuda_in(call, 0)->dtype, call->input[0], (size_t)ac_shape_elements(cuda_in(call, 0)));
 }
 
 static ac_status forward(const ac_call *call)
@@ -179,7 +179,9 @@ static ac_status backward(const ac_call *call)
     CUDA_TRY(cuda_product_backward(device, &state->product, &g, call->workspace));
     int64_t n = ac_shape_elements(cuda_in(call, 0));
     if (state->mixed && dx)
-        return AC_LAUNCH((put_kernel<bf16>), cuda_blocks(n), dim3(CUDA_BLOCK), 0, device->stream, (bf16 *)call->dinput[0], (const float *)dx, call->add_dinput, n);
+        CUDA_FOR_HALF(cuda_in(call, 0)->dtype, {
+            CUDA_TRY(AC_LAUNCH((put_kernel<T>), cuda_blocks(n), dim3(CUDA_BLOCK), 0, device->stream, (T *)call->dinput[0], (const float *)dx, call->add_dinput, n));
+        });
     return AC_OK;
 }
 

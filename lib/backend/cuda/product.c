@@ -17,11 +17,11 @@ ac_status cuda_product_plan(cuda_device *device, const cuda_product_spec *spec, 
     ac_status status = AC_OK;
     memset(out, 0, sizeof *out);
     out->spec = *spec;
-    if (spec->type == AC_BF16)
+    if (cuda_is_half(spec->type))
         out->weight_bytes = cuda_aligned((size_t)(spec->in * spec->out) * 2);
     else if (spec->round_weight)
         out->weight_bytes = cuda_aligned((size_t)(spec->in * spec->out) * 4);
-    out->workspace_bytes = out->weight_bytes + (spec->bias && spec->type == AC_BF16 ? cuda_aligned((size_t)spec->out * 2) : 0);
+    out->workspace_bytes = out->weight_bytes + (spec->bias && cuda_is_half(spec->type) ? cuda_aligned((size_t)spec->out * 2) : 0);
     if (spec->forward) {
         cuda_gemm_spec g = gemm_of(spec, spec->rows, spec->out, spec->in);
         g.transpose_b = 1;
@@ -31,7 +31,7 @@ ac_status cuda_product_plan(cuda_device *device, const cuda_product_spec *spec, 
         if (status == AC_ERR_UNSUPPORTED && spec->bias) {
             g.epilogue = CUDA_EPILOGUE_NONE;
             g.d = AC_F32;
-            out->float_result = spec->type == AC_BF16;
+            out->float_result = cuda_is_half(spec->type);
             out->workspace_bytes += out->float_result ? cuda_aligned((size_t)(spec->rows * spec->out) * 4) : 0;
             status = cuda_gemm_find(device, &g, &out->forward);
         }
@@ -58,7 +58,8 @@ static ac_status read_weight(cuda_device *device, const cuda_product *p, const f
     *out = p->weight_bytes ? workspace : weight;
     if (!p->weight_bytes)
         return AC_OK;
-    return p->spec.type == AC_BF16 ? cuda_convert(device, AC_BF16, workspace, AC_F32, weight, n) : cuda_round(device, workspace, weight, n);
+    return p->spec.round_weight ? cuda_round(device, (ac_dtype)p->spec.round_weight, workspace, weight, n)
+                                : cuda_convert(device, (ac_dtype)p->spec.type, workspace, AC_F32, weight, n);
 }
 
 ac_status cuda_product_forward(cuda_device *device, const cuda_product *p, const void *x, const float *weight, const float *bias, const void *residual, void *y,
@@ -73,8 +74,8 @@ ac_status cuda_product_forward(cuda_device *device, const cuda_product *p, const
         AC_TRY(cuda_add_bias_to(device, (ac_dtype)p->spec.type, y, behind, bias, residual, p->spec.rows, p->spec.out));
         return AC_OK;
     }
-    if (p->bias_in_epilogue && p->spec.type == AC_BF16) { /* the library's bias is of the type of y */
-        AC_TRY(cuda_convert(device, AC_BF16, behind, AC_F32, bias, (size_t)p->spec.out));
+    if (p->bias_in_epilogue && cuda_is_half(p->spec.type)) { /* the library's bias is of the type of y */
+        AC_TRY(cuda_convert(device, (ac_dtype)p->spec.type, behind, AC_F32, bias, (size_t)p->spec.out));
         b = behind;
     }
     AC_TRY(cuda_gemm_run(device, p->forward, x, w, residual ? residual : y, y, p->bias_in_epilogue ? b : NULL, residual ? 1 : 0));

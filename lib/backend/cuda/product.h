@@ -13,7 +13,7 @@ typedef struct cuda_product_spec {
     int64_t rows, in, out;
     int type;                  /* ac_dtype of x, y and their gradients */
     bool bias;
-    bool round_weight;         /* float products of weights rounded to bf16 */
+    int round_weight;          /* ac_dtype: float products of weights rounded to it; AC_F32 (0): not rounded */
     bool forward, dx, dweight; /* which will be asked for */
     bool residual;             /* forward may be given one */
 } cuda_product_spec;
@@ -22,7 +22,7 @@ typedef struct cuda_product {
     cuda_product_spec spec;
     cuda_gemm *forward, *dx, *dweight;
     bool bias_in_epilogue;
-    bool float_result;      /* bf16 with a bias that the library cannot add: the product in float, behind the weights, so that it is rounded once */
+    bool float_result;      /* 16 bits with a bias that the library cannot add: the product in float, behind the weights, so that it is rounded once */
     size_t weight_bytes;    /* of the copy in the type of x, at the start of the workspace; 0: the parameter itself is read */
     size_t workspace_bytes;
 } cuda_product;

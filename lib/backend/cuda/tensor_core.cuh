@@ -1,4 +1,4 @@
-/* Products of small tiles by tensor cores: d [16, 8] += a [16, 16] b [16, 8], bf16 in, float sums. Each instruction once for the device and once by its definition,
+/* Products of small tiles by tensor cores: d [16, 8] += a [16, 16] b [16, 8], T (bf16 or f16) in, float sums. Each instruction once for the device and once by its definition,
  * which the emulation runs. With g = lane / 4 and t = lane % 4 a lane holds
  *   a[0] (row g, columns 2t, 2t + 1), a[1] (row g + 8), a[2] (row g, columns + 8), a[3] (row g + 8, columns + 8)
  *   b[0] (rows 2t, 2t + 1, column g), b[1] (rows + 8)
@@ -8,14 +8,21 @@
 
 #include "backend/cuda/kernel.cuh"
 
-/* Two floats as bf16, the first in the low half. */
-__device__ static inline uint32_t pack_bf16(float low, float high)
+/* Two floats as T, the first in the low half. */
+template <typename T> __device__ static inline uint32_t pack_pair(float low, float high)
 {
-    return (uint32_t)from_float<bf16>(low).bits | (uint32_t)from_float<bf16>(high).bits << 16;
+    return (uint32_t)from_float<T>(low).bits | (uint32_t)from_float<T>(high).bits << 16;
 }
 
 #ifdef AC_CUDA_EMULATED
-__device__ static inline void multiply_tile(float *d /* [4] */, const uint32_t *a /* [4] */, const uint32_t *b /* [2] */)
+template <typename T> __device__ static inline float float_of(uint32_t bits)
+{
+    T value;
+    value.bits = (uint16_t)bits;
+    return to_float(value);
+}
+
+template <typename T> __device__ static inline void multiply_tile(float *d /* [4] */, const uint32_t *a /* [4] */, const uint32_t *b /* [2] */)
 {
     uint32_t mine[6] = {a[0], a[1], a[2], a[3], b[0], b[1]};
     unsigned lane = emulated::lane(), g = lane / 4, t = lane % 4;
@@ -27,17 +34,17 @@ __device__ static inline void multiply_tile(float *d /* [4] */, const uint32_t *
         for (unsigned n = 0; n < 2; n++)
             memcpy(column[n], emulated::slot(4 * (2 * t + n) + k % 8 / 2), sizeof column[n]);
         for (unsigned i = 0; i < 4; i++) {
-            float x = ac_float_from_bf16((uint16_t)(row[i / 2 + k / 8 * 2] >> k % 2 * 16)), y = ac_float_from_bf16((uint16_t)(column[i % 2][4 + k / 8] >> k % 2 * 16));
+            float x = float_of<T>(row[i / 2 + k / 8 * 2] >> k % 2 * 16), y = float_of<T>(column[i % 2][4 + k / 8] >> k % 2 * 16);
             d[i] += x * y;
         }
     }
     emulated::warp_barrier();
 }
 
-template <bool TRANSPOSED> __device__ static inline void load_tiles(uint32_t *out /* [4] */, const bf16 *row)
+template <bool TRANSPOSED, typename T> __device__ static inline void load_tiles(uint32_t *out /* [4] */, const T *row)
 {
     unsigned lane = emulated::lane(), g = lane / 4, t = lane % 4;
-    const bf16 *from[2];
+    const T *from[2];
     memcpy(emulated::slot(lane), &row, sizeof row);
     emulated::warp_barrier();
     for (unsigned m = 0; m < 4; m++) {
@@ -45,20 +52,29 @@ template <bool TRANSPOSED> __device__ static inline void load_tiles(uint32_t *ou
             memcpy(&from[k], emulated::slot(8 * m + (TRANSPOSED ? 2 * t + k : g)), sizeof from[k]);
         out[m] = TRANSPOSED ? (uint32_t)from[0][g].bits | (uint32_t)from[1][g].bits << 16 : (uint32_t)from[0][2 * t].bits | (uint32_t)from[0][2 * t + 1].bits << 16;
         if ((uintptr_t)from[0] % 16)
-            out[m] = 0x7FC07FC0u; /* the device would stop: rows begin at multiples of 16 bytes */
+            out[m] = 0x7FFF7FFFu; /* the device would stop: rows begin at multiples of 16 bytes */
     }
     emulated::warp_barrier();
 }
 #else
-__device__ static inline void multiply_tile(float *d, const uint32_t *a, const uint32_t *b)
+template <typename T> __device__ static inline void multiply_tile(float *d, const uint32_t *a, const uint32_t *b);
+
+template <> __device__ inline void multiply_tile<bf16>(float *d, const uint32_t *a, const uint32_t *b)
 {
     asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
                  : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
+template <> __device__ inline void multiply_tile<f16>(float *d, const uint32_t *a, const uint32_t *b)
+{
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
 /* Four tiles of 8 x 8: lane l names the row l % 8 of tile l / 8, which begins at a multiple of 16 bytes in shared memory. */
-template <bool TRANSPOSED> __device__ static inline void load_tiles(uint32_t *out, const bf16 *row)
+template <bool TRANSPOSED, typename T> __device__ static inline void load_tiles(uint32_t *out, const T *row)
 {
     uint32_t at = (uint32_t)__cvta_generic_to_shared(row);
     if (TRANSPOSED)
@@ -69,25 +85,25 @@ template <bool TRANSPOSED> __device__ static inline void load_tiles(uint32_t *ou
 #endif
 
 /* a from rows: from[m][k], rows `stride` elements apart. */
-__device__ static inline void load_a(uint32_t *a, const bf16 *from, int stride, int lane)
+template <typename T> __device__ static inline void load_a(uint32_t *a, const T *from, int stride, int lane)
 {
     load_tiles<false>(a, from + (lane % 16) * stride + lane / 16 * 8);
 }
 
 /* a from its transpose: from[k][m]. */
-__device__ static inline void load_a_transposed(uint32_t *a, const bf16 *from, int stride, int lane)
+template <typename T> __device__ static inline void load_a_transposed(uint32_t *a, const T *from, int stride, int lane)
 {
     load_tiles<true>(a, from + (lane % 8 + lane / 16 * 8) * stride + lane / 8 % 2 * 8);
 }
 
 /* b of two neighbouring products, columns 0 .. 7 and 8 .. 15, from their transpose: from[n][k]. out[0], out[1]; out[2], out[3]. */
-__device__ static inline void load_b_transposed(uint32_t *out, const bf16 *from, int stride, int lane)
+template <typename T> __device__ static inline void load_b_transposed(uint32_t *out, const T *from, int stride, int lane)
 {
     load_tiles<false>(out, from + (lane % 8 + lane / 16 * 8) * stride + lane / 8 % 2 * 8);
 }
 
 /* The same from rows: from[k][n]. */
-__device__ static inline void load_b(uint32_t *out, const bf16 *from, int stride, int lane)
+template <typename T> __device__ static inline void load_b(uint32_t *out, const T *from, int stride, int lane)
 {
     load_tiles<true>(out, from + (lane % 16) * stride + lane / 16 * 8);
 }

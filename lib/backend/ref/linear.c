@@ -26,11 +26,6 @@ static ac_status plan(ac_device *device, const ac_graph *graph, const ac_node *n
     return AC_OK;
 }
 
-static double stored(ac_dtype dtype, double value)
-{
-    return dtype == AC_BF16 ? (double)ac_float_from_bf16(ac_bf16_from_float((float)value)) : (double)(float)value;
-}
-
 static ac_status forward(const ac_call *call)
 {
     const ac_shape *x = ref_in(call, 0);
@@ -42,7 +37,7 @@ static ac_status forward(const ac_call *call)
             for (int64_t i = 0; i < in; i++)
                 sum += ref_input(call, 0, r * in + i) * ref_matrix(call, o * in + i);
             if (a->activation != AC_ACTIVATION_NONE) /* of the value as it is stored: recompute() makes y of what is saved */
-                sum = stored(ref_out(call)->dtype, sum);
+                sum = ref_stored(ref_out(call)->dtype, sum);
             if (call->saved[0])
                 ref_set(ref_out(call)->dtype, call->saved[0], r * out + o, sum);
             if (a->activation == AC_ACTIVATION_GELU)

@@ -30,7 +30,7 @@ static void describe(const ac_device *device, char *out, size_t capacity)
 static ac_status check_precision(const ac_device *device, ac_dtype activations)
 {
     (void)device;
-    return activations == AC_F32 || activations == AC_BF16 ? AC_OK : ac_error(AC_ERR_UNSUPPORTED, "ref has no activations of type %s", ac_dtype_name(activations));
+    return activations == AC_F32 || activations == AC_BF16 || activations == AC_F16 ? AC_OK : ac_error(AC_ERR_UNSUPPORTED, "ref has no activations of type %s", ac_dtype_name(activations));
 }
 
 static ac_status allocate(ac_device *device, size_t n_bytes, void **out)

@@ -4,6 +4,7 @@
 
 #include "anyclass/augment_formula.h"
 #include "anyclass/bf16.h"
+#include "anyclass/f16.h"
 #include "anyclass/ops.h"
 #include "backend/backends.h"
 
@@ -30,18 +31,30 @@ static inline const ac_shape *ref_out(const ac_call *call)
     return ac_graph_shape(call->graph, call->node->output[0]);
 }
 
-/* Element i of an array of float or bf16. */
+/* Element i of an array of float, bf16 or f16. */
 static inline double ref_get(ac_dtype dtype, const void *values, int64_t i)
 {
-    return (double)(dtype == AC_BF16 ? ac_float_from_bf16(((const uint16_t *)values)[i]) : ((const float *)values)[i]);
+    if (dtype == AC_BF16)
+        return (double)ac_float_from_bf16(((const uint16_t *)values)[i]);
+    return (double)(dtype == AC_F16 ? ac_float_from_f16(((const uint16_t *)values)[i]) : ((const float *)values)[i]);
 }
 
 static inline void ref_set(ac_dtype dtype, void *values, int64_t i, double value)
 {
     if (dtype == AC_BF16)
         ((uint16_t *)values)[i] = ac_bf16_from_float((float)value);
+    else if (dtype == AC_F16)
+        ((uint16_t *)values)[i] = ac_f16_from_float((float)value);
     else
         ((float *)values)[i] = (float)value;
+}
+
+/* The value as an element of this type would hold it. */
+static inline double ref_stored(ac_dtype dtype, double value)
+{
+    float element;
+    ref_set(dtype, &element, 0, value);
+    return ref_get(dtype, &element, 0);
 }
 
 static inline double ref_input(const ac_call *call, int k, int64_t i)
@@ -62,8 +75,7 @@ static inline void ref_set_dinput(const ac_call *call, int k, int64_t i, double 
 /* Element i of a MATRIX parameter, which is read in the type of input 0. */
 static inline double ref_matrix(const ac_call *call, int64_t i)
 {
-    float value = ((const float *)call->param[0])[i];
-    return (double)(ref_in(call, 0)->dtype == AC_BF16 ? ac_float_from_bf16(ac_bf16_from_float(value)) : value);
+    return ref_stored(ref_in(call, 0)->dtype, (double)((const float *)call->param[0])[i]);
 }
 
 /* Gradient of output element i: the sum of its parts. */
