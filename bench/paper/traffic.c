@@ -107,7 +107,7 @@ static bool is_depthwise(const scene *s, const ac_conv2d_attribute *a)
 static bool own_dweight(const scene *s, const ac_conv2d_attribute *a)
 {
     double in = last_dim(s, s->node->input[0]);
-    return s->narrow && a->groups == 1 && (int)in % 8 == 0 && a->out_channels % 8 == 0 && in * (double)a->out_channels <= 512 * 256;
+    return s->narrow && a->groups == 1 && (int)in % 4 == 0 && a->out_channels % 4 == 0 && in * (double)a->out_channels <= 512 * 256;
 }
 
 static void conv2d_forward(const scene *s, traffic *t)
@@ -212,7 +212,7 @@ static void attention_backward(const scene *s, traffic *t)
 
 static void batch_norm_forward(const scene *s, traffic *t)
 {
-    if (s->plan->training)
+    if (s->plan->training && !s->remade)
         add(t, "statistics", TRAFFIC_VECTOR, 0, s->x, 2);
     pass_over(t, "apply", s->x + s->y + (has_residual(s) ? s->y : 0));
 }
@@ -238,7 +238,7 @@ static void layer_norm_backward(const scene *s, traffic *t)
 
 static void squeeze_excite_forward(const scene *s, traffic *t)
 {
-    add(t, "sums and gate", TRAFFIC_VECTOR, 0, s->x, 2);
+    add(t, "sums and gate", TRAFFIC_VECTOR, 0, s->x, 4);
     pass_over(t, "apply", s->x + s->y + (has_residual(s) ? s->y : 0));
 }
 
@@ -246,7 +246,7 @@ static void squeeze_excite_backward(const scene *s, traffic *t)
 {
     const ac_squeeze_excite_attribute *a = (const void *)s->node->attribute;
     double seen = a->outer == AC_ACTIVATION_RELU ? s->y : 0;
-    add(t, "sums and gate", TRAFFIC_VECTOR, 0, s->x + s->parts + seen, 6);
+    add(t, "sums and gate", TRAFFIC_VECTOR, 0, s->x + s->parts + seen, 5);
     pass_over(t, "gradient", s->parts + seen + dx_bytes(s) + (has_residual(s) && wants_dx(s, 1) ? s->y : 0));
 }
 

@@ -299,6 +299,7 @@ static ac_status plan(ac_device *device, const ac_graph *graph, const ac_node *n
     if (x->dtype != y->dtype)
         return ac_error(AC_ERR_UNSUPPORTED, "%s in, %s out", ac_dtype_name(x->dtype), ac_dtype_name(y->dtype));
     row_grid g = make_row_grid(cuda_of(device), ac_shape_elements(x) / channels, channels, cuda_width(x->dtype, channels));
+    out->keeps_output = node->n_inputs > 1 || is_gelu((const ac_batch_norm_attribute *)node->attribute); /* otherwise making it again is cheaper than memory */
     if (training)
         out->workspace_bytes = partial_bytes(&g) + 2 * (size_t)channels * sizeof(double);
     return cuda_check_precision(device, x->dtype);
@@ -396,6 +397,11 @@ static ac_status forward(const ac_call *call)
     return is_gelu((const ac_batch_norm_attribute *)call->node->attribute) ? apply<true>(call, g) : apply<false>(call, g);
 }
 
+static ac_status recompute(const ac_call *call)
+{
+    return apply<false>(call, grid_of(call));
+}
+
 template <bool GELU> static ac_status gradients(const ac_call *call)
 {
     row_grid g = grid_of(call);
@@ -424,4 +430,4 @@ static ac_status backward(const ac_call *call)
 }
 
 extern "C" const ac_kernel ac_cuda_batch_norm = {&ac_op_batch_norm, AC_KERNEL_SUMS_DOUTPUT | AC_KERNEL_INPLACE_FORWARD | AC_KERNEL_INPLACE_BACKWARD, plan, NULL,
-                                                 forward, backward, NULL};
+                                                 forward, backward, NULL, recompute};

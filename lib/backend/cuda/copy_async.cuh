@@ -6,12 +6,14 @@
 #include "backend/cuda/kernel.cuh"
 
 #ifdef AC_CUDA_EMULATED
+#include <cstdlib>
 #include <vector>
 
 struct emulated_copy {
     void *to;
     const void *from;
     unsigned group;
+    int n_bytes;
     bool inside;
 };
 
@@ -26,9 +28,11 @@ static inline emulated_copies &my_copies()
     return all[threadIdx.x + blockDim.x * threadIdx.y];
 }
 
-static inline void copy_async(void *to, const void *from, bool inside)
+template <int BYTES> static inline void copy_async_of(void *to, const void *from, bool inside)
 {
-    emulated_copy c = {to, from, my_copies().group, inside};
+    emulated_copy c = {to, from, my_copies().group, BYTES, inside};
+    if ((uintptr_t)to % BYTES || (inside && (uintptr_t)from % BYTES))
+        abort(); /* the device would stop */
     my_copies().list.push_back(c);
 }
 
@@ -45,18 +49,21 @@ template <int LEFT> static inline void copies_wait()
         if (c.group + LEFT >= mine.group)
             later.push_back(c);
         else if (c.inside)
-            memcpy(c.to, c.from, 16);
+            memcpy(c.to, c.from, (size_t)c.n_bytes);
         else
-            memset(c.to, 0, 16);
+            memset(c.to, 0, (size_t)c.n_bytes);
     mine.list.swap(later);
 }
 #else
-/* 16 bytes, both addresses multiples of 16; zeros unless `inside`, and then `from` is not read. */
-__device__ static inline void copy_async(void *to, const void *from, bool inside)
+/* 16 or 8 bytes, both addresses multiples of that; zeros unless `inside`, and then `from` is not read. */
+template <int BYTES> __device__ static inline void copy_async_of(void *to, const void *from, bool inside)
 {
     uint32_t at = (uint32_t)__cvta_generic_to_shared(to);
-    int n_bytes = inside ? 16 : 0;
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(at), "l"(from), "r"(n_bytes) : "memory");
+    int n_bytes = inside ? BYTES : 0;
+    if (BYTES == 16)
+        asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(at), "l"(from), "r"(n_bytes) : "memory");
+    else
+        asm volatile("cp.async.ca.shared.global [%0], [%1], %3, %2;" ::"r"(at), "l"(from), "r"(n_bytes), "n"(BYTES) : "memory");
 }
 
 /* What was asked for since the last call is a group. */
@@ -71,5 +78,10 @@ template <int LEFT> __device__ static inline void copies_wait()
     asm volatile("cp.async.wait_group %0;" ::"n"(LEFT) : "memory");
 }
 #endif
+
+__device__ static inline void copy_async(void *to, const void *from, bool inside)
+{
+    copy_async_of<16>(to, from, inside);
+}
 
 #endif

@@ -185,4 +185,4 @@ static ac_status backward(const ac_call *call)
     return AC_OK;
 }
 
-extern "C" const ac_kernel ac_cuda_linear = {&ac_op_linear, AC_KERNEL_SUMS_DOUTPUT | AC_KERNEL_ADDS_DINPUT, plan, release, forward, backward, NULL, recompute};
+extern "C" const ac_kernel ac_cuda_linear = {&ac_op_linear, AC_KERNEL_SUMS_DOUTPUT | AC_KERNEL_ADDS_DINPUT | AC_KERNEL_RECOMPUTES_FROM_SAVED, plan, release, forward, backward, NULL, recompute};
