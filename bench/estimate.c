@@ -227,7 +227,7 @@ static void print_marks(const estimate *e, double total, size_t bytes)
 static void print_all(estimate *e, bool compared)
 {
     traffic t;
-    line update = {.label = "optimiser (AdamW)", .n_nodes = 1, .measured = {-1, -1}};
+    line update = {.label = "parameters in two bytes | optimiser (AdamW)", .n_nodes = 1, .measured = {-1, -1}};
     int n_launches = 0;
     double total = 0, bytes = 0, flops = 0, sums[2] = {0, 0};
     ac_plan_memory memory = ac_plan_get_memory(e->plan);
@@ -235,6 +235,8 @@ static void print_all(estimate *e, bool compared)
     if (e->training) {
         traffic_of_update(e->params, 2, &t);
         count(e, &update, 1, &t);
+        traffic_of_mirror(e->params, &t);
+        count(e, &update, 0, &t);
         e->operators.line[e->operators.n++] = update;
     }
     for (int i = 0; i < e->operators.n; i++)

@@ -69,12 +69,6 @@ static bool has_residual(const scene *s)
 
 /* ---- products and convolutions ---- */
 
-static void convert_weight(const scene *s, traffic *t)
-{
-    if (s->narrow)
-        pass_over(t, "weights converted", weight_elements(s) * 6);
-}
-
 static double weight_bytes(const scene *s)
 {
     return weight_elements(s) * s->element;
@@ -89,13 +83,18 @@ static void product_backward(const scene *s, traffic *t, bool bias, double x, do
         add(t, "column sums", TRAFFIC_VECTOR, 0, dy, 2);
     if (!wants_dx(s, 0))
         return;
-    convert_weight(s, t);
     add(t, "product, dx", TRAFFIC_TENSOR, flops, dy + weight_bytes(s) + dx_bytes(s), 1);
 }
 
 static bool is_product(const ac_conv2d_attribute *a)
 {
     return a->kernel_px == 1 && a->stride_px == 1 && a->padding_px == 0 && a->groups == 1;
+}
+
+/* As has_windows() of conv2d.cu. */
+static bool is_windows(const scene *s, const ac_conv2d_attribute *a)
+{
+    return a->kernel_px > 1 && a->stride_px == a->kernel_px && a->padding_px == 0 && a->groups == 1 && !s->graph->value[s->node->input[0]].needs_gradient;
 }
 
 static bool is_depthwise(const scene *s, const ac_conv2d_attribute *a)
@@ -119,11 +118,10 @@ static void conv2d_forward(const scene *s, traffic *t)
         add(t, "depthwise", TRAFFIC_VECTOR, flops, s->x + s->y, 1);
         return;
     }
-    convert_weight(s, t);
-    if (is_product(a) && a->bias && s->narrow)
-        pass_over(t, "bias converted", (double)a->out_channels * 6);
+    if (is_windows(s, a))
+        pass_over(t, "windows", 2 * s->x);
     add(t, "convolution", TRAFFIC_TENSOR, flops, s->x + weight_bytes(s) + s->y, 1);
-    if (a->bias && !is_product(a))
+    if (a->bias && !is_product(a) && !is_windows(s, a))
         pass_over(t, "bias", 2 * s->y);
 }
 
@@ -131,7 +129,9 @@ static void conv2d_backward(const scene *s, traffic *t)
 {
     const ac_conv2d_attribute *a = (const void *)s->node->attribute;
     double flops = forward_flops(s), weights = weight_elements(s);
-    if (is_product(a)) {
+    if (is_windows(s, a))
+        pass_over(t, "windows", 2 * s->x);
+    if (is_product(a) || is_windows(s, a)) {
         product_backward(s, t, a->bias, s->x, s->parts);
         return;
     }
@@ -153,7 +153,6 @@ static void conv2d_backward(const scene *s, traffic *t)
         add(t, "depthwise, dx", TRAFFIC_VECTOR, flops, s->parts + dx_bytes(s), 1);
         return;
     }
-    convert_weight(s, t);
     add(t, "convolution, dx", TRAFFIC_TENSOR, flops, s->parts + weight_bytes(s) + dx_bytes(s), 1);
 }
 
@@ -172,9 +171,8 @@ static void linear_forward(const scene *s, traffic *t)
     }
     if (is_mixed(s))
         pass_over(t, "input converted", s->x * 3);
-    convert_weight(s, t);
-    if (a->bias && s->narrow && !is_mixed(s))
-        pass_over(t, "bias converted", (double)a->out_features * 6);
+    if (is_mixed(s))
+        pass_over(t, "weights rounded", weight_elements(s) * 8);
     add(t, "product", is_mixed(s) ? TRAFFIC_VECTOR : TRAFFIC_TENSOR, forward_flops(s), s->x + weight_bytes(s) + s->y * (has_residual(s) ? 2 : 1), 1);
     if (tanh_or_gelu)
         pass_over(t, "activation", 2 * s->y);
@@ -346,6 +344,13 @@ void traffic_of_node(const ac_plan *plan, int i, traffic_pass pass, traffic *out
         run_row(&other, TRAFFIC_FORWARD, out);
     }
     run_row(&s, pass, out);
+}
+
+void traffic_of_mirror(const ac_params *params, traffic *out)
+{
+    out->n = 0;
+    if (params->mirror)
+        pass_over(out, "parameters in two bytes", 6 * (double)params->n_values);
 }
 
 void traffic_of_update(const ac_params *params, int n_moments, traffic *out)

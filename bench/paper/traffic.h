@@ -26,6 +26,8 @@ typedef enum traffic_pass { TRAFFIC_FORWARD, TRAFFIC_BACKWARD } traffic_pass;
 /** What node i of the plan asks the device for in this pass: nothing if another node does its work or if it has no backward. Backward counts with it the sums
  * of gradient parts and the output that is made again in front of it. */
 void traffic_of_node(const ac_plan *plan, int i, traffic_pass pass, traffic *out);
+/** The parameters in the type of activations, at the beginning of a training forward. */
+void traffic_of_mirror(const ac_params *params, traffic *out);
 /** The optimiser's step. @param n_moments 1 (SGD) or 2 (AdamW) */
 void traffic_of_update(const ac_params *params, int n_moments, traffic *out);
 

@@ -134,8 +134,8 @@ static ac_status forward(const ac_call *call)
     const void *x;
     void *z = call->saved[0] ? call->saved[0] : call->output[0];
     CUDA_TRY(input_of(call, state, &x));
-    CUDA_TRY(cuda_product_forward(device, &state->product, x, (const float *)call->param[0], state->product.spec.bias ? (const float *)call->param[1] : NULL,
-                                  call->node->n_inputs > 1 ? call->input[1] : NULL, z, call->workspace));
+    cuda_product_params params = cuda_product_params_of(call, state->product.spec.bias);
+    CUDA_TRY(cuda_product_forward(device, &state->product, x, &params, call->node->n_inputs > 1 ? call->input[1] : NULL, z, call->workspace));
     if (state->activation == AC_ACTIVATION_NONE)
         return AC_OK;
     return activate(device, cuda_out(call)->dtype, z, call->output[0], state->activation, ac_shape_elements(cuda_out(call)));
@@ -174,7 +174,7 @@ static ac_status backward(const ac_call *call)
     void *dx = call->dinput[0];
     if (state->mixed && dx)
         dx = behind_product(call, state) + state->x_bytes;
-    cuda_product_gradient g = {x, dz, (const float *)call->param[0], dx, call->param_gradient[0], state->product.spec.bias ? call->param_gradient[1] : NULL, call->accumulate,
+    cuda_product_gradient g = {x, dz, cuda_product_params_of(call, state->product.spec.bias), dx, call->param_gradient[0], state->product.spec.bias ? call->param_gradient[1] : NULL, call->accumulate,
                                call->add_dinput && !state->mixed};
     CUDA_TRY(cuda_product_backward(device, &state->product, &g, call->workspace));
     int64_t n = ac_shape_elements(cuda_in(call, 0));
