@@ -6,10 +6,12 @@ VERSION   := 0.1.0
 CC        := $(if $(filter default undefined,$(origin CC)),mpicc,$(CC))
 PREFIX    ?= /usr/local
 VARIANT   ?= release
-# CUDA=1: with the CUDA backend (needs nvcc); CUDA=emulated: with its kernels run on the processor (tests/cuda_host)
+# CUDA=1: with the CUDA backend (needs nvcc; `make` alone does it where nvcc and cuDNN are found, CUDA= keeps it out);
+# CUDA=emulated: with its kernels run on the processor (tests/cuda_host)
+CUDA_GIVEN := $(filter-out undefined,$(origin CUDA))
 CUDA      ?=
 BUILD     ?= build/$(VARIANT)$(if $(CUDA),-cuda$(filter-out 1,$(CUDA)))
-BIN       := $(if $(filter-out release,$(VARIANT))$(CUDA),$(BUILD)/bin,bin)
+BIN       := $(BUILD)/bin
 PKG_CONFIG ?= pkg-config
 
 WARNINGS  := -Wall -Wextra -Wshadow -Wvla -Wundef -Wmissing-prototypes -Wstrict-prototypes
@@ -37,17 +39,20 @@ CUDA_ARCHS ?= 80 90 100
 NVCC      ?= $(CUDA_HOME)/bin/nvcc
 CXX_STD   := -std=c++20
 CUDA_SRC  := $(sort $(wildcard lib/backend/cuda/*.cu))
-CUDA_LIBRARY_SRC := lib/backend/cuda/libraries.c lib/backend/cuda/gemm.c lib/backend/cuda/conv.c
+EMULATION_SRC := $(sort $(wildcard tests/cuda_host/*.cc))
+EMULATED_LIBRARY_SRC := $(filter-out tests/cuda_host/test_%,$(sort $(wildcard tests/cuda_host/*.c)))
 ifeq ($(CUDA),1)
-CUDA_CFLAGS := -DAC_WITH_CUDA -isystem $(CUDA_HOME)/include -isystem $(CUDNN_HOME)/include -isystem $(NCCL_HOME)/include
-CUDA_LIB_DIRS := $(CUDA_HOME)/lib64 $(CUDA_HOME)/lib $(CUDNN_HOME)/lib
+CUDA_CFLAGS := -DAC_WITH_CUDA -isystem $(CUDA_HOME)/include -isystem $(CUDNN_HOME)/include
+# NCCL is loaded at run time, from NCCL_HOME/lib if it is there
+CUDA_LIB_DIRS := $(CUDA_HOME)/lib64 $(CUDA_HOME)/lib $(CUDNN_HOME)/lib $(NCCL_HOME)/lib
 CUDA_LIBS := $(foreach d,$(CUDA_LIB_DIRS),-L$(d) -Wl,-rpath,$(d)) -l:libcublasLt.so.13 -l:libcudnn.so.9 -lcudart_static -ldl -lrt -lstdc++
 # products are never fused with sums in the colours' arithmetic (augment_formula.h)
-NVCC_FLAGS := $(CXX_STD) -O3 -lineinfo -Iinclude -Ilib -I. -DAC_WITH_CUDA $(foreach a,$(CUDA_ARCHS),-gencode=arch=compute_$(a),code=sm_$(a)) \
+NVCC_FLAGS := $(CXX_STD) -O3 -lineinfo --compress-mode=size -Iinclude -Ilib -I. -DAC_WITH_CUDA $(foreach a,$(CUDA_ARCHS),-gencode=arch=compute_$(a),code=sm_$(a)) \
               -Xcompiler=-Wall,-Wextra,-Wno-unused-function,-Wno-missing-field-initializers
 else ifeq ($(CUDA),emulated)
-CUDA_CFLAGS := -DAC_WITH_CUDA -DAC_CUDA_EMULATED
-CUDA_LIBS := -lstdc++
+CUDA_CFLAGS := -DAC_WITH_CUDA -DAC_CUDA_EMULATED -Itests/cuda_host/include
+# NCCL's double is found as NCCL is, by name at run time
+CUDA_LIBS := -rdynamic -Wl,-u,ncclGetVersion -lstdc++ -ldl -lrt
 else ifneq ($(CUDA),)
 $(error CUDA is '$(CUDA)': 1 or emulated)
 endif
@@ -57,11 +62,11 @@ LIB_SRC   := $(filter-out lib/backend/cuda/%,$(sort $(wildcard lib/*/*.c lib/*/*
 ifeq ($(CUDA),1)
 LIB_SRC   += $(sort $(wildcard lib/backend/cuda/*.c))
 else ifeq ($(CUDA),emulated)
-LIB_SRC   += $(filter-out $(CUDA_LIBRARY_SRC),$(sort $(wildcard lib/backend/cuda/*.c))) tests/cuda_host/libraries.c
+LIB_SRC   += $(sort $(wildcard lib/backend/cuda/*.c)) $(EMULATED_LIBRARY_SRC)
 endif
-CUDA_OBJS := $(if $(CUDA),$(CUDA_SRC:%.cu=$(BUILD)/%.cu.o) $(if $(filter emulated,$(CUDA)),$(BUILD)/tests/cuda_host/emulate.cc.o))
+CUDA_OBJS := $(if $(CUDA),$(CUDA_SRC:%.cu=$(BUILD)/%.cu.o) $(if $(filter emulated,$(CUDA)),$(EMULATION_SRC:%=$(BUILD)/%.o)))
 PROG_SRC  := $(filter-out %/main.c,$(sort $(wildcard $(PROGRAMS:%=%/*.c) infer/weights/*.c)))
-TEST_PARTS := tests/cuda_host/libraries.c tests/demo/scene.c tests/evaluate/browser_link.c
+TEST_PARTS := $(if $(filter emulated,$(CUDA)),$(EMULATED_LIBRARY_SRC),$(wildcard tests/cuda_host/*.c)) tests/demo/scene.c tests/evaluate/browser_link.c
 FUZZ_SRC  := $(sort $(wildcard tests/fuzz/*.c))
 TEST_SRC  := $(filter-out $(TEST_PARTS) $(FUZZ_SRC),$(sort $(wildcard tests/*/*.c)))
 BENCH_SRC := $(sort $(wildcard bench/*.c))
@@ -75,7 +80,7 @@ FUZZ_BINS := $(FUZZ_SRC:%.c=$(BUILD)/%)
 FUZZ_TARGETS ?= $(filter-out seeds,$(FUZZ_SRC:tests/fuzz/%.c=%))
 FUZZ_LIB  := $(BUILD)/libparsers.a
 FUZZ_LIB_SRC := $(filter lib/core/% lib/image/% lib/data/% lib/hdf5/% lib/checkpoint/%,$(LIB_SRC))
-OBJS      := $(patsubst %.c,$(BUILD)/%.o,$(LIB_SRC) $(PROG_SRC) $(PROGRAMS:%=%/main.c) infer/weights/main.c $(TEST_SRC) $(TEST_PARTS) $(BENCH_SRC) $(BENCH_PARTS) $(FUZZ_SRC))
+OBJS      := $(patsubst %.c,$(BUILD)/%.o,$(LIB_SRC) $(PROG_SRC) $(PROGRAMS:%=%/main.c) infer/weights/main.c $(TEST_SRC) $(filter-out tests/cuda_host/%,$(TEST_PARTS)) $(BENCH_SRC) $(BENCH_PARTS) $(FUZZ_SRC))
 
 DEBIAN_PACKAGES := gcc make pkg-config perl openmpi-bin libopenmpi-dev libhdf5-dev libjpeg62-turbo-dev libpng-dev \
                    libdnnl-dev libyajl-dev libxxhash-dev
@@ -84,11 +89,17 @@ BROWSER_PACKAGES := chromium fonts-dejavu-core
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all programs tests benches help info need-deps deps browser demo check check-run check-neon check-valgrind asan tsan lint format \
+.PHONY: all link-programs install-files programs tests benches help info need-deps deps browser demo check check-run check-neon check-valgrind asan tsan lint format \
         install headers-alone bench bench-image check-gpu bench-gpu fuzz fuzz-run clean
 
-all: need-deps
-	@$(MAKE) --no-print-directory programs
+CUDA_FOUND = $(and $(wildcard $(NVCC)),$(wildcard $(CUDNN_HOME)/include/cudnn.h /usr/include/cudnn.h /usr/include/x86_64-linux-gnu/cudnn.h))
+CUDA_OR_NOT = $(if $(CUDA_GIVEN),CUDA=$(CUDA),$(if $(CUDA_FOUND),CUDA=1,CUDA=))
+
+all: need-deps ## build all programs into bin/, for GPUs too where nvcc and cuDNN are found
+	@$(MAKE) --no-print-directory $(CUDA_OR_NOT) programs link-programs
+
+link-programs:
+	@mkdir -p bin && ln -sf $(BINS:%=../%) bin/
 
 programs: $(BINS)
 tests: $(BINS) $(TEST_BINS)
@@ -137,10 +148,11 @@ $(BIN)/anyclass-weights: $(BUILD)/infer/weights/main.o $(LIB)
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) $^ $(ALL_LIBS) -o $@
 
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(LIB)
-	$(CC) $(ALL_CFLAGS) $(LDFLAGS) $^ $(ALL_LIBS) -o $@
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) $(filter %.o,$^) $(LIB) $(ALL_LIBS) -o $@
 
 $(BUILD)/tests/demo/make_demo_data: $(BUILD)/tests/demo/scene.o
 $(BUILD)/tests/evaluate/browser: $(BUILD)/tests/evaluate/browser_link.o
+$(BUILD)/tests/cuda_host/test_emulation: $(BUILD)/tests/cuda_host/faulty.cu.o
 
 $(BUILD)/bench/estimate: $(BUILD)/bench/paper/traffic.o
 
@@ -164,7 +176,8 @@ browser: ## install the browser that the report is tested in
 
 demo: need-deps ## demo data through all four programs on 2 ranks, under build/demo
 	@$(MAKE) --no-print-directory tests
-	@tests/demo/run.sh
+	@[ -e bin/anyclass-train ] || $(MAKE) --no-print-directory link-programs
+	@BIN=$(BIN) tests/demo/run.sh
 
 check: need-deps ## build and run every test that needs no GPU
 	@$(MAKE) --no-print-directory check-run
@@ -222,9 +235,9 @@ bench: need-deps ## speed against peers (needs Python with torch: bench/README.m
 	@MODELS="$${MODELS:-resnet50}" BATCHES="$${BATCHES:-8}" PRECISIONS="$${PRECISIONS:-32}" WORK="$${WORK:-training}" bench/train.sh 2
 
 GPU_FOLDER := .gpu
-check-gpu: ## operators, training steps and golden models on this machine's GPU (CUDA_ARCHS=90: for one kind)
+check-gpu: ## operators, training steps, golden models and trainings on this machine's GPU (CUDA_ARCHS=90: for one kind)
 	tests/gpu/pack.sh $(GPU_FOLDER) CUDA_ARCHS="$(CUDA_ARCHS)"
-	OUT=$(abspath $(BUILD))/gpu $(GPU_FOLDER)/call.sh about check sanitize
+	OUT=$(abspath $(BUILD))/gpu $(GPU_FOLDER)/call.sh about check trainings sanitize
 
 bench-gpu: ## time and memory of steps on this machine's GPU, beside PyTorch's where there is one
 	tests/gpu/pack.sh $(GPU_FOLDER) CUDA_ARCHS="$(CUDA_ARCHS)"
@@ -244,7 +257,10 @@ format: ## clang-format in place
 	@command -v clang-format >/dev/null || { echo "make format needs clang-format (apt-get install clang-format)" >&2; exit 1; }
 	clang-format -i $$(git ls-files '*.c' '*.h' '*.cu' '*.cuh')
 
-install: programs ## into DESTDIR/PREFIX
+install: ## the programs that `make` builds, library and headers into DESTDIR/PREFIX
+	@$(MAKE) --no-print-directory $(CUDA_OR_NOT) install-files
+
+install-files: programs
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib $(DESTDIR)$(PREFIX)/include/anyclass $(DESTDIR)$(PREFIX)/share/doc/anyclass
 	install -m 755 $(BINS) $(DESTDIR)$(PREFIX)/bin
 	install -m 644 $(LIB) $(DESTDIR)$(PREFIX)/lib

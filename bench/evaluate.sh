@@ -5,6 +5,7 @@
 # program, PEER_PYTHON (none: ours alone), LOOP (1; 0: without the plain loop), GROWTH="N..." (sizes for peak memory alone), BENCH_DIR.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+BIN=${BIN:-build/release/bin}
 . tests/mpi.sh
 export OMPI_MCA_mpi_yield_when_idle=0
 unset OMPI_MCA_btl_vader_single_copy_mechanism
@@ -20,7 +21,7 @@ make_data() {
 # ours N: one line: seconds start to end, and of each phase on the slowest rank, rates of the slowest rank, peak memory of the largest
 ours() {
     local start=$EPOCHREALTIME end
-    mpirun --quiet -n "$ranks" "${BIN:-bin}/anyclass-evaluate" --scores "$data/val_sigmoid.csv" --labels "$data/labels.csv" --output "$work/out" \
+    mpirun --quiet -n "$ranks" "$BIN/anyclass-evaluate" --scores "$data/val_sigmoid.csv" --labels "$data/labels.csv" --output "$work/out" \
         "${options[@]}" --log_level debug --log_all_ranks >"$work/said" 2>&1 || { cat "$work/said" >&2; return 1; }
     end=$EPOCHREALTIME
     awk -v start="$start" -v end="$end" '

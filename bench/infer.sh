@@ -5,22 +5,23 @@
 #   MODEL=resnet50 IMAGES=384 PRECISIONS="32 bf16" MODES="channels_last fuse jit compile freeze" BATCH=16 PEER_BATCH=16 WORKERS="0 1" BENCH_DIR=build/bench-data
 set -euo pipefail
 cd "$(dirname "$0")/.."
+BIN=${BIN:-build/release/bin}
 . tests/mpi.sh
 rounds=${1:-3} python=${PEER_PYTHON:-python3} out=${BENCH_DIR:-build/bench-data} model=${MODEL:-resnet50} n=${IMAGES:-384}
 precisions=${PRECISIONS:-32 bf16} modes=${MODES:-channels_last fuse jit compile freeze} batch=${BATCH:-16} peer_batch=${PEER_BATCH:-16} workers=${WORKERS:-0 1}
 shards=$out/infer-$n logs=$out/infer-logs
 if [ ! -e "$shards/val-manifest.json" ]; then
     "${BUILD:-build/release}/tests/demo/make_demo_data" --output "$out/infer-data-$n" --n_train 16 --n_val 8 --n_test "$n" --size 224 --style coco
-    bin/anyclass-preprocess --dataset coco --ann_root "$out/infer-data-$n/annotations" --data_root "$out/infer-data-$n/images" --output "$shards" --log_level warn
+    "$BIN"/anyclass-preprocess --dataset coco --ann_root "$out/infer-data-$n/annotations" --data_root "$out/infer-data-$n/images" --output "$shards" --log_level warn
 fi
 checkpoint=$logs/version_$model/last.h5
-[ -e "$checkpoint" ] || OMP_NUM_THREADS=2 bin/anyclass-train --data_root "$shards" --log_save_dir "$logs" --version_name "$model" --model "$model" \
+[ -e "$checkpoint" ] || OMP_NUM_THREADS=2 "$BIN"/anyclass-train --data_root "$shards" --log_save_dir "$logs" --version_name "$model" --model "$model" \
     --batch_size 8 --max_epochs 1 --learning_rate 0.001 --log_level warn
 lines=$(mktemp)
 trap 'rm -rf "$lines" "$lines".*' EXIT
 
 echo "# $(date -u +%F), commit $(git rev-parse --short HEAD)$(git diff --quiet HEAD || echo ' + changes'), $(grep -m1 'model name' /proc/cpuinfo | sed 's/.*: //'), $(nproc) cores, load $(cut -d' ' -f1 /proc/loadavg)"
-echo "# $("$python" -c 'import sys, torch, torchvision, h5py; print("Python", sys.version.split()[0], "torch", torch.__version__, "torchvision", torchvision.__version__, "h5py", h5py.__version__)'); $(bin/anyclass-infer --version); oneDNN $(dpkg-query -W -f '${Version}' libdnnl-dev 2>/dev/null || echo unknown)"
+echo "# $("$python" -c 'import sys, torch, torchvision, h5py; print("Python", sys.version.split()[0], "torch", torch.__version__, "torchvision", torchvision.__version__, "h5py", h5py.__version__)'); $("$BIN"/anyclass-infer --version); oneDNN $(dpkg-query -W -f '${Version}' libdnnl-dev 2>/dev/null || echo unknown)"
 echo "# command: MODEL=$model IMAGES=$n PRECISIONS=\"$precisions\" MODES=\"$modes\" BATCH=$batch PEER_BATCH=$peer_batch WORKERS=\"$workers\" bench/infer.sh $rounds"
 now_s() { date +%s.%N; }
 ours() { # RANKS THREADS PRECISION
@@ -28,7 +29,7 @@ ours() { # RANKS THREADS PRECISION
     [ "$3" = bf16 ] && name=bf16-mixed
     rm -rf "$out/infer-scores"
     begin=$(now_s)
-    OMP_NUM_THREADS=$2 mpirun -n "$1" bin/anyclass-infer --checkpoint "$checkpoint" --data_root "$shards" --split Test --batch_size "$batch" --precision "$name" \
+    OMP_NUM_THREADS=$2 mpirun -n "$1" "$BIN"/anyclass-infer --checkpoint "$checkpoint" --data_root "$shards" --split Test --batch_size "$batch" --precision "$name" \
         --results_output "$out/infer-scores" 2>"$lines.said" || { tail -3 "$lines.said"; return 0; }
     rate=$(sed -n 's/.*images in .*(\([0-9.]*\) images\/s).*/\1/p' "$lines.said")
     awk -v b="$begin" -v e="$(now_s)" -v r="$rate" -v n="$n" -v who="$1 x $2" -v p="$3" -v batch="$batch" -v load="$(cut -d' ' -f1 /proc/loadavg)" \

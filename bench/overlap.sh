@@ -4,6 +4,7 @@
 # OVERLAP_TRAIN="--data_root SHARDS --model resnet50 ...": the trainer too, once with one bucket for all, behind backward, and once with small ones.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+BIN=${BIN:-build/release/bin}
 . tests/mpi.sh
 rounds=${1:-3} rate=${2:-1gbit} delay=${3:-0.5ms}
 export OMP_NUM_THREADS=${4:-1}
@@ -46,6 +47,6 @@ done
 if [ -n "${OVERLAP_TRAIN:-}" ]; then
     for bucket in 1024 2; do
         echo "anyclass-train --bucket_mib $bucket"
-        two "$PWD/bin/anyclass-train" $OVERLAP_TRAIN --log_save_dir "$tmp/logs$bucket" --bucket_mib "$bucket" 2>&1 | grep -iE 'epoch|exposed|communication' || true
+        two "$PWD/$BIN/anyclass-train" $OVERLAP_TRAIN --log_save_dir "$tmp/logs$bucket" --bucket_mib "$bucket" 2>&1 | grep -iE 'epoch|exposed|communication' || true
     done
 fi

@@ -4,6 +4,7 @@
 # usage: PEER_PYTHON=... bench/preprocess.sh [ROUNDS [COPIES]]   COPIES: how often the 55 COCO images are taken
 set -euo pipefail
 cd "$(dirname "$0")/.."
+BIN=${BIN:-build/release/bin}
 . tests/mpi.sh
 python=${PEER_PYTHON:-python3} rounds=${1:-5} copies=${2:-20} build=${BUILD:-build/release} core=${CORE:-$(($(nproc) - 1))}
 images=$(cd "${ANYCLASS_SHARED:-../shared}/data/coco/train2017" && pwd)
@@ -25,7 +26,7 @@ measure() {
 }
 make_shards() { # its start and end cost the same for any number of images, so both are in the figure
     rm -rf "$work/shards"
-    OMP_NUM_THREADS=1 measure "$1" bin/anyclass-preprocess --dataset csv --ann_root "$work" --data_root "$work/images" --output "$work/shards" \
+    OMP_NUM_THREADS=1 measure "$1" "$BIN"/anyclass-preprocess --dataset csv --ann_root "$work" --data_root "$work/images" --output "$work/shards" \
         --splits Train --shard_size 400 "${@:2}"
 }
 echo "$(date +%F), commit $(git rev-parse --short HEAD)$(git diff --quiet HEAD || echo ' with changes'), $(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1), core $core, load $(cut -d' ' -f1 /proc/loadavg)"

@@ -6,6 +6,7 @@
 #   WORK="training inference" STEPS=6 THREADS=2 BENCH_DIR=build/bench-data
 set -euo pipefail
 cd "$(dirname "$0")/.."
+BIN=${BIN:-build/release/bin}
 . tests/mpi.sh
 rounds=${1:-3} python=${PEER_PYTHON:-python3} out=${BENCH_DIR:-build/bench-data} threads=${THREADS:-2} steps=${STEPS:-6}
 models=${MODELS:-resnet18 resnet50} batches=${BATCHES:-8 16 32} precisions=${PRECISIONS:-32 bf16} optimizer=${OPTIMIZER:-sgd}
@@ -15,13 +16,13 @@ n_images=$(($(printf '%s\n' $batches | sort -n | tail -1) * (steps + 2)))
 shards=$out/train-$n_images
 if [ ! -e "$shards/val-manifest.json" ]; then
     "${BUILD:-build/release}/tests/demo/make_demo_data" --output "$out/data-$n_images" --n_train "$n_images" --n_val 8 --n_test 8 --size 224 --style coco
-    bin/anyclass-preprocess --dataset coco --ann_root "$out/data-$n_images/annotations" --data_root "$out/data-$n_images/images" --output "$shards" --log_level warn
+    "$BIN"/anyclass-preprocess --dataset coco --ann_root "$out/data-$n_images/annotations" --data_root "$out/data-$n_images/images" --output "$shards" --log_level warn
 fi
 lines=$(mktemp)
 trap 'rm -f "$lines"' EXIT
 
 echo "# $(date -u +%F), commit $(git rev-parse --short HEAD)$(git diff --quiet HEAD || echo ' + changes'), $(grep -m1 'model name' /proc/cpuinfo | sed 's/.*: //'), $(nproc) cores, load $(cut -d' ' -f1 /proc/loadavg)"
-echo "# $("$python" -c 'import sys, torch, torchvision; print("Python", sys.version.split()[0], "torch", torch.__version__, "torchvision", torchvision.__version__)' || echo no torch); $(bin/anyclass-train --version); $(pkg-config --modversion dnnl 2>/dev/null || dpkg-query -W -f 'oneDNN ${Version}' libdnnl-dev 2>/dev/null || true)"
+echo "# $("$python" -c 'import sys, torch, torchvision; print("Python", sys.version.split()[0], "torch", torch.__version__, "torchvision", torchvision.__version__)' || echo no torch); $("$BIN"/anyclass-train --version); $(pkg-config --modversion dnnl 2>/dev/null || dpkg-query -W -f 'oneDNN ${Version}' libdnnl-dev 2>/dev/null || true)"
 echo "# command: MODELS=\"$models\" BATCHES=\"$batches\" PRECISIONS=\"$precisions\" MODES=\"$modes\" OPTIMIZER=$optimizer WORK=\"$work\" STEPS=$steps THREADS=$threads bench/train.sh $rounds"
 
 own_precision() { [ "$1" = bf16 ] && echo bf16-mixed || echo "$1"; }
@@ -32,7 +33,7 @@ try() { # NAME COMMAND...
     rm -f "$lines.error"
 }
 train_ours() { # MODEL BATCH PRECISION
-    try "anyclass $*" "$python" bench/our_train.py "$2" "$1" "$3" bin/anyclass-train --data_root "$shards" --log_save_dir "$out/logs" --overwrite \
+    try "anyclass $*" "$python" bench/our_train.py "$2" "$1" "$3" "$BIN"/anyclass-train --data_root "$shards" --log_save_dir "$out/logs" --overwrite \
         --version_name bench --model "$1" --batch_size "$2" --augment none --max_epochs 1 --max_steps $((steps + 2)) --learning_rate 0.001 \
         --optimizer "${optimizer/adamw/adamW}" --precision "$(own_precision "$3")" --log_every 1 --profile
 }

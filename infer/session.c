@@ -143,8 +143,8 @@ ac_status infer_session_load(infer *in, const infer_weights *w)
     status = in->run->rank == 0 ? read_weights(in, w, s->params) : AC_OK;
     ac_watchdog_at(in->run->watchdog, "loading a checkpoint", -1, true);
     AC_TRY(ac_comm_agree(comm, status));
-    AC_TRY(ac_comm_broadcast(comm, s->params->value, s->params->n_values * sizeof *s->params->value));
-    AC_TRY(ac_comm_broadcast(comm, s->params->buffer, s->params->n_buffers * sizeof *s->params->buffer));
+    AC_TRY(ac_comm_broadcast_arena(comm, s->device, s->params->value, s->params->n_values * sizeof *s->params->value));
+    AC_TRY(ac_comm_broadcast_arena(comm, s->device, s->params->buffer, s->params->n_buffers * sizeof *s->params->buffer));
     ac_params_changed(s->params);
     s->loaded = number;
     ac_log(AC_LOG_INFO, "loaded %s", w->path);

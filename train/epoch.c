@@ -73,10 +73,11 @@ out:
 
 /* Name the first image whose logits are no numbers: it is what a person will want to look at. The parameters are as they were in that step, so
  * its forward passes are made again. */
-static ac_status bad_loss(trainer *t, const ac_batch *batch, int64_t step)
+static ac_status bad_loss(trainer *t, const ac_batch *batch, int64_t step, bool *named)
 {
     ac_status status = AC_OK;
     const char *name = NULL;
+    *named = false;
     if (!batch) {
         AC_TRY(ac_loader_begin(t->loader, t->info.epoch, step));
         AC_TRY(ac_loader_next(t->loader, &batch, NULL));
@@ -93,14 +94,50 @@ static ac_status bad_loss(trainer *t, const ac_batch *batch, int64_t step)
     }
     status = ac_error(AC_ERR_NUMERIC, "the loss is not a number in epoch %lld, step %lld%s%s: try a smaller --learning_rate; saved checkpoints are as they were",
                       (long long)t->info.epoch, (long long)step + 1, name ? ", first for image " : "", name ? name : "");
+    *named = name != NULL;
 out:
     return status;
 }
 
-/* One rank on a device that works behind our back: what comes of a step is read when the next one is under way. */
+/* The same, found by all ranks in the sum: one that can name an image speaks. */
+static ac_status bad_sum(trainer *t)
+{
+    ac_status status = AC_OK, mine;
+    bool named;
+    int n_named;
+    mine = bad_loss(t, NULL, t->info.step, &named);
+    n_named = named;
+    AC_TRY(ac_comm_check(MPI_Allreduce(MPI_IN_PLACE, &n_named, 1, MPI_INT, MPI_SUM, t->run->comm), "MPI_Allreduce"));
+    status = ac_comm_agree(t->run->comm, n_named > 0 && !named ? AC_OK : mine);
+out:
+    return status;
+}
+
+/* J of all ranks is the device's to add up, if it has to be. */
+static bool sums_there(const trainer *t)
+{
+    return t->device->backend->queue && (t->run->size == 1 || ac_reducer_on_device(t->reducer));
+}
+
+/* What comes of a step is read when the next one is under way: on a device that works behind our back and needs no host amid a step. */
 static bool reads_later(const trainer *t)
 {
-    return t->device->backend->queue && t->run->size == 1;
+    return sums_there(t) && (t->run->size == 1 || !t->config->sync_bn);
+}
+
+/* All ranks are where they can go on together: none failed. Where the devices sum, a rank that could not ask for its part of a step is told of here,
+ * before anybody waits for that step. @param[out] stop  some rank got a signal */
+static ac_status meet(trainer *t, ac_status mine, bool *stop)
+{
+    ac_status status = AC_OK;
+    int events[2] = {mine != AC_OK, ac_stop_signal() != 0};
+    if (t->run->size > 1)
+        AC_TRY(ac_comm_check(MPI_Allreduce(MPI_IN_PLACE, events, 2, MPI_INT, MPI_MAX, t->run->comm), "MPI_Allreduce"));
+    if (events[0])
+        AC_TRY(ac_comm_agree(t->run->comm, mine));
+    *stop = *stop || events[1];
+out:
+    return status;
 }
 
 /* 16-mixed takes a loss that is no number as an overflow, until the loss scale cannot be lowered any more. */
@@ -113,20 +150,22 @@ static bool is_bad(const trainer *t, double loss)
 static ac_status make_gradients(trainer *t, const ac_batch *batch, double scale, double rate, double *loss)
 {
     ac_status status = AC_OK;
+    bool named;
     for (int64_t k = 0; k < t->n_micro; k++) {
         int64_t first;
         const train_size *size = size_of(t, k, &first);
         bool last = k == t->n_micro - 1;
-        const ac_plan_hooks hooks = {last && t->run->size > 1 ? gradient_ready : NULL, t->reducer, t->run->size > 1 ? sum_over_ranks : NULL, t};
+        bool others = t->run->size > 1;
+        const ac_plan_hooks hooks = {last && others ? gradient_ready : NULL, t->reducer, others && t->config->sync_bn ? sum_over_ranks : NULL, t};
         AC_TRY(write_inputs(t, size, batch, first, scale));
         AC_TRY(ac_step_run(t->step, (int)(size - t->size), (k == 0 ? AC_STEP_FIRST : 0) | (last ? AC_STEP_LAST : 0) | (last && reads_later(t) ? AC_STEP_UPDATE : 0),
                            &hooks, rate));
     }
-    if (reads_later(t))
+    if (sums_there(t))
         return AC_OK;
     AC_TRY(ac_step_read_loss(t->step, loss));
     if (is_bad(t, *loss))
-        return bad_loss(t, batch, batch->step);
+        return bad_loss(t, batch, batch->step, &named);
 out:
     return status;
 }
@@ -136,34 +175,50 @@ typedef struct step_result {
     bool stop; /* some rank got a signal */
 } step_result;
 
+/* The sum over ranks and the update behind it, where devices do not do both by themselves. `loss` is this rank's share of J, `mine` how its part of the
+ * step went: a rank that failed still takes part in every bucket, so that the others get through. */
+static ac_status sum_and_update(trainer *t, double loss, ac_status mine, double rate, step_result *result)
+{
+    ac_status status = AC_OK;
+    double sums[3] = {loss, mine != AC_OK, ac_stop_signal() != 0}; /* J, ranks that failed, that got a signal */
+    if (mine != AC_OK)
+        ac_reducer_give_up(t->reducer);
+    AC_TRY(ac_reducer_finish_sum(t->reducer, sums, sizeof sums / sizeof *sums, NULL));
+    if (sums[1] > 0)
+        AC_TRY(ac_comm_agree(t->run->comm, mine));
+    AC_TRY(ac_step_update(t->step, rate));
+    t->summed_loss = sums[0];
+    result->stop = sums[2] > 0;
+out:
+    return status;
+}
+
 /* Ask for the next step of the epoch. */
 static ac_status ask(trainer *t, const ac_order *order, double rate, step_result *result)
 {
     ac_status status = AC_OK;
     const ac_batch *batch;
-    double waited = 0, exposed = 0, sums[3] = {0, 0, 0}; /* J, ranks that failed, that got a signal */
+    double waited = 0, loss = 0;
+    bool stop = false;
     int64_t number = t->optimizer->step + ac_step_n_waiting(t->step) + 1;
     ac_watchdog_at(t->run->watchdog, "reading training images", number, false);
     status = ac_loader_next(t->loader, &batch, &waited);
     ac_watchdog_at(t->run->watchdog, "training step", number, true);
-    AC_TRY(ac_comm_agree(t->run->comm, status));
+    AC_TRY(meet(t, status, &stop));
     t->wait_s += waited;
     ac_watchdog_at(t->run->watchdog, "training step", number, false);
     ac_reducer_begin(t->reducer);
-    /* a rank that failed still takes part in every bucket, so that the others reach the agreement below */
-    ac_status mine = make_gradients(t, batch, inverse_denominator(t, order, batch->step), rate, &sums[0]);
-    sums[1] = mine != AC_OK;
-    sums[2] = ac_stop_signal() != 0;
+    status = make_gradients(t, batch, inverse_denominator(t, order, batch->step), rate, &loss);
     ac_watchdog_at(t->run->watchdog, "training step", number, true);
-    AC_TRY(ac_reducer_finish_sum(t->reducer, sums, sizeof sums / sizeof *sums, &exposed));
-    t->exposed_s += exposed;
-    if (sums[1] > 0)
-        AC_TRY(ac_comm_agree(t->run->comm, mine));
-    if (!reads_later(t))
-        AC_TRY(ac_step_update(t->step, rate));
-    t->summed_loss = sums[0];
+    if (!reads_later(t)) {
+        AC_TRY(sum_and_update(t, loss, status, rate, result));
+    } else if (status == AC_OK) {
+        result->stop = stop;
+    } else {
+        ac_reducer_give_up(t->reducer);
+        AC_TRY(meet(t, status, &stop)); /* the others are in the next one, or will be */
+    }
     AC_TRY(ac_step_end(t->step));
-    result->stop = sums[2] > 0;
 out:
     return status;
 }
@@ -176,11 +231,11 @@ static ac_status settle(trainer *t, int keep, step_result *result)
         ac_step_state state;
         int64_t n_skipped = t->optimizer->state.n_skipped;
         status = ac_step_take(t->step, &state);
-        result->loss = reads_later(t) ? state.loss : t->summed_loss;
+        result->loss = sums_there(t) ? state.loss : t->summed_loss;
         result->gradient_norm = state.gradient_norm;
         if (status == AC_OK || status == AC_ERR_NUMERIC)
             if (is_bad(t, result->loss) || (status != AC_OK && !isfinite(result->loss)))
-                return bad_loss(t, NULL, t->info.step);
+                return bad_sum(t);
         AC_TRY(status);
         if (state.n_skipped > n_skipped)
             ac_log(AC_LOG_INFO, "epoch %lld step %lld: gradients overflowed, no update; the loss scale is now %g", (long long)t->info.epoch, (long long)t->info.step + 1,
@@ -224,20 +279,23 @@ typedef struct interval { /* since the last line of --log_every */
 
 static interval interval_begin(const trainer *t)
 {
-    return (interval){ac_now_s(), t->wait_s, t->exposed_s, t->info.step};
+    ac_reducer_stats stats;
+    ac_reducer_get_stats(t->reducer, &stats);
+    return (interval){ac_now_s(), t->wait_s, stats.exposed_s, t->info.step};
 }
 
 static ac_status report_interval(trainer *t, interval *since, double rate, const step_result *r)
 {
     ac_status status = AC_OK;
-    double now = ac_now_s(), took = now - since->start_s, n = (double)(t->info.step - since->first_step);
+    const interval now = interval_begin(t);
+    double took = now.start_s - since->start_s, n = (double)(t->info.step - since->first_step);
     train_record record = {.loss = r->loss, .gradient_norm = r->gradient_norm, .learning_rate = rate,
-                           .images_per_s = n * (double)t->config->batch_size / took, .wait_s = (t->wait_s - since->wait_s) / n,
-                           .exposed_s = (t->exposed_s - since->exposed_s) / n};
+                           .images_per_s = n * (double)t->config->batch_size / took, .wait_s = (now.wait_s - since->wait_s) / n,
+                           .exposed_s = (now.exposed_s - since->exposed_s) / n};
     ac_log(AC_LOG_INFO, "epoch %lld step %lld/%lld: loss %.7g, learning rate %.3g, gradient norm %.3g, %.1f images/s, waits per step %.1f ms for data, %.1f ms for other ranks",
            (long long)t->info.epoch, (long long)t->info.step, (long long)t->n_steps, r->loss, rate, r->gradient_norm, record.images_per_s,
            1e3 * record.wait_s, 1e3 * record.exposed_s);
-    *since = interval_begin(t);
+    *since = now;
     if (t->events)
         AC_TRY(trainer_record_step(t, &record));
 out:
@@ -277,7 +335,7 @@ static ac_status begin_epoch(trainer *t)
     t->begun_epoch = -1;
     for (int s = 0; s < t->n_sizes; s++)
         ac_plan_profile(t->size[s].plan, t->config->profile);
-    t->wait_s = t->exposed_s = 0;
+    t->wait_s = 0;
 out:
     return status;
 }
@@ -289,7 +347,10 @@ static void log_waits(const trainer *t, int64_t n_steps, const ac_reducer_stats 
     double n = (double)n_steps / 1e3;
     ac_reducer_get_stats(t->reducer, &now);
     ac_log(AC_LOG_INFO, "epoch %lld: %.1f ms per step waiting for data", (long long)t->info.epoch, t->wait_s / n);
-    if (t->run->size > 1)
+    if (t->run->size > 1 && ac_reducer_on_device(t->reducer))
+        ac_log(AC_LOG_INFO, "epoch %lld: communication per step: %.2f ms exposed, by %s", (long long)t->info.epoch, (now.exposed_s - before->exposed_s) / n,
+               ac_reducer_way(t->reducer));
+    else if (t->run->size > 1)
         ac_log(AC_LOG_INFO, "epoch %lld: communication per step: %.1f ms exposed, %.1f ms under way%s, %.1f ms in sums, %.1f MB sent", (long long)t->info.epoch,
                (now.exposed_s - before->exposed_s) / n, (now.busy_s - before->busy_s) / n, now.threaded ? "" : " (no thread: MPI has no MPI_THREAD_SERIALIZED)",
                (now.sum_s - before->sum_s) / n, (double)(now.sent_bytes - before->sent_bytes) / 1e9 / n);
@@ -316,6 +377,8 @@ ac_status trainer_epoch(trainer *t)
     while (t->info.step < t->n_steps) {
         AC_TRY(ask(t, &order, rate, &result));
         bool due = result.stop || is_due(t);
+        if (due && reads_later(t))
+            AC_TRY(meet(t, AC_OK, &result.stop)); /* all ranks have asked for the step that is now waited for */
         AC_TRY(settle(t, due ? 0 : AC_STEPS_AHEAD - 1, &result));
         snprintf(note, sizeof note, "loss %.4f", result.loss);
         ac_progress_update(&progress, (uint64_t)((t->info.step - first_step) * c->batch_size), note);
@@ -336,5 +399,7 @@ ac_status trainer_epoch(trainer *t)
     if (c->profile)
         log_profile(t, n);
 out:
+    if (status != AC_OK)
+        ac_reducer_give_up(t->reducer); /* nobody waits for what this rank will not do */
     return status;
 }

@@ -268,12 +268,12 @@ ac_status trainer_resume(trainer *t)
     AC_TRY(ac_comm_broadcast(comm, &t->info.n_skipped, sizeof t->info.n_skipped));
     AC_TRY(ac_comm_broadcast(comm, &t->info.optimizer_step, sizeof t->info.optimizer_step));
     if (t->info.optimizer_step > 0 || t->info.n_skipped > 0 || t->config->init) { /* skipped steps change running statistics */
-        AC_TRY(ac_comm_broadcast(comm, t->params->value, bytes));
-        AC_TRY(ac_comm_broadcast(comm, t->params->buffer, t->params->n_buffers * sizeof(float)));
+        AC_TRY(ac_comm_broadcast_arena(comm, t->device, t->params->value, bytes));
+        AC_TRY(ac_comm_broadcast_arena(comm, t->device, t->params->buffer, t->params->n_buffers * sizeof(float)));
     }
     if (t->info.optimizer_step > 0)
         for (int m = 0; m < t->optimizer->n_moments; m++)
-            AC_TRY(ac_comm_broadcast(comm, t->optimizer->moment[m], bytes));
+            AC_TRY(ac_comm_broadcast_arena(comm, t->device, t->optimizer->moment[m], bytes));
     t->optimizer->step = t->info.optimizer_step;
     t->optimizer->state.loss_scale = t->info.loss_scale;
     t->optimizer->state.n_even = t->info.n_even;

@@ -33,8 +33,11 @@ ac_status trainer_check_drift(trainer *t)
     ac_hash *all = NULL;
     bool same;
     char outsiders[256];
+    ac_hash hash;
+    if (t->run->size == 1)
+        return AC_OK;
     /* running statistics are each rank's own without --sync_bn: values alone must agree */
-    ac_hash hash = ac_hash_bytes(t->params->value, t->params->n_values * sizeof(float));
+    AC_TRY(ac_comm_agree(t->run->comm, ac_params_hash(t->params, true, &hash)));
     AC_TRY(ac_comm_same(t->run->comm, &hash, sizeof hash, &same));
     if (same)
         return AC_OK;

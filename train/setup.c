@@ -236,8 +236,6 @@ static ac_status open_all(trainer *t)
     make_schedule(t);
     AC_TRY(open_data(t));
     AC_TRY(ac_backend_open(c->device, (int)c->n_threads, &t->device));
-    if (strcmp(t->device->backend->name, "cuda") == 0 && t->run->size > 1) /* gradients are summed in host memory */
-        return ac_error(AC_ERR_UNSUPPORTED, "--device cuda trains with one rank");
     AC_TRY(build_networks(t));
     AC_TRY(ac_params_create(t->device, t->size[0].network.graph, true, &t->params));
     AC_TRY(ac_params_init(t->params, (uint64_t)c->seed));
@@ -258,6 +256,17 @@ static bool records(void)
     return !value || strcmp(value, "0") != 0;
 }
 
+static ac_status create_reducer(trainer *t)
+{
+    ac_status status = AC_OK;
+    const ac_reducer_place place = {t->device, t->params->gradient, t->params->n_values, t->params->state};
+    AC_TRY(ac_comm_agree(t->run->comm, ac_reducer_create_on(t->run->comm, &place, (size_t)t->config->bucket_mib << 20, &t->reducer)));
+    if (t->run->size > 1)
+        ac_log(AC_LOG_INFO, "gradients of %d ranks are summed by %s", t->run->size, ac_reducer_way(t->reducer));
+out:
+    return status;
+}
+
 ac_status trainer_open(trainer *t, ac_run *run, const train_config *config)
 {
     ac_status status = AC_OK;
@@ -271,12 +280,12 @@ ac_status trainer_open(trainer *t, ac_run *run, const train_config *config)
     status = open_all(t);
     ac_watchdog_at(run->watchdog, "opening data", -1, true);
     AC_TRY(ac_comm_agree(run->comm, status));
-    AC_TRY(ac_comm_agree(run->comm, ac_params_hash(t->params, &hash)));
+    AC_TRY(ac_comm_agree(run->comm, ac_params_hash(t->params, false, &hash)));
     AC_TRY(ac_comm_same(run->comm, &hash, sizeof hash, &same));
     if (!same)
         return ac_error(AC_ERR_SYNC, "the ranks start from different parameters: do they all see the same files?");
     AC_TRY(trainer_resume(t));
-    AC_TRY(ac_comm_agree(run->comm, ac_reducer_create(run->comm, t->params->gradient, t->params->n_values, (size_t)config->bucket_mib << 20, &t->reducer)));
+    AC_TRY(create_reducer(t));
     ac_step_config step = {.optimizer = t->optimizer, .n_plans = t->n_sizes, .record = !config->profile && records()};
     for (int s = 0; s < t->n_sizes; s++) {
         step.plan[s] = t->size[s].plan;

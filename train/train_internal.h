@@ -69,7 +69,7 @@ typedef struct trainer {
     ac_event_file *events;        /* rank 0 */
     char folder[4096];
     float *val_scores;            /* [n_val, M] logits, filled per epoch */
-    double wait_s, exposed_s;     /* this epoch's waiting for data, for other ranks */
+    double wait_s;                /* this epoch's waiting for data */
     double images_per_s;          /* of the last epoch's steps */
     int64_t begun_epoch;          /* of which the loader brings batches already; -1: none */
 } trainer;

@@ -137,7 +137,7 @@ ac_status trainer_validate(trainer *t, double values[AC_N_TRACKED])
     scored mine = {0};
     double start = ac_now_s();
     /* running statistics are each rank's own without --sync_bn: from here on rank 0's are everybody's */
-    AC_TRY(ac_comm_broadcast(t->run->comm, t->params->buffer, t->params->n_buffers * sizeof(float)));
+    AC_TRY(ac_comm_broadcast_arena(t->run->comm, t->device, t->params->buffer, t->params->n_buffers * sizeof(float)));
     ac_params_changed(t->params);
     AC_TRY(ac_comm_agree(t->run->comm, ac_malloc(n * m + 1, sizeof *mine.logits, &mine.logits)));
     AC_TRY(ac_comm_agree(t->run->comm, ac_malloc(n + 1, sizeof *mine.sample, &mine.sample)));

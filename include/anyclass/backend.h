@@ -119,7 +119,7 @@ typedef struct ac_optimizer_update { /* one pass over a whole arena; formulas in
 
 typedef struct ac_recording ac_recording; /* work that a device can do again at once, as it was asked for: a CUDA graph */
 
-enum { AC_QUEUE_MARKS = 4, AC_GROUP_ID_BYTES = 128 };
+enum { AC_QUEUE_MARKS = 4, AC_GROUP_ID_BYTES = 128, AC_DEVICE_ID_BYTES = 96 };
 
 /* What a device adds that works behind the caller's back, in the order in which it is asked. One thread asks; the functions marked
  * "any thread" may be called by another one at the same time. */
@@ -141,23 +141,36 @@ typedef struct ac_queue {
     ac_status (*replay)(ac_device *device, ac_recording *recording);
     void (*release_recording)(ac_device *device, ac_recording *recording);
 
-    /* Sums over ranks through host memory, on a second queue beside the first. */
+    /** Which piece of hardware this is: the same text in two processes when they share it, and never otherwise. */
+    void (*identify)(const ac_device *device, char out[AC_DEVICE_ID_BYTES]);
+    /** clock[0] = now or, with `stop`, clock[1] += now - clock[0]; nanoseconds, when the device gets there. Can be recorded.
+     * @param clock  device memory [2] */
+    ac_status (*tick)(ac_device *device, int64_t *clock, bool stop);
+
+    /* Sums over ranks through host memory, on queues of their own beside the first. */
     /** Behind everything asked for so far: copy n floats to memory from allocate_host(), then call arrived(context), from some thread and
-     * without access to the device. Can be recorded: each replay copies and calls. */
+     * without access to the device. Can be recorded: each replay copies and calls. A recording that holds one needs a stage_join() behind it. */
     ac_status (*stage_out)(ac_device *device, float *host, const float *from, size_t n, void (*arrived)(void *context), void *context);
     /** Any thread: copy back, at once. `host` must stay as it is until the next stage_join() is behind a wait(). */
     ac_status (*stage_in)(ac_device *device, float *to, const float *host, size_t n);
-    /** What is asked for from here on comes behind all of the second queue. */
+    /** What is asked for from here on comes behind everything on those queues; in a recording, behind what was recorded on them. */
     ac_status (*stage_join)(ac_device *device);
 
-    /* Sums over ranks by the device's own library (NCCL), on the second queue too. */
-    /** A new group's name, made by one rank and given to all. AC_ERR_UNSUPPORTED where there is no such library. */
+    /* Sums over ranks by the device's own library (NCCL), on such a queue too; stage_join() waits for them. One group per device. */
+    /** "NCCL 2.27.3": the library that would do it. AC_ERR_UNSUPPORTED where there is none, with the reason. */
+    ac_status (*group_library)(ac_device *device, char *out, size_t capacity);
+    /** A new group's name, made by one rank and given to all. */
     ac_status (*group_id)(ac_device *device, unsigned char id[AC_GROUP_ID_BYTES]);
-    /** Collective over the group. */
+    /** Collective over the group: no two of its ranks on one device. AC_ERR_SYNC with the library's words. */
     ac_status (*group_join)(ac_device *device, const unsigned char id[AC_GROUP_ID_BYTES], int rank, int size);
-    /** Behind everything asked for so far: the sum over the group, in place. Can be recorded. */
+    /** Behind everything asked for so far: the sum over the group, in place. The same calls in the same order on all ranks. Can be recorded. */
     ac_status (*group_sum)(ac_device *device, float *values, size_t n);
     ac_status (*group_sum_double)(ac_device *device, double *values, size_t n);
+    /** This rank, or another one, cannot go on: end what is under way, on this rank alone. Sums fail from here on, and values that were being
+     * summed are undefined. Nothing happens without a group. */
+    void (*group_abort)(ac_device *device);
+    /** Wait for the last sums and end the group, behind the recordings that hold sums; close() does it too. */
+    void (*group_leave)(ac_device *device);
 } ac_queue;
 
 struct ac_backend {

@@ -45,7 +45,7 @@ AC_NODISCARD ac_status ac_params_set_with(ac_params *params, int p, float *arena
 /** Tell that values or buffers changed, so that plans for inference prepare them anew. Everything in this library does; whoever
  * writes into the arenas directly has to. */
 void ac_params_changed(ac_params *params);
-/** Hash of values and buffers: equal on every rank or something is wrong. */
-AC_NODISCARD ac_status ac_params_hash(const ac_params *params, ac_hash *out);
+/** Hash of values, and of buffers unless `values_alone`: equal on every rank or something is wrong (buffers: with --sync_bn, or after a broadcast). */
+AC_NODISCARD ac_status ac_params_hash(const ac_params *params, bool values_alone, ac_hash *out);
 
 #endif

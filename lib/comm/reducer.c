@@ -11,6 +11,7 @@
 enum {
     LARGEST_BUCKET_BYTES = 25 << 20,
     BUCKET_BYTES_PER_RANK = 1 << 20,
+    GROUP_BUCKET_BYTES = 16 << 20, /* of devices that sum themselves: large enough for their links, the last one soon done */
     PAUSE_US = 100,      /* between two looks of the thread: shared memory needs it as short, TCP would do with 1 ms */
     NAP_US = 20,         /* between those of a caller that waits, after */
     EAGER_US = 200,      /* in which it only gives way to other threads */
@@ -20,7 +21,9 @@ enum {
 
 struct ac_reducer {
     MPI_Comm comm; /* its own, so that no tag meets another's */
-    size_t n, bucket;
+    size_t n, bucket; /* floats that MPI sums: none where devices do */
+    device_side device;
+    char way[AC_WAY_BYTES];
     int size;
     bool threaded;
     pthread_t thread;
@@ -151,45 +154,97 @@ static ac_status start_thread(ac_reducer *r)
     return error == 0 ? AC_OK : ac_error(AC_ERR_MEMORY, "the communication thread cannot be started");
 }
 
-ac_status ac_reducer_create(MPI_Comm comm, float *values, size_t n, size_t bucket_bytes, ac_reducer **out)
+/* @return no failure so far */
+static bool announce(ac_reducer *r, size_t n_ready)
 {
-    ac_status status = AC_OK;
-    ac_reducer *r = NULL;
-    MPI_Comm own = MPI_COMM_NULL;
+    pthread_mutex_lock(&r->gate);
+    if (n_ready > r->n_ready)
+        r->n_ready = n_ready < r->n ? n_ready : r->n;
+    bool good = !r->failed;
+    if (r->threaded && startable(r))
+        pthread_cond_signal(&r->wake);
+    pthread_mutex_unlock(&r->gate);
+    return good;
+}
+
+/* Floats of a bucket; at least one. */
+static size_t bucket_of(const ac_reducer *r, size_t n, size_t bucket_bytes)
+{
+    size_t fitting = r->device.group ? GROUP_BUCKET_BYTES : (size_t)r->size * BUCKET_BYTES_PER_RANK;
+    bucket_bytes = bucket_bytes ? bucket_bytes : fitting < LARGEST_BUCKET_BYTES ? fitting : LARGEST_BUCKET_BYTES;
+    size_t most = bucket_bytes / sizeof(float) < n ? bucket_bytes / sizeof(float) : n;
+    return most + (most == 0);
+}
+
+static void init_locks(ac_reducer *r)
+{
     pthread_condattr_t monotonic;
-    int level;
-    *out = NULL;
-    AC_TRY(ac_comm_check(MPI_Comm_dup(comm, &own), "MPI_Comm_dup")); /* first: what follows may fail on one rank alone */
-    AC_TRY(ac_calloc(1, sizeof *r, &r));
-    r->comm = own;
-    r->n = r->n_started = n;
     pthread_mutex_init(&r->drive, NULL);
     pthread_mutex_init(&r->gate, NULL);
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&r->wake, &monotonic);
     pthread_condattr_destroy(&monotonic);
+}
+
+static void device_announces(void *reducer, size_t n_ready)
+{
+    announce(reducer, n_ready);
+}
+
+static ac_status set_up(ac_reducer *r, const ac_reducer_place *place, size_t bucket_bytes)
+{
+    ac_status status = AC_OK;
+    int level;
+    r->bucket = bucket_of(r, place->n, bucket_bytes);
+    r->n = r->n_started = r->device.group ? 0 : place->n;
+    if (r->device.queue)
+        AC_TRY(ac_device_side_init(&r->device, place, r->bucket, device_announces, r));
+    if (r->size == 1 || r->device.group)
+        return AC_OK;
+    AC_TRY(ac_exchange_init(&r->exchange, r->comm, r->device.queue ? r->device.host : place->values, r->bucket));
+    r->exchange.summed = r->device.queue ? ac_device_side_take_back : NULL;
+    r->exchange.context = &r->device;
+    AC_TRY(ac_comm_check(MPI_Query_thread(&level), "MPI_Query_thread"));
+    if (level >= MPI_THREAD_SERIALIZED)
+        AC_TRY(start_thread(r));
+out:
+    return status;
+}
+
+ac_status ac_reducer_create_on(MPI_Comm comm, const ac_reducer_place *place, size_t bucket_bytes, ac_reducer **out)
+{
+    ac_status status = AC_OK;
+    ac_reducer *r = NULL;
+    MPI_Comm own = MPI_COMM_NULL;
+    *out = NULL;
+    AC_TRY(ac_comm_check(MPI_Comm_dup(comm, &own), "MPI_Comm_dup")); /* first: what follows may fail on one rank alone */
+    AC_TRY(ac_comm_agree(own, ac_calloc(1, sizeof *r, &r))); /* and this, since ranks decide together how they sum */
+    r->comm = own;
+    init_locks(r);
     AC_TRY(ac_comm_check(MPI_Comm_size(own, &r->size), "MPI_Comm_size"));
     AC_TRY(ac_comm_check(MPI_Comm_rank(own, &r->round.rank), "MPI_Comm_rank"));
     r->round.comm = own;
     r->round.size = r->size;
-    size_t fitting = (size_t)r->size * BUCKET_BYTES_PER_RANK;
-    bucket_bytes = bucket_bytes ? bucket_bytes : fitting < LARGEST_BUCKET_BYTES ? fitting : LARGEST_BUCKET_BYTES;
-    r->bucket = bucket_bytes / sizeof(float) < n ? bucket_bytes / sizeof(float) : n;
-    r->bucket += r->bucket == 0;
-    if (r->size > 1) {
-        AC_TRY(ac_exchange_init(&r->exchange, own, values, r->bucket));
-        AC_TRY(ac_comm_check(MPI_Query_thread(&level), "MPI_Query_thread"));
-        if (level >= MPI_THREAD_SERIALIZED)
-            AC_TRY(start_thread(r));
-    }
+    AC_TRY(ac_device_side_choose(&r->device, own, place, r->way));
+    AC_TRY(set_up(r, place, bucket_bytes));
     *out = r;
     return AC_OK;
 out:
+    if (r && r->comm == MPI_COMM_NULL) { /* another rank has no memory */
+        ac_free(r);
+        r = NULL;
+    }
     if (!r && own != MPI_COMM_NULL)
         MPI_Comm_free(&own);
     ac_reducer_destroy(r);
     return status;
+}
+
+ac_status ac_reducer_create(MPI_Comm comm, float *values, size_t n, size_t bucket_bytes, ac_reducer **out)
+{
+    const ac_reducer_place place = {.values = values, .n = n};
+    return ac_reducer_create_on(comm, &place, bucket_bytes, out);
 }
 
 void ac_reducer_destroy(ac_reducer *r)
@@ -203,6 +258,7 @@ void ac_reducer_destroy(ac_reducer *r)
         pthread_mutex_unlock(&r->gate);
         pthread_join(r->thread, NULL);
     }
+    ac_device_side_release(&r->device); /* before what its copies announce themselves to */
     ac_exchange_release(&r->exchange);
     MPI_Comm_free(&r->comm);
     pthread_cond_destroy(&r->wake);
@@ -218,32 +274,43 @@ void ac_reducer_begin(ac_reducer *r)
     pthread_mutex_unlock(&r->gate);
 }
 
-/* @return no failure so far */
-static bool announce(ac_reducer *r, size_t n_ready)
-{
-    pthread_mutex_lock(&r->gate);
-    if (n_ready > r->n_ready)
-        r->n_ready = n_ready < r->n ? n_ready : r->n;
-    bool good = !r->failed;
-    if (r->threaded && startable(r))
-        pthread_cond_signal(&r->wake);
-    pthread_mutex_unlock(&r->gate);
-    return good;
-}
-
 ac_status ac_reducer_ready(ac_reducer *r, size_t n_ready)
 {
     ac_status status = AC_OK;
     if (r->size == 1)
         return AC_OK;
-    bool good = announce(r, n_ready);
+    if (r->device.queue)
+        AC_TRY(ac_device_side_ready(&r->device, n_ready));
+    if (r->device.group)
+        return AC_OK;
+    bool good = announce(r, r->device.queue ? 0 : n_ready); /* a device announces when it gets there */
     if (r->threaded && good)
         return AC_OK;
     pthread_mutex_lock(&r->drive);
     advance(r);
     status = failure(r);
     pthread_mutex_unlock(&r->drive);
+out:
     return status;
+}
+
+void ac_reducer_give_up(ac_reducer *r)
+{
+    if (r->device.queue) {
+        r->device.gave_up = true;
+        r->device.queue->group_abort(r->device.device);
+        announce(r, r->n);
+    }
+}
+
+const char *ac_reducer_way(const ac_reducer *r)
+{
+    return r->way;
+}
+
+bool ac_reducer_on_device(const ac_reducer *r)
+{
+    return r->device.group;
 }
 
 /* Wait for the round, and for all buckets when `all`. Under `drive`: the thread stands aside. */
@@ -285,8 +352,13 @@ ac_status ac_reducer_finish_sum(ac_reducer *r, double *values, size_t n, double 
     if (n > AC_REDUCER_SUM_MAX)
         return ac_error(AC_ERR_RANGE, "%zu doubles are more than the end of a step takes", n);
     if (r->size > 1) {
-        announce(r, r->n);
+        ac_status asked = r->device.queue && r->device.n_announced < r->device.n ? ac_device_side_ready(&r->device, r->device.n) : AC_OK;
+        if (asked != AC_OK)
+            return asked;
+        announce(r, r->device.queue ? 0 : r->n);
         status = sum_piece(r, values, n, true);
+        if (status == AC_OK && r->device.queue && !r->device.group)
+            status = ac_device_side_finish(&r->device);
     }
     double took_s = ac_now_s() - start_s;
     r->stats.exposed_s += took_s;
@@ -321,4 +393,6 @@ void ac_reducer_get_stats(ac_reducer *r, ac_reducer_stats *stats)
     stats->sent_bytes = r->exchange.sent_bytes + r->round.sent_bytes;
     stats->n_buckets = r->exchange.n_buckets - (uint64_t)r->exchange.n_under_way;
     pthread_mutex_unlock(&r->drive);
+    if (r->device.queue)
+        stats->exposed_s = ac_device_side_exposed_s(&r->device);
 }

@@ -150,7 +150,11 @@ static ac_status message_done(exchange *e, size_t i)
     int peer = (int)(i / 2 % (size_t)e->size), n;
     size_t first;
     if (e->second[i]) {
-        e->n_under_way -= --b->n_chains == 0;
+        if (--b->n_chains == 0) {
+            e->n_under_way--;
+            if (e->summed)
+                AC_TRY(e->summed(e->context, b->first, b->n));
+        }
     } else if (i % 2) {
         if (--b->n_missing == 0)
             AC_TRY(send_sums(e, b));

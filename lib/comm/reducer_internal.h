@@ -1,5 +1,5 @@
-/* Inside of the gradient sum: buckets on their way (reducer_bucket.c), sums of doubles (reducer_round.c), and who drives
- * them (reducer.c). */
+/* Inside of the gradient sum: buckets on their way (reducer_bucket.c), sums of doubles (reducer_round.c), values in a
+ * device's memory (reducer_device.c), and who drives them (reducer.c). */
 #ifndef ANYCLASS_REDUCER_INTERNAL_H
 #define ANYCLASS_REDUCER_INTERNAL_H
 
@@ -30,6 +30,8 @@ typedef struct exchange {
     float *parts;
     int n_under_way;       /* buckets */
     uint64_t sent_bytes, n_buckets;
+    ac_status (*summed)(void *context, size_t first, size_t n); /* NULL, or called when values[first .. first + n) are sums and belong to MPI no more */
+    void *context;
 } exchange;
 
 /** Memory for buckets of up to `bucket` floats. Not collective. */
@@ -66,5 +68,45 @@ AC_NODISCARD ac_status ac_round_advance(round_of_sums *r, bool *moved);
  * @param[out] again  this rank finishes, another one was in a sum: one more round is to come
  * @return AC_OK; AC_ERR_SYNC when the ranks do not sum the same */
 AC_NODISCARD ac_status ac_round_end(round_of_sums *r, double *values, bool *again);
+
+typedef struct arrival { /* what a copy from the device tells when it is done */
+    void (*announce)(void *reducer, size_t n_ready);
+    void *reducer;
+    size_t n_ready;
+} arrival;
+
+/* Values in the memory of a device that has a queue; all zero: they are in host memory. */
+typedef struct device_side {
+    ac_device *device;
+    const ac_queue *queue;
+    bool group;            /* the devices sum among themselves */
+    bool gave_up;          /* nothing is asked of the device any more */
+    float *values, *host;  /* [n] on the device; [n] where MPI finds them, NULL for a group */
+    size_t n, bucket;
+    ac_step_state *state;
+    size_t n_asked, n_announced; /* of this pass: floats in buckets that are on their way, floats that are final */
+    arrival *arrival;      /* [n_buckets] */
+    int64_t *clock;        /* device memory [2]: when backward ended, time spent waiting behind it */
+    uint64_t n_buckets, sent_bytes; /* group: asked for, recordings not counted again */
+} device_side;
+
+enum { AC_WAY_BYTES = 256 };
+
+/** Decide how values are summed, and join the group if it is the devices that do. Collective; the same on all ranks but for `d` itself.
+ *  @param[out] way  in words */
+AC_NODISCARD ac_status ac_device_side_choose(device_side *d, MPI_Comm comm, const ac_reducer_place *place, char way[AC_WAY_BYTES]);
+/** Memory, for buckets of `bucket_floats`. Not collective. */
+AC_NODISCARD ac_status ac_device_side_init(device_side *d, const ac_reducer_place *place, size_t bucket_floats, void (*announce)(void *reducer, size_t n_ready),
+                                           void *reducer);
+/** Waits for the device. */
+void ac_device_side_release(device_side *d);
+/** Ask the device for what ac_reducer_ready() promises. */
+AC_NODISCARD ac_status ac_device_side_ready(device_side *d, size_t n_ready);
+/** Sums go back to the device: exchange.summed. */
+ac_status ac_device_side_take_back(void *side, size_t first, size_t n);
+/** All are back: what is asked for from here on sees them. */
+AC_NODISCARD ac_status ac_device_side_finish(device_side *d);
+/** Seconds that the device waited. Waits for it. */
+double ac_device_side_exposed_s(const device_side *d);
 
 #endif

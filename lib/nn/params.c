@@ -254,14 +254,15 @@ out:
     return status;
 }
 
-ac_status ac_params_hash(const ac_params *params, ac_hash *out)
+ac_status ac_params_hash(const ac_params *params, bool values_alone, ac_hash *out)
 {
     ac_status status = AC_OK;
     float *host = NULL;
-    AC_TRY(ac_malloc(params->n_values + params->n_buffers, sizeof *host, &host));
+    size_t n_buffers = values_alone ? 0 : params->n_buffers;
+    AC_TRY(ac_malloc(params->n_values + n_buffers, sizeof *host, &host));
     AC_TRY(params->device->backend->download(params->device, host, params->value, params->n_values * sizeof *host));
-    AC_TRY(params->device->backend->download(params->device, host + params->n_values, params->buffer, params->n_buffers * sizeof *host));
-    *out = ac_hash_bytes(host, (params->n_values + params->n_buffers) * sizeof *host);
+    AC_TRY(params->device->backend->download(params->device, host + params->n_values, params->buffer, n_buffers * sizeof *host));
+    *out = ac_hash_bytes(host, (params->n_values + n_buffers) * sizeof *host);
 out:
     ac_free(host);
     return status;

@@ -1,6 +1,7 @@
 /* Recording work and replaying it. */
 #include "nn/recorded.h"
 #include "anyclass/log.h"
+#include <stdio.h>
 
 recorder recorder_of(ac_device *device, bool record)
 {
@@ -12,9 +13,12 @@ recorder recorder_of(ac_device *device, bool record)
 /* A device that cannot record something works on without: slower, never wrong. */
 static void record(recorder *r, recorded *piece, ac_status (*work)(void *context), void *context)
 {
+    char why[AC_ERROR_TEXT_BYTES] = "";
     ac_status status = r->queue->record_begin(r->device);
     if (status == AC_OK) {
         status = work(context);
+        if (status != AC_OK)
+            snprintf(why, sizeof why, "%s", ac_error_text()); /* the end says no more than that something went wrong before */
         ac_status ended = r->queue->record_end(r->device, &piece->recording);
         status = status == AC_OK ? ended : status;
     }
@@ -22,7 +26,7 @@ static void record(recorder *r, recorded *piece, ac_status (*work)(void *context
         return;
     recorded_release(r, piece);
     r->records = false;
-    ac_log(AC_LOG_WARN, "steps are not recorded, which may make them slower: %s", ac_error_text());
+    ac_log(AC_LOG_WARN, "steps are not recorded, which may make them slower: %s", *why ? why : ac_error_text());
 }
 
 ac_status recorded_run(recorder *r, recorded *piece, bool plainly, ac_status (*work)(void *context), void *context)

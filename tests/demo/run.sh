@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 out=${1:-build/demo}
-BIN=${BIN:-bin}
+BIN=${BIN:-build/release/bin}
 BUILD=${BUILD:-build/release}
 . tests/mpi.sh
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}

@@ -5,10 +5,12 @@
 set -u
 cd "$(dirname "$0")"
 begin=$(date +%s) deadline=${DEADLINE_S:-400} out=${OUT:-out} models=${MODELS:-resnet50 tresnet_l vit_b_16 maxvit_s} batch=${BATCH:-256}
-steps=${*:-about check steps ops peers sanitize compiled pack}
+steps=${*:-about check trainings steps ops peers sanitize compiled pack}
 mkdir -p "$out"
 libraries=$(python3 -c 'import glob, nvidia; print(":".join(d for p in nvidia.__path__ for d in sorted(glob.glob(p + "/*/lib"))))' 2>/dev/null)
 export LD_LIBRARY_PATH="$libraries:/usr/local/cuda/lib64:${LD_LIBRARY_PATH:-}:$PWD/lib" ANYCLASS_TEST_BACKEND=cuda BACKEND=cuda ANYCLASS_SHARED=$PWD/shared PYTHONUNBUFFERED=1
+export ANYCLASS_CUDA_CACHE=off # the libraries' own choice, unless a step asks for more; what is timed then is kept for the next
+tuned=(ANYCLASS_CUDA_TUNE=4 "ANYCLASS_CUDA_CACHE=$PWD/choices")
 for name in $(./programs); do ln -sf programs "$name"; done
 table=$out/table.txt
 : >"$table"
@@ -51,7 +53,29 @@ check() {
             limited 6 40 env RESIDENT=1 OPTIMIZER=adamw ./step "$m" 32 10 0 $p train 2>>"$out/errors.log" | sed 's/}$/, "note": "batch 32, curve"}/' | tee -a "$out/results.json" | row
         done
     done
+    kept
     clock "correctness"
+}
+
+# trainings on demo data, one GPU against the processor, two ranks on one GPU; where MPI and HDF5 are, or the kit in .kit beside or in this folder
+trainings() {
+    local kit
+    for kit in .kit ../.kit; do # shellcheck disable=SC1091
+        [ -e "$kit/activate.sh" ] && ! command -v mpirun >/dev/null && . "$kit/activate.sh"
+    done
+    command -v mpirun >/dev/null || { say "trainings: no MPI here, none made"; return; }
+    limited 30 150 ./curves.sh bin shards "$out/curves" >"$out/curves.tap" 2>&1
+    grep -E '^(ok|not ok|#)' "$out/curves.tap" | sed 's/^/training: /' | tee -a "$table"
+    clock "trainings"
+}
+
+kept() { # the second job must build what the first one chose: it writes nothing
+    local before
+    for i in 1 2; do
+        limited 6 40 env RESIDENT=1 ANYCLASS_CUDA_CACHE="$PWD/kept" ./step resnet50 32 3 0 bf16 train >/dev/null 2>>"$out/errors.log"
+        [ "$i" = 1 ] && before=$(cat kept/*.txt | sha256sum; stat -c %Y.%i kept/*.txt)
+    done
+    say "choices kept: $(cat kept/*.txt | grep -c ' = '), written again by the second job: $([ "$before" = "$(cat kept/*.txt | sha256sum; stat -c %Y.%i kept/*.txt)" ] && echo no || echo YES)"
 }
 
 row() { # JSON on stdin to the table
@@ -74,8 +98,8 @@ optimizer_of() { case $1 in resnet*) echo sgd ;; *) echo adamw ;; esac; }
 steps() {
     for m in $models; do
         local o; o=OPTIMIZER=$(optimizer_of "$m")
-        ours "$m" bf16 train "resident, tuned" RESIDENT=1 ANYCLASS_CUDA_TUNE=4 "$o"
-        ours "$m" bf16 infer "resident, tuned" RESIDENT=1 ANYCLASS_CUDA_TUNE=4
+        ours "$m" bf16 train "resident, tuned" RESIDENT=1 "${tuned[@]}" "$o"
+        ours "$m" bf16 infer "resident, tuned" RESIDENT=1 "${tuned[@]}"
         [ "$m" = resnet50 ] || continue
         ours "$m" bf16 train "resident" RESIDENT=1 "$o"
         ours "$m" bf16 train "resident, tuned 8, dweight by cuDNN" RESIDENT=1 ANYCLASS_CUDA_TUNE=8 ANYCLASS_CUDA_DWEIGHT=cudnn "$o"
@@ -86,7 +110,7 @@ steps() {
 
 ops() {
     for m in $models; do
-        limited 8 45 env ANYCLASS_CUDA_TUNE=4 ./ops "$m" "$batch" 3 0 cuda 224 bf16 >"$out/ops-$m.txt" 2>&1 || limited 8 45 ./ops "$m" $((batch / 2)) 3 0 cuda 224 bf16 >"$out/ops-$m.txt" 2>&1
+        limited 8 45 env "${tuned[@]}" ./ops "$m" "$batch" 3 0 cuda 224 bf16 >"$out/ops-$m.txt" 2>&1 || limited 8 45 ./ops "$m" $((batch / 2)) 3 0 cuda 224 bf16 >"$out/ops-$m.txt" 2>&1
         echo "--- $m, per operator"; grep -E '^  .*forward|^sum' "$out/ops-$m.txt" | grep -v '0.00 ms, backward     0.00'
     done
     clock "per operator"

@@ -1,8 +1,9 @@
-/* Convolutions by cuDNN's graph interface: one operation, of whose engines the first deterministic ones are built and, when asked
- * for, timed. Tensors are channels last; cuDNN names dimensions N, C, H, W and takes the order in memory from the strides. */
+/* Convolutions by cuDNN's graph interface: one operation, of whose engines the first deterministic ones are built and timed, or the one that
+ * was the fastest in an earlier job is built again. Tensors are channels last; cuDNN names dimensions N, C, H, W and takes the order in memory from the strides. */
 #include "anyclass/alloc.h"
 #include "anyclass/log.h"
 #include "backend/cuda/libraries.h"
+#include <stdio.h>
 
 enum { MOST_ENGINES = 64, MOST_CANDIDATES = 16, TENSOR_X = 1, TENSOR_WEIGHT = 2, TENSOR_Y = 3, POINTER_ALIGN = 16 };
 #define MOST_WORKSPACE_BYTES ((int64_t)1 << 30)
@@ -17,7 +18,7 @@ struct cuda_conv {
 
 static cudnnDataType_t type_of(int dtype)
 {
-    return dtype == AC_BF16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT;
+    return dtype == AC_BF16 ? CUDNN_DATA_BFLOAT16 : dtype == AC_F16 ? CUDNN_DATA_HALF : CUDNN_DATA_FLOAT;
 }
 
 static void drop(cudnnBackendDescriptor_t *descriptor)
@@ -143,15 +144,13 @@ out:
 
 /* Sums in a fixed order, operands as they are; float is float unless tf32 is allowed, and by no transform that loses digits.
  * *compiles: the engine is built at run time, which takes a second or more. */
-static bool is_welcome(const cuda_device *device, const cuda_conv_spec *s, cudnnBackendDescriptor_t config, bool *compiles)
+static bool is_welcome(const cuda_device *device, const cuda_conv_spec *s, cudnnBackendDescriptor_t engine, bool *compiles)
 {
-    cudnnBackendDescriptor_t engine = NULL;
     cudnnBackendNumericalNote_t note[CUDNN_NUMERICAL_NOTE_TYPE_COUNT];
     cudnnBackendBehaviorNote_t behaviour[CUDNN_BEHAVIOR_NOTE_TYPE_COUNT];
-    int64_t n = 0, n_notes = 0, n_behaviours = 0;
-    bool good = cudnnBackendCreateDescriptor(CUDNN_BACKEND_ENGINE_DESCRIPTOR, &engine) == CUDNN_STATUS_SUCCESS &&
-                cudnnBackendGetAttribute(config, CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &n, &engine) == CUDNN_STATUS_SUCCESS &&
-                cudnnBackendGetAttribute(engine, CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_TYPE_NUMERICAL_NOTE, CUDNN_NUMERICAL_NOTE_TYPE_COUNT, &n_notes, note) == CUDNN_STATUS_SUCCESS;
+    int64_t n_notes = 0, n_behaviours = 0;
+    bool good = cudnnBackendGetAttribute(engine, CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_TYPE_NUMERICAL_NOTE, CUDNN_NUMERICAL_NOTE_TYPE_COUNT, &n_notes, note) ==
+                CUDNN_STATUS_SUCCESS;
     *compiles = false;
     if (good && cudnnBackendGetAttribute(engine, CUDNN_ATTR_ENGINE_BEHAVIOR_NOTE, CUDNN_TYPE_BEHAVIOR_NOTE, CUDNN_BEHAVIOR_NOTE_TYPE_COUNT, &n_behaviours, behaviour) == CUDNN_STATUS_SUCCESS)
         for (int64_t i = 0; i < n_behaviours && i < CUDNN_BEHAVIOR_NOTE_TYPE_COUNT; i++)
@@ -164,8 +163,14 @@ static bool is_welcome(const cuda_device *device, const cuda_conv_spec *s, cudnn
         if (note[i] == CUDNN_NUMERICAL_NOTE_TENSOR_CORE && s->type == AC_F32 && !device->tf32)
             good = false;
     }
-    drop(&engine);
     return good;
+}
+
+static bool engine_of(cudnnBackendDescriptor_t config, cudnnBackendDescriptor_t *engine)
+{
+    int64_t n = 0;
+    return cudnnBackendCreateDescriptor(CUDNN_BACKEND_ENGINE_DESCRIPTOR, engine) == CUDNN_STATUS_SUCCESS &&
+           cudnnBackendGetAttribute(config, CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &n, engine) == CUDNN_STATUS_SUCCESS;
 }
 
 static bool build(cuda_device *device, cudnnBackendDescriptor_t config, cudnnBackendDescriptor_t *execution, int64_t *workspace_bytes)
@@ -183,12 +188,102 @@ static bool build(cuda_device *device, cudnnBackendDescriptor_t config, cudnnBac
     return good;
 }
 
+/* ---- an engine as text, and back: "engine 12 2=1 40=128", knobs with their values behind it ---- */
+
+static bool format_knobs(cudnnBackendDescriptor_t config, char *out, size_t capacity)
+{
+    cudnnBackendDescriptor_t knob[CUDNN_KNOB_TYPE_COUNTS] = {NULL};
+    int64_t n = 0, one;
+    size_t used = strlen(out);
+    bool good = true;
+    for (int i = 0; good && i < CUDNN_KNOB_TYPE_COUNTS; i++)
+        good = cudnnBackendCreateDescriptor(CUDNN_BACKEND_KNOB_CHOICE_DESCRIPTOR, &knob[i]) == CUDNN_STATUS_SUCCESS;
+    good = good && cudnnBackendGetAttribute(config, CUDNN_ATTR_ENGINECFG_KNOB_CHOICES, CUDNN_TYPE_BACKEND_DESCRIPTOR, CUDNN_KNOB_TYPE_COUNTS, &n, knob) == CUDNN_STATUS_SUCCESS &&
+           n <= CUDNN_KNOB_TYPE_COUNTS;
+    for (int64_t i = 0; good && i < n; i++) {
+        cudnnBackendKnobType_t type;
+        int64_t value;
+        good = cudnnBackendGetAttribute(knob[i], CUDNN_ATTR_KNOB_CHOICE_KNOB_TYPE, CUDNN_TYPE_KNOB_TYPE, 1, &one, &type) == CUDNN_STATUS_SUCCESS &&
+               cudnnBackendGetAttribute(knob[i], CUDNN_ATTR_KNOB_CHOICE_KNOB_VALUE, CUDNN_TYPE_INT64, 1, &one, &value) == CUDNN_STATUS_SUCCESS;
+        if (good)
+            used += (size_t)snprintf(out + used, capacity - used, " %d=%lld", (int)type, (long long)value);
+        good = good && used < capacity;
+    }
+    for (int i = 0; i < CUDNN_KNOB_TYPE_COUNTS; i++)
+        drop(&knob[i]);
+    return good;
+}
+
+/* Empty: this one cannot be written down. */
+static void format_config(cudnnBackendDescriptor_t config, cudnnBackendDescriptor_t engine, char *out, size_t capacity)
+{
+    int64_t index, n = 0;
+    out[0] = '\0';
+    if (cudnnBackendGetAttribute(engine, CUDNN_ATTR_ENGINE_GLOBAL_INDEX, CUDNN_TYPE_INT64, 1, &n, &index) != CUDNN_STATUS_SUCCESS)
+        return;
+    snprintf(out, capacity, "engine %lld", (long long)index);
+    if (!format_knobs(config, out, capacity))
+        out[0] = '\0';
+}
+
+static bool make_knob(int type, int64_t value, cudnnBackendDescriptor_t *out)
+{
+    cudnnBackendKnobType_t t = (cudnnBackendKnobType_t)type;
+    return cudnnBackendCreateDescriptor(CUDNN_BACKEND_KNOB_CHOICE_DESCRIPTOR, out) == CUDNN_STATUS_SUCCESS &&
+           cudnnBackendSetAttribute(*out, CUDNN_ATTR_KNOB_CHOICE_KNOB_TYPE, CUDNN_TYPE_KNOB_TYPE, 1, &t) == CUDNN_STATUS_SUCCESS &&
+           cudnnBackendSetAttribute(*out, CUDNN_ATTR_KNOB_CHOICE_KNOB_VALUE, CUDNN_TYPE_INT64, 1, &value) == CUDNN_STATUS_SUCCESS &&
+           cudnnBackendFinalize(*out) == CUDNN_STATUS_SUCCESS;
+}
+
+/* The engine of the text with its knobs, for this graph; false when the library does not take it. */
+static bool parse_config(const char *text, cudnnBackendDescriptor_t graph, cudnnBackendDescriptor_t *engine, cudnnBackendDescriptor_t *config)
+{
+    cudnnBackendDescriptor_t knob[CUDNN_KNOB_TYPE_COUNTS] = {NULL};
+    int64_t n = 0;
+    long long index, value;
+    int used = 0, type;
+    bool good = sscanf(text, "engine %lld%n", &index, &used) == 1;
+    for (const char *at = text + used; good && *at; at += used) {
+        good = n < CUDNN_KNOB_TYPE_COUNTS && sscanf(at, " %d=%lld%n", &type, &value, &used) == 2 && make_knob(type, value, &knob[n]);
+        n += good;
+    }
+    int64_t wanted = good ? index : 0;
+    good = good && cudnnBackendCreateDescriptor(CUDNN_BACKEND_ENGINE_DESCRIPTOR, engine) == CUDNN_STATUS_SUCCESS &&
+           cudnnBackendSetAttribute(*engine, CUDNN_ATTR_ENGINE_OPERATION_GRAPH, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &graph) == CUDNN_STATUS_SUCCESS &&
+           cudnnBackendSetAttribute(*engine, CUDNN_ATTR_ENGINE_GLOBAL_INDEX, CUDNN_TYPE_INT64, 1, &wanted) == CUDNN_STATUS_SUCCESS &&
+           cudnnBackendFinalize(*engine) == CUDNN_STATUS_SUCCESS && cudnnBackendCreateDescriptor(CUDNN_BACKEND_ENGINECFG_DESCRIPTOR, config) == CUDNN_STATUS_SUCCESS &&
+           cudnnBackendSetAttribute(*config, CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, engine) == CUDNN_STATUS_SUCCESS &&
+           (n == 0 || cudnnBackendSetAttribute(*config, CUDNN_ATTR_ENGINECFG_KNOB_CHOICES, CUDNN_TYPE_BACKEND_DESCRIPTOR, n, knob) == CUDNN_STATUS_SUCCESS) &&
+           cudnnBackendFinalize(*config) == CUDNN_STATUS_SUCCESS;
+    for (int i = 0; i < CUDNN_KNOB_TYPE_COUNTS; i++)
+        drop(&knob[i]);
+    return good;
+}
+
+/* ---- candidates ---- */
+
 typedef struct candidates {
     cudnnBackendDescriptor_t execution[MOST_CANDIDATES];
     int64_t workspace_bytes[MOST_CANDIDATES];
     bool compiled[MOST_CANDIDATES]; /* at run time */
+    char text[MOST_CANDIDATES][CUDA_CACHE_VALUE_BYTES];
     int n;
 } candidates;
+
+/* Joins the others if it is welcome, compiled or not as wanted, and can be built. */
+static bool join(cuda_device *device, const cuda_conv_spec *s, cudnnBackendDescriptor_t config, bool compiled, candidates *found)
+{
+    cudnnBackendDescriptor_t engine = NULL;
+    bool compiles, joins = engine_of(config, &engine) && is_welcome(device, s, engine, &compiles) && compiles == compiled &&
+                           build(device, config, &found->execution[found->n], &found->workspace_bytes[found->n]);
+    if (joins) {
+        found->compiled[found->n] = compiles;
+        format_config(config, engine, found->text[found->n], sizeof found->text[found->n]);
+        found->n++;
+    }
+    drop(&engine);
+    return joins;
+}
 
 /* What one of the library's lists offers, best first by its own guess. */
 static ac_status collect(cuda_device *device, const cuda_conv_spec *s, cudnnBackendDescriptor_t graph, cudnnBackendHeurMode_t mode, int wanted, candidates *found)
@@ -205,15 +300,8 @@ static ac_status collect(cuda_device *device, const cuda_conv_spec *s, cudnnBack
     AC_TRY(cuda_dnn_check(cudnnBackendGetAttribute(guess, CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR, MOST_ENGINES, &n, config), "engines"));
     /* those that are there already come first; of those to be compiled, a second or more each, one joins in when many are to be timed */
     for (int pass = 0; pass < 2 && (found->n == 0 || (wanted >= 8 && found->n < wanted)); pass++)
-        for (int64_t i = 0, taken = 0; i < n && i < MOST_ENGINES && found->n < wanted && (pass == 0 || taken == 0); i++) {
-            bool compiles;
-            if (is_welcome(device, s, config[i], &compiles) && compiles == (pass == 1) &&
-                build(device, config[i], &found->execution[found->n], &found->workspace_bytes[found->n])) {
-                found->compiled[found->n] = compiles;
-                found->n++;
-                taken++;
-            }
-        }
+        for (int64_t i = 0, taken = 0; i < n && i < MOST_ENGINES && found->n < wanted && (pass == 0 || taken == 0); i++)
+            taken += join(device, s, config[i], pass == 1, found);
 out:
     for (int i = 0; i < MOST_ENGINES; i++)
         drop(&config[i]);
@@ -233,19 +321,22 @@ static ac_status run_once(void *context)
     return cuda_conv_run(t->device, t->conv, t->x, t->weight, t->y, t->workspace);
 }
 
-/* Leaves the fastest as number 0. */
-static ac_status choose(cuda_device *device, cuda_conv *conv, candidates *found)
+/* *best: the fastest. *timed: false when there is no memory for it; then it is number 0. */
+static ac_status choose(cuda_device *device, cuda_conv *conv, const candidates *found, int *best, bool *timed)
 {
     ac_status status = AC_OK;
     const cuda_conv_spec *s = &conv->spec;
     size_t x = cuda_aligned((size_t)(s->n * s->h * s->w * s->c) * 4), y = cuda_aligned((size_t)(s->n * s->oh * s->ow * s->o) * 4);
     size_t weight = cuda_aligned((size_t)(s->o * s->kernel * s->kernel * s->c / s->groups) * 4), workspace = 0;
     unsigned char *block = NULL;
-    float best_ms = 0, ms;
-    int best = -1;
+    float best_ms = -1, ms;
     for (int k = 0; k < found->n; k++)
         workspace = (size_t)found->workspace_bytes[k] > workspace ? (size_t)found->workspace_bytes[k] : workspace;
-    AC_TRY(cuda_check(cudaMalloc((void **)&block, x + y + weight + workspace + CUDA_ALIGN), "memory to time convolutions in"));
+    if (cudaMalloc((void **)&block, x + y + weight + workspace + CUDA_ALIGN) != cudaSuccess) {
+        cudaGetLastError(); /* it is ours, not the next launch's */
+        return AC_OK;
+    }
+    *timed = true;
     AC_TRY(cuda_check(cudaMemsetAsync(block, 0x3c, x + y + weight, device->stream), "fill"));
     timing t = {device, conv, block, block + x + y, block + x, block + x + y + weight};
     for (int k = 0; k < found->n; k++) {
@@ -255,18 +346,10 @@ static ac_status choose(cuda_device *device, cuda_conv *conv, candidates *found)
         ac_log(AC_LOG_DEBUG, "cuDNN pass %d, %lld x %lld x %lld x %lld, %dx%d/%d to %lld, result %s, candidate %d%s: %.3f ms, workspace %.1f MiB", s->pass,
                (long long)s->n, (long long)s->h, (long long)s->w, (long long)s->c, s->kernel, s->kernel, s->stride, (long long)s->o,
                ac_dtype_name((ac_dtype)s->result), k, found->compiled[k] ? " (compiled)" : "", (double)ms, (double)found->workspace_bytes[k] / (1 << 20));
-        if (best < 0 || ms < best_ms) {
-            best = k;
+        if (best_ms < 0 || ms < best_ms) {
+            *best = k;
             best_ms = ms;
         }
-    }
-    if (best > 0) {
-        cudnnBackendDescriptor_t fastest = found->execution[best];
-        int64_t bytes = found->workspace_bytes[best];
-        found->execution[best] = found->execution[0];
-        found->workspace_bytes[best] = found->workspace_bytes[0];
-        found->execution[0] = fastest;
-        found->workspace_bytes[0] = bytes;
     }
 out:
     conv->execution = NULL;
@@ -274,29 +357,79 @@ out:
     return status;
 }
 
-static ac_status find(cuda_device *device, cuda_conv *conv)
+/* ---- choices from an earlier job ---- */
+
+static void name_convolution(const cuda_device *device, const cuda_conv_spec *s, char *key)
+{
+    snprintf(key, CUDA_CACHE_KEY_BYTES, "convolution pass %d x %lld %lld %lld %lld y %lld %lld %lld kernel %d stride %d padding %d groups %d types %d %d tf32 %d", s->pass,
+             (long long)s->n, (long long)s->h, (long long)s->w, (long long)s->c, (long long)s->oh, (long long)s->ow, (long long)s->o, s->kernel, s->stride, s->padding, s->groups,
+             s->type, s->result, device->tf32);
+}
+
+/* Whether the text is an engine that the library has for this convolution and that we want; then it is the convolution's. */
+static bool take_engine(cuda_device *device, cuda_conv *conv, cudnnBackendDescriptor_t graph, const char *text)
+{
+    cudnnBackendDescriptor_t engine = NULL, config = NULL, execution = NULL;
+    int64_t workspace_bytes;
+    bool compiles, good = parse_config(text, graph, &engine, &config) && is_welcome(device, &conv->spec, engine, &compiles) &&
+                          build(device, config, &execution, &workspace_bytes);
+    if (good) {
+        drop(&conv->execution);
+        conv->execution = execution;
+        conv->workspace_bytes = workspace_bytes;
+    }
+    drop(&config);
+    drop(&engine);
+    return good;
+}
+
+/* The fastest of those the library offers, and its text for the cache; *timed when that is worth keeping. */
+static ac_status find_engine(cuda_device *device, cuda_conv *conv, cudnnBackendDescriptor_t graph, char *text, bool *timed)
 {
     ac_status status = AC_OK;
-    operation o;
     candidates found;
-    int wanted = device->libraries->n_candidates < MOST_CANDIDATES ? device->libraries->n_candidates : MOST_CANDIDATES;
-    memset(&o, 0, sizeof o);
+    int wanted = device->libraries->n_candidates < MOST_CANDIDATES ? device->libraries->n_candidates : MOST_CANDIDATES, best = 0;
     memset(&found, 0, sizeof found);
-    AC_TRY(make_operation(device, &conv->spec, &o));
-    status = collect(device, &conv->spec, o.graph, CUDNN_HEUR_MODE_A, wanted, &found);
+    status = collect(device, &conv->spec, graph, CUDNN_HEUR_MODE_A, wanted, &found);
     if (found.n == 0)
-        status = collect(device, &conv->spec, o.graph, CUDNN_HEUR_MODE_FALLBACK, wanted, &found);
+        status = collect(device, &conv->spec, graph, CUDNN_HEUR_MODE_FALLBACK, wanted, &found);
     if (found.n == 0)
         AC_TRY(ac_error(AC_ERR_UNSUPPORTED, "cuDNN has no engine for this convolution"));
     status = AC_OK;
+    *timed = found.n == 1 && wanted > 1;
     if (found.n > 1)
-        AC_TRY(choose(device, conv, &found));
-    conv->execution = found.execution[0];
-    conv->workspace_bytes = found.workspace_bytes[0];
-    found.execution[0] = NULL;
+        AC_TRY(choose(device, conv, &found, &best, timed));
+    conv->execution = found.execution[best];
+    conv->workspace_bytes = found.workspace_bytes[best];
+    found.execution[best] = NULL;
+    memcpy(text, found.text[best], sizeof found.text[best]);
 out:
     for (int k = 0; k < found.n; k++)
         drop(&found.execution[k]);
+    return status;
+}
+
+/* Kept, timed, or the library's first. */
+static ac_status find(cuda_device *device, cuda_conv *conv)
+{
+    ac_status status = AC_OK;
+    cuda_libraries *l = device->libraries;
+    operation o;
+    char key[CUDA_CACHE_KEY_BYTES], text[CUDA_CACHE_VALUE_BYTES] = "";
+    bool timed = false;
+    memset(&o, 0, sizeof o);
+    AC_TRY(make_operation(device, &conv->spec, &o));
+    name_convolution(device, &conv->spec, key);
+    const char *kept = cuda_cache_find(l->cache, key, l->n_candidates);
+    if (!kept || !take_engine(device, conv, o.graph, kept)) {
+        if (kept)
+            cuda_cache_forget(l->cache, key);
+        AC_TRY(find_engine(device, conv, o.graph, text, &timed));
+        kept = timed && text[0] ? cuda_cache_keep(l->cache, key, l->n_candidates, text) : NULL;
+        if (kept)
+            take_engine(device, conv, o.graph, kept); /* or it stays as it is */
+    }
+out:
     drop_operation(&o);
     return status;
 }

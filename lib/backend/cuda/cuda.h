@@ -30,6 +30,7 @@ extern "C" {
 typedef struct cuda_gemm cuda_gemm;
 typedef struct cuda_conv cuda_conv;
 typedef struct cuda_inbox cuda_inbox;
+typedef struct cuda_group cuda_group;
 typedef struct cuda_libraries cuda_libraries; /* handles of cuBLASLt and cuDNN, what was chosen for which shape */
 
 typedef struct cuda_device {
@@ -44,9 +45,11 @@ typedef struct cuda_device {
     cuda_libraries *libraries;
     void *scratch;             /* device: CUDA_SCRATCH_BYTES for reductions and cuBLASLt */
     cuda_inbox *inbox;         /* what is on its way from the host: queue.c */
-    cudaStream_t side;         /* beside the first: gradients on their way to other ranks */
-    cudaEvent_t mark[AC_QUEUE_MARKS], fork, join;
-    bool recording;
+    cudaStream_t side, back;   /* beside the first: gradients on their way to other ranks, sums on their way back */
+    cudaEvent_t mark[AC_QUEUE_MARKS], fork, join, back_join;
+    bool recording, forked;    /* `side` is part of the recording */
+    char identity[AC_DEVICE_ID_BYTES];
+    cuda_group *group;         /* of ranks' GPUs; NULL: none */
 } cuda_device;
 
 enum { CUDA_SCRATCH_BYTES = 64 << 20, CUDA_N_PARTIALS = 1024, CUDA_ALIGN = 256 };
@@ -84,6 +87,26 @@ void cuda_queue_close(cuda_device *device);
  * not wait for the work before it. */
 AC_NODISCARD ac_status cuda_upload(ac_device *device, void *to, const void *from_host, size_t n_bytes);
 extern const ac_queue cuda_queue;
+/** Wait for an event, or for all of the first stream. With a group: AC_ERR_SYNC when one of its ranks is gone. */
+AC_NODISCARD ac_status cuda_wait(cuda_device *device, cudaEvent_t event);
+AC_NODISCARD ac_status cuda_wait_all(cuda_device *device, const char *what);
+
+/* ---- collective.c: sums over ranks; as in ac_queue ---- */
+
+ac_status cuda_stage_out(ac_device *device, float *host, const float *from, size_t n, void (*arrived)(void *context), void *context);
+ac_status cuda_stage_in(ac_device *device, float *to, const float *host, size_t n);
+ac_status cuda_stage_join(ac_device *device);
+ac_status cuda_group_library(ac_device *device, char *out, size_t capacity);
+ac_status cuda_group_id(ac_device *device, unsigned char id[AC_GROUP_ID_BYTES]);
+ac_status cuda_group_join(ac_device *device, const unsigned char id[AC_GROUP_ID_BYTES], int rank, int size);
+ac_status cuda_group_sum(ac_device *device, float *values, size_t n);
+ac_status cuda_group_sum_double(ac_device *device, double *values, size_t n);
+void cuda_group_abort(ac_device *device);
+/** Has something happened to it? AC_OK without one. */
+AC_NODISCARD ac_status cuda_group_check(cuda_device *device);
+void cuda_group_leave(ac_device *device);
+/** clock.cu */
+ac_status cuda_tick(ac_device *device, int64_t *clock, bool stop);
 
 /* ---- libraries.c ---- */
 

@@ -4,6 +4,8 @@
 #include "backend/cuda/cuda.h"
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 ac_status cuda_check(cudaError_t error, const char *what)
 {
@@ -40,6 +42,7 @@ static void close_device(ac_device *base)
     cuda_device *device = cuda_of(base);
     if (!device)
         return;
+    cuda_group_leave(base); /* first: sums that will never be made hold up the stream */
     if (device->stream)
         cudaStreamSynchronize(device->stream);
     cuda_libraries_close(device);
@@ -48,6 +51,23 @@ static void close_device(ac_device *base)
     if (device->stream)
         cudaStreamDestroy(device->stream);
     ac_free(device);
+}
+
+/* By what the GPU says of itself: its number depends on what CUDA_VISIBLE_DEVICES leaves of them. */
+static void note_identity(cuda_device *device, const struct cudaDeviceProp *properties)
+{
+    static const char zero[sizeof properties->uuid.bytes];
+    const size_t n = sizeof properties->uuid.bytes;
+    char host[64] = "";
+    if (memcmp(properties->uuid.bytes, zero, n) != 0) {
+        int used = snprintf(device->identity, sizeof device->identity, "GPU-");
+        for (size_t i = 0; i < n; i++)
+            used += snprintf(device->identity + used, sizeof device->identity - (size_t)used, "%02x", (unsigned char)properties->uuid.bytes[i]);
+        return;
+    }
+    gethostname(host, sizeof host - 1);
+    snprintf(device->identity, sizeof device->identity, "%s %04x:%02x:%02x", host, (unsigned)properties->pciDomainID, (unsigned)properties->pciBusID,
+             (unsigned)properties->pciDeviceID);
 }
 
 static ac_status choose(cuda_device *device)
@@ -69,6 +89,7 @@ static ac_status choose(cuda_device *device)
     device->minor = properties.minor;
     device->total_bytes = properties.totalGlobalMem;
     snprintf(device->name, sizeof device->name, "%s", properties.name);
+    note_identity(device, &properties);
     if (device->major < 8)
         return ac_error(AC_ERR_UNSUPPORTED, "%s has compute capability %d.%d, needed is 8.0", device->name, device->major, device->minor);
 out:
@@ -142,9 +163,8 @@ static void release(ac_device *base, void *block)
 static ac_status download(ac_device *base, void *to_host, const void *from, size_t n_bytes)
 {
     ac_status status = AC_OK;
-    cudaStream_t stream = cuda_of(base)->stream;
-    AC_TRY(cuda_check(cudaMemcpyAsync(to_host, from, n_bytes, cudaMemcpyDeviceToHost, stream), "copy from the GPU"));
-    AC_TRY(cuda_check(cudaStreamSynchronize(stream), "copy from the GPU"));
+    AC_TRY(cuda_check(cudaMemcpyAsync(to_host, from, n_bytes, cudaMemcpyDeviceToHost, cuda_of(base)->stream), "copy from the GPU"));
+    AC_TRY(cuda_wait_all(cuda_of(base), "copy from the GPU"));
 out:
     return status;
 }
@@ -156,7 +176,7 @@ static ac_status zero(ac_device *base, void *block, size_t n_bytes)
 
 static ac_status synchronize(ac_device *base)
 {
-    return cuda_check(cudaStreamSynchronize(cuda_of(base)->stream), "waiting for the GPU");
+    return cuda_wait_all(cuda_of(base), "waiting for the GPU");
 }
 
 static ac_status allow_tf32(ac_device *base)

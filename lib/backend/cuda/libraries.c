@@ -1,8 +1,11 @@
 /* Handles of cuBLASLt and cuDNN, their errors in words, and the clock that choices are made by. */
 #include "backend/cuda/libraries.h"
 #include "anyclass/alloc.h"
+#include "anyclass/file.h"
 #include <stdio.h>
 #include <stdlib.h>
+
+enum { CUDA_KEPT_CANDIDATES = 4 }; /* where choices are kept, so that they are timed once */
 
 ac_status cuda_blas_check(cublasStatus_t result, const char *what)
 {
@@ -22,14 +25,31 @@ ac_status cuda_dnn_check(cudnnStatus_t result, const char *what)
     return ac_error(failed ? AC_ERR_NUMERIC : AC_ERR_UNSUPPORTED, "cuDNN: %s: %s", what, cudnnGetErrorString(result));
 }
 
+/* How many candidates are timed, and where choices are kept. Who asks for one wants the library's own. */
+static ac_status open_cache(cuda_device *device)
+{
+    ac_status status = AC_OK;
+    cuda_libraries *l = device->libraries;
+    const char *asked = getenv("ANYCLASS_CUDA_TUNE");
+    char folder[AC_PATH_BYTES], identity[384];
+    l->n_candidates = asked && atoi(asked) > 1 ? atoi(asked) : 1;
+    if ((asked && *asked && l->n_candidates == 1) || !cuda_cache_folder(folder))
+        return AC_OK;
+    snprintf(identity, sizeof identity, "%s %d.%d cuDNN %zu cuBLASLt %zu", device->name, device->major, device->minor, cudnnGetVersion(), cublasLtGetVersion());
+    AC_TRY(cuda_cache_open(folder, identity, &l->cache));
+    if (!(asked && *asked) && cuda_cache_keeps(l->cache))
+        l->n_candidates = CUDA_KEPT_CANDIDATES;
+out:
+    return status;
+}
+
 ac_status cuda_libraries_open(cuda_device *device)
 {
     ac_status status = AC_OK;
     cuda_libraries *l = NULL;
-    const char *candidates = getenv("ANYCLASS_CUDA_TUNE");
     AC_TRY(ac_calloc(1, sizeof *l, &l));
     device->libraries = l;
-    l->n_candidates = candidates && atoi(candidates) > 1 ? atoi(candidates) : 1;
+    AC_TRY(open_cache(device));
     AC_TRY(cuda_blas_check(cublasLtCreate(&l->blas), "start"));
     AC_TRY(cuda_dnn_check(cudnnCreate(&l->dnn), "start"));
     AC_TRY(cuda_dnn_check(cudnnSetStream(l->dnn, device->stream), "stream"));
@@ -46,6 +66,7 @@ void cuda_libraries_close(cuda_device *device)
         return;
     cuda_gemm_destroy_all(l);
     cuda_conv_destroy_all(l);
+    cuda_cache_close(l->cache);
     if (l->begin)
         cudaEventDestroy(l->begin);
     if (l->end)

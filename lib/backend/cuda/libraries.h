@@ -2,6 +2,7 @@
 #ifndef ANYCLASS_LIB_BACKEND_CUDA_LIBRARIES_H
 #define ANYCLASS_LIB_BACKEND_CUDA_LIBRARIES_H
 
+#include "backend/cuda/cache.h"
 #include "backend/cuda/cuda.h"
 #include <cublasLt.h>
 #include <cudnn.h>
@@ -10,6 +11,7 @@ struct cuda_libraries {
     cublasLtHandle_t blas;
     cudnnHandle_t dnn;
     int n_candidates;     /* to be timed; 1: the library's own first choice */
+    cuda_cache *cache;    /* of choices; NULL: none */
     cuda_gemm *gemm;      /* lists */
     cuda_conv *conv;
     cudaEvent_t begin, end;

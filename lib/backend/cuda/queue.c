@@ -3,8 +3,9 @@
 #include "anyclass/alloc.h"
 #include "backend/cuda/cuda.h"
 #include <string.h>
+#include <time.h>
 
-enum { N_PLACES = 3, PLACE_BYTES = 1 << 20, PIECE_BYTES = 1 << 20 };
+enum { LOOK_US = 20, N_PLACES = 3, PLACE_BYTES = 1 << 20, PIECE_BYTES = 1 << 20 };
 
 struct ac_recording {
     cudaGraph_t graph;
@@ -35,7 +36,9 @@ ac_status cuda_queue_open(cuda_device *device)
         AC_TRY(cuda_check(cudaEventCreateWithFlags(&device->inbox->place[k].taken, cudaEventDisableTiming), "event"));
     }
     AC_TRY(cuda_check(cudaStreamCreateWithFlags(&device->side, cudaStreamNonBlocking), "second stream"));
+    AC_TRY(cuda_check(cudaStreamCreateWithFlags(&device->back, cudaStreamNonBlocking), "third stream"));
     AC_TRY(cuda_check(cudaEventCreateWithFlags(&device->fork, cudaEventDisableTiming), "event"));
+    AC_TRY(cuda_check(cudaEventCreateWithFlags(&device->back_join, cudaEventDisableTiming), "event"));
     AC_TRY(cuda_check(cudaEventCreateWithFlags(&device->join, cudaEventDisableTiming), "event"));
     for (int k = 0; k < AC_QUEUE_MARKS; k++)
         AC_TRY(cuda_check(cudaEventCreateWithFlags(&device->mark[k], cudaEventDisableTiming), "event"));
@@ -64,6 +67,7 @@ void cuda_queue_close(cuda_device *device)
         return;
     destroy_stream(inbox->stream);
     destroy_stream(device->side);
+    destroy_stream(device->back);
     for (int k = 0; k < N_PLACES; k++) {
         destroy_event(inbox->place[k].copied);
         destroy_event(inbox->place[k].taken);
@@ -72,6 +76,7 @@ void cuda_queue_close(cuda_device *device)
     }
     destroy_event(device->fork);
     destroy_event(device->join);
+    destroy_event(device->back_join);
     for (int k = 0; k < AC_QUEUE_MARKS; k++)
         destroy_event(device->mark[k]);
     ac_free(inbox);
@@ -178,7 +183,45 @@ static ac_status mark(ac_device *base, int k)
 
 static ac_status wait(ac_device *base, int k)
 {
-    return cuda_check(cudaEventSynchronize(cuda_of(base)->mark[k]), "waiting for the GPU");
+    return cuda_wait(cuda_of(base), cuda_of(base)->mark[k]);
+}
+
+/* With a group it is looked at between two looks at the device, and behind the last: a kernel that sums waits for ever for a rank that is gone, and leaves
+ * anything when it is ended. */
+static ac_status look_again(cuda_device *device)
+{
+    cudaGetLastError(); /* "not ready" is not the next launch's */
+    nanosleep(&(struct timespec){.tv_nsec = 1000 * LOOK_US}, NULL);
+    return cuda_group_check(device);
+}
+
+ac_status cuda_wait(cuda_device *device, cudaEvent_t event)
+{
+    ac_status status = AC_OK;
+    cudaError_t error = device->group ? cudaErrorNotReady : cudaEventSynchronize(event);
+    while (device->group && (error = cudaEventQuery(event)) == cudaErrorNotReady)
+        AC_TRY(look_again(device));
+    AC_TRY(cuda_group_check(device));
+    AC_TRY(cuda_check(error, "waiting for the GPU"));
+out:
+    return status;
+}
+
+ac_status cuda_wait_all(cuda_device *device, const char *what)
+{
+    ac_status status = AC_OK;
+    cudaError_t error = device->group ? cudaErrorNotReady : cudaStreamSynchronize(device->stream);
+    while (device->group && (error = cudaStreamQuery(device->stream)) == cudaErrorNotReady)
+        AC_TRY(look_again(device));
+    AC_TRY(cuda_group_check(device));
+    AC_TRY(cuda_check(error, what));
+out:
+    return status;
+}
+
+static void identify(const ac_device *base, char out[AC_DEVICE_ID_BYTES])
+{
+    memcpy(out, ((const cuda_device *)base)->identity, AC_DEVICE_ID_BYTES);
 }
 
 /* ---- recordings ---- */
@@ -186,8 +229,12 @@ static ac_status wait(ac_device *base, int k)
 static ac_status record_begin(ac_device *base)
 {
     cuda_device *device = cuda_of(base);
-    ac_status status = cuda_check(cudaStreamBeginCapture(device->stream, cudaStreamCaptureModeThreadLocal), "recording");
+    cudaError_t error = cudaStreamBeginCapture(device->stream, cudaStreamCaptureModeThreadLocal);
+    ac_status status = cuda_check(error, "recording");
+    if (error != cudaSuccess)
+        cudaGetLastError(); /* it is ours, not the next launch's */
     device->recording = status == AC_OK;
+    device->forked = false;
     return status;
 }
 
@@ -212,8 +259,6 @@ static ac_status record_end(ac_device *base, ac_recording **out)
     *out = NULL;
     device->recording = false;
     cudaError_t error = cudaStreamEndCapture(device->stream, &graph);
-    if (error != cudaSuccess)
-        cudaGetLastError(); /* it is ours, not the next launch's */
     AC_TRY(cuda_check(error, "recording"));
     AC_TRY(ac_calloc(1, sizeof *recording, &recording));
     recording->graph = graph;
@@ -222,6 +267,7 @@ static ac_status record_end(ac_device *base, ac_recording **out)
     *out = recording;
     return AC_OK;
 out:
+    cudaGetLastError(); /* it is ours, not the next launch's */
     if (graph)
         cudaGraphDestroy(graph);
     release_recording(base, recording);
@@ -243,4 +289,16 @@ const ac_queue cuda_queue = {
     .record_end = record_end,
     .replay = replay,
     .release_recording = release_recording,
+    .identify = identify,
+    .tick = cuda_tick,
+    .stage_out = cuda_stage_out,
+    .stage_in = cuda_stage_in,
+    .stage_join = cuda_stage_join,
+    .group_library = cuda_group_library,
+    .group_id = cuda_group_id,
+    .group_join = cuda_group_join,
+    .group_sum = cuda_group_sum,
+    .group_sum_double = cuda_group_sum_double,
+    .group_abort = cuda_group_abort,
+    .group_leave = cuda_group_leave,
 };

@@ -1,0 +1,103 @@
+# Several ranks with emulated GPUs: on one they share sums go through host memory and MPI, on one each by NCCL (tests/cuda_host/nccl.c). Both must give the
+# losses of one rank, and a rank that fails or dies must not hold up the others. Needs make CUDA=emulated.
+. tests/tap.sh
+export OMP_NUM_THREADS=1
+case $BUILD in *emulated*) ;; *) tap_skip "several emulated GPUs" "needs CUDA=emulated"; tap_done ;; esac
+program=$BUILD/tests/comm/device_ranks
+
+# sums N GPUS WAY [NAME=VALUE...]
+sums() { local n=$1 gpus=$2 way=$3; shift 3; env ANYCLASS_EMULATE_GPUS="$gpus" "$@" mpirun -n "$n" "$program" "$way"; }
+tap_ok "sums of 2 ranks on one GPU" sums 2 1 mpi
+tap_says 'ranks 0 and 1 share a GPU' "which is noticed"
+tap_ok "of 3 ranks on two" sums 3 2 mpi
+tap_says 'ranks 0 and 2 share a GPU' "which is noticed"
+for n in 2 3; do tap_ok "of $n ranks on as many" sums $n $n nccl; done
+tap_says 'NCCL 2.27.3 over 3 GPUs' "by the library"
+tap_ok "on two, but through host memory" sums 2 2 mpi ANYCLASS_GPU_SUMS=mpi
+tap_ok "with a library that is too old" sums 2 2 mpi ANYCLASS_EMULATE_NCCL=2804
+tap_says 'needed is 2.9' "which is said"
+for order in early 1 2; do
+    tap_ok "streams $order, one GPU" sums 2 1 mpi ANYCLASS_EMULATE_STREAMS=$order
+    tap_ok "streams $order, two GPUs" sums 2 2 nccl ANYCLASS_EMULATE_STREAMS=$order
+done
+
+data=$TMP/data
+tap_ok "demo data" "$BUILD/tests/demo/make_demo_data" --output "$data" --n_train 48 --n_val 6 --n_test 2 --size 40
+tap_ok "shards" "$BIN/anyclass-preprocess" --dataset coco --ann_root "$data/annotations" --data_root "$data/images" --output "$TMP/s" --image_size 32 --shard_size 16 --splits Train Val
+options=(--log_save_dir "$TMP/logs" --model resnet18 --log_every 1 --augment none --data_root "$TMP/s" --batch_size 8 --learning_rate 0.001 --max_epochs 1 --check_steps 1)
+# run PROGRAM RANKS GPUS NAME [OPTION...]
+run() {
+    local what=$1 n=$2 gpus=$3 name=$4; shift 4
+    ANYCLASS_EMULATE_GPUS=$gpus mpirun -n "$n" "$what" "${options[@]}" --device cuda --version_name "$name" "$@"
+}
+train() { run "$BIN/anyclass-train" "$@"; }
+losses() { grep -o 'step [0-9]*/[0-9]*: loss [^,]*' "$TMP/$1" | awk '{print $NF}'; }
+close() { paste <(losses "$1") <(losses "$2") | awk -v most="$3" '{d = $1 - $2; d = d < 0 ? -d : d; r = d / $1; if (r > worst) worst = r; n++}
+    END {printf "# %d steps, largest relative difference %.2g\n", n, worst; exit !(n > 0 && worst <= most)}'; }
+kept() { cp "$TMP/.tap_out" "$TMP/$1"; }
+
+# As on the CPU (tests/train/behaviour.t): a rank's share of the batch is what a micro-batch of one rank is.
+tap_ok "1 rank, 2 micro-batches" train 1 1 micro --max_steps 4 --micro_batch 4; kept micro
+tap_ok "2 ranks on one GPU" train 2 1 mpi --max_steps 4; kept mpi
+tap_says 'summed by MPI through host memory: ranks 0 and 1 share a GPU' "the way is in the log"
+tap_says 'communication per step: [0-9.]* ms exposed' "and what was waited for"
+tap_ok "2 GPUs" train 2 2 nccl --max_steps 4; kept nccl
+tap_says 'gradients of 2 ranks are summed by NCCL 2.27.3 over 2 GPUs' "the way is in the log"
+tap_says 'communication per step: [0-9.]* ms exposed, by NCCL' "and what was waited for"
+for n in mpi nccl; do
+    tap_ok "$n: steps are recorded" test "$(grep -c 'not recorded' "$TMP/$n")" = 0
+    close micro $n 2e-6; tap_ok "$n: losses of 4 steps as of 1 rank, within 2e-6" close micro $n 2e-6
+done
+tap_ok "sums of two ranks have the same bits on both ways: the same losses" diff <(losses mpi) <(losses nccl)
+weights() { "$BIN/anyclass-weights" "$TMP/logs/version_$1/last.h5" --output "$TMP/$1.safetensors" --overwrite >/dev/null; }
+tap_ok "2 ranks, 2 micro-batches each" train 2 2 nccl_micro --max_steps 2 --micro_batch 2; kept nccl_micro
+tap_ok "1 rank, 4 of them" train 1 1 micro2 --max_steps 2 --micro_batch 2; kept micro2
+tap_ok "give the same losses, within 2e-6" close micro2 nccl_micro 2e-6
+
+# Statistics of a batch over ranks: the host sums amid a step.
+tap_ok "1 rank, whole batches" train 1 1 whole --max_steps 2 --sync_bn --learning_rate 0.00001; kept whole
+for gpus in 1 2; do
+    tap_ok "--sync_bn, 2 ranks, $gpus GPUs" train 2 $gpus sync$gpus --max_steps 2 --sync_bn --learning_rate 0.00001; kept sync$gpus
+    close whole sync$gpus 1e-5; tap_ok "as 1 rank, within 1e-5" close whole sync$gpus 1e-5
+done
+
+for gpus in 1 2; do
+    tap_ok "$gpus GPUs: stopped amid an epoch" train 2 $gpus again$gpus --max_steps 2 --checkpoint_steps 2
+    tap_ok "and continued" train 2 $gpus again$gpus --max_steps 4 --checkpoint auto --max_epochs 1; kept again$gpus
+done
+
+# ---- a rank that cannot go on ----
+for gpus in 1 2; do
+    tap_refused 5 'rank 1: .*was made to fail' "$gpus GPUs: a rank that fails in backward" run "$BUILD/tests/train/failing_rank" 2 $gpus failing$gpus --max_steps 2 --watchdog_s 60
+    DAMAGE=nan tap_refused 5 'not a number in epoch 0, step 3, first for image 0' "$gpus GPUs: a loss that is not a number" run "$BUILD/tests/train/damaged_rank" 2 $gpus nan$gpus --max_steps 4
+    DAMAGE=bit tap_refused 6 'after step 3 the parameters of rank 1 differ' "$gpus GPUs: a bit changed on one" run "$BUILD/tests/train/damaged_rank" 2 $gpus bit$gpus --max_steps 4
+done
+
+cat >"$TMP/keep" <<'EOF'
+trap : TERM
+"$@" && code=0 || code=$?
+echo "$code" >"$KEEP_IN.$OMPI_COMM_WORLD_RANK"
+EOF
+# other_ends GPUS: rank 1 is killed amid the steps, rank 0 ends with 6 and one line
+other_ends() {
+    local launcher pids victim=0 i
+    rm -f "$TMP"/code.*; : >"$TMP/said"
+    ANYCLASS_EMULATE_GPUS=$1 KEEP_IN=$TMP/code mpirun --quiet -n 2 bash "$TMP/keep" "$BIN/anyclass-train" "${options[@]}" --device cuda --version_name gone --overwrite \
+        --max_epochs 100000 --watchdog_s 20 >"$TMP/said" 2>&1 &
+    launcher=$!
+    for ((i = 0; i < 600; i++)); do grep -q 'step 3/' "$TMP/said" && break; sleep 0.1; done
+    pids=$(pgrep -P "$(pgrep -P "$launcher" bash | tr '\n' ',' | sed 's/,$//')" anyclass-train)
+    for victim in $pids; do tr '\0' '\n' <"/proc/$victim/environ" | grep -qx "OMPI_COMM_WORLD_RANK=1" && break; done
+    [ "$victim" -eq 0 ] || kill -KILL "$victim"
+    for ((i = 0; i < 200; i++)); do [ -e "$TMP/code.0" ] && break; sleep 0.1; done
+    for ((i = 0; i < 100; i++)); do kill -0 "$launcher" 2>/dev/null || break; sleep 0.1; done
+    kill -KILL "$launcher" 2>/dev/null
+    tail -5 "$TMP/said"; echo "code $(cat "$TMP/code.0")"
+    [ "$(cat "$TMP/code.0")" = 6 ] && [ "$(grep -c 'error: ' "$TMP/said")" = 1 ] && grep 'error: ' "$TMP/said" | grep -q "rank 1 on .*died"
+}
+for gpus in 1 2; do tap_ok "$gpus GPUs: rank 1 is killed, rank 0 ends with 6 and says so" other_ends $gpus; done
+
+# ---- inference has nothing to sum ----
+tap_ok "scores of 2 ranks" env ANYCLASS_EMULATE_GPUS=2 mpirun -n 2 "$BIN/anyclass-infer" --device cuda --best_weights "$TMP/logs/version_nccl/last.h5" --data_root "$TMP/s" --split val --results_dir "$TMP/two"
+tap_ok "of 1" "$BIN/anyclass-infer" --device cuda --best_weights "$TMP/logs/version_nccl/last.h5" --data_root "$TMP/s" --split val --results_dir "$TMP/one"
+tap_done

@@ -1,0 +1,270 @@
+/* Whole networks on the emulated CUDA backend, its host code and its kernels together: logits, loss and every parameter's gradient against cpu; training
+ * steps in float, bf16 and f16 against cpu's or ref's, asked for one by one and replayed. Operators by themselves are tests/nn/test_operators*. */
+#include "anyclass/hash.h"
+#include "anyclass/model.h"
+#include "anyclass/step.h"
+#include "tests/model/drawn.h"
+#include "tests/tap.h"
+
+enum { MOST_IMAGES = 4, M = 5, MOST_STEPS = 5, OVERFLOWS_AT = 1 };
+
+typedef struct family {
+    const char *model;
+    int n, side_px, n_steps; /* images of a step */
+    ac_optimizer_kind optimizer;
+    double rate;
+    double gradient_bound; /* of a parameter's gradient in float, against cpu's, relative to its norm */
+    double float_bound, bf16_bound, f16_bound; /* of the steps' losses, relative to the first */
+    bool ref_in_f16;       /* f16 against ref in f16; else, where ref would take minutes, against cpu in float */
+} family;
+
+typedef struct trial {
+    const family *f;
+    ac_network net;
+    ac_device *device;
+    ac_params *params;
+    ac_plan *plan;
+    ac_optimizer *optimizer;
+    ac_step *step;
+} trial;
+
+static void close_trial(trial *t)
+{
+    ac_step_destroy(t->step);
+    ac_plan_destroy(t->plan);
+    ac_optimizer_destroy(t->optimizer);
+    ac_params_destroy(t->params);
+    if (t->device)
+        t->device->backend->close(t->device);
+    ac_network_release(&t->net);
+    memset(t, 0, sizeof *t);
+}
+
+/* A training's first weights, drawn once for all runs of a family; deep networks' branches begin small, so that rounding does not grow from block to block. */
+static ac_status begin_with(ac_params *params, const char *model)
+{
+    static char drawn_for[64];
+    static float *values, *buffers;
+    ac_status status = AC_OK;
+    const ac_backend *b = params->device->backend;
+    size_t n_bytes = params->n_values * sizeof(float), n_buffer_bytes = params->n_buffers * sizeof(float);
+    if (strcmp(drawn_for, model) != 0) {
+        AC_TRY(ac_params_init(params, 7));
+        AC_TRY(ac_realloc(&values, params->n_values, sizeof *values));
+        AC_TRY(ac_realloc(&buffers, params->n_buffers, sizeof *buffers));
+        AC_TRY(b->download(params->device, values, params->value, n_bytes));
+        AC_TRY(b->download(params->device, buffers, params->buffer, n_buffer_bytes));
+        for (size_t p = 0; p < params->n_params; p++)
+            if (strncmp(params->info[p].name, "layer", 5) == 0 && drawn_ends_with(params->info[p].name, "bn2.weight"))
+                for (int64_t i = 0; i < ac_shape_elements(&params->info[p].shape); i++)
+                    values[params->offset[p] + (size_t)i] *= 0.25f;
+        snprintf(drawn_for, sizeof drawn_for, "%s", model);
+    }
+    AC_TRY(b->upload(params->device, params->value, values, n_bytes));
+    AC_TRY(b->upload(params->device, params->buffer, buffers, n_buffer_bytes));
+    ac_params_changed(params);
+out:
+    return status;
+}
+
+static ac_status open_trial(trial *t, const family *f, const char *backend, ac_dtype activations, bool record)
+{
+    ac_status status = AC_OK;
+    const ac_optimizer_config config = {.kind = f->optimizer, .momentum = .9, .beta1 = .9, .beta2 = .999, .epsilon = 1e-8, .weight_decay = 1e-4, .max_norm = 1,
+                                        .dynamic_scale = activations == AC_F16};
+    const ac_network_options o = {.model = ac_model_find(f->model), .batch = f->n, .image_size_px = f->side_px, .n_classes = M, .mean = {.5f, .5f, .5f},
+                                  .std = {.25f, .25f, .25f}, .training = true, .flip = true, .seed = 3, .loss = {AC_LOSS_FOCAL, 2, 1, .1}, .dropout = .1f,
+                                  .stochastic_depth = -1, .activation_dtype = activations};
+    memset(t, 0, sizeof *t);
+    t->f = f;
+    AC_TRY(ac_network_build(&o, &t->net));
+    AC_TRY(ac_backend_find(backend)->open(1, &t->device));
+    AC_TRY(t->device->backend->check_precision(t->device, activations));
+    AC_TRY(ac_params_create(t->device, t->net.graph, true, &t->params));
+    AC_TRY(begin_with(t->params, f->model));
+    AC_TRY(ac_optimizer_create(&config, t->params, &t->optimizer));
+    AC_TRY(ac_plan_create(t->net.graph, t->params, true, &t->plan));
+    AC_TRY(ac_plan_bind(t->plan, NULL));
+    AC_TRY(ac_step_create(&(ac_step_config){.optimizer = t->optimizer, .n_plans = 1, .plan = {t->plan}, .loss = {t->net.loss}, .record = record}, &t->step));
+out:
+    return status;
+}
+
+/* Images whose labels can be seen: each brightens a stripe. */
+static ac_status write_batch(trial *t, int k)
+{
+    ac_status status = AC_OK;
+    static uint8_t images[MOST_IMAGES * 224 * 224 * 3];
+    uint8_t y[MOST_IMAGES * M];
+    int64_t keys[MOST_IMAGES];
+    size_t side = (size_t)t->f->side_px, n_images = (size_t)t->f->n, n_bytes = n_images * side * side * 3;
+    double weights[M + 1], scale;
+    char name[32];
+    snprintf(name, sizeof name, "labels %d", k);
+    for (size_t i = 0; i < n_images * M; i++)
+        y[i] = drawn(name, i) < .3;
+    snprintf(name, sizeof name, "pixels %d", k);
+    for (size_t i = 0; i < n_bytes; i++) {
+        size_t n = i / (side * side * 3), row = i / (side * 3) % side;
+        images[i] = (uint8_t)(128 * drawn(name, i) + 127 * y[n * M + row * M / side]);
+    }
+    for (size_t i = 0; i < n_images; i++)
+        keys[i] = k * (int64_t)n_images + (int64_t)i;
+    for (int c = 0; c <= M; c++)
+        weights[c] = 1;
+    scale = 1.0 / (double)ac_loss_denominator(y, n_images, M);
+    AC_TRY(ac_plan_write(t->plan, t->net.images, images, n_bytes));
+    AC_TRY(ac_plan_write(t->plan, t->net.keys, keys, n_images * sizeof *keys));
+    AC_TRY(ac_plan_write(t->plan, t->net.targets, y, n_images * M));
+    AC_TRY(ac_plan_write(t->plan, t->net.class_weights, weights, sizeof weights));
+    AC_TRY(ac_plan_write(t->plan, t->net.inverse_denominator, &scale, sizeof scale));
+out:
+    return status;
+}
+
+static ac_status pass(trial *t, double *loss, float *logits, float **gradient)
+{
+    ac_status status = AC_OK;
+    size_t n = t->params->n_values;
+    AC_TRY(write_batch(t, 0));
+    AC_TRY(ac_plan_forward(t->plan));
+    AC_TRY(ac_plan_backward(t->plan, false));
+    AC_TRY(ac_plan_read(t->plan, t->net.loss, loss, sizeof *loss));
+    AC_TRY(ac_plan_read(t->plan, t->net.logits, logits, (size_t)t->f->n * M * sizeof *logits));
+    AC_TRY(ac_realloc(gradient, n, sizeof **gradient));
+    AC_TRY(t->device->backend->download(t->device, *gradient, t->params->gradient, n * sizeof **gradient));
+out:
+    return status;
+}
+
+static double distance(const float *a, const float *b, size_t n, double *norm)
+{
+    double error = 0, square = 0;
+    for (size_t i = 0; i < n; i++) {
+        error += ((double)a[i] - (double)b[i]) * ((double)a[i] - (double)b[i]);
+        square += (double)a[i] * (double)a[i];
+    }
+    *norm = sqrt(square);
+    return sqrt(error);
+}
+
+/* One forward and backward pass in float. */
+static void test_gradients(const family *f)
+{
+    trial a, b;
+    double loss_a = 0, loss_b = 0, norm, whole, worst = 0;
+    float logits[2][MOST_IMAGES * M], *gradient[2] = {NULL, NULL};
+    const char *name = "";
+    bool ran = TAP_CALL(open_trial(&a, f, "cpu", AC_F32, false)) & TAP_CALL(open_trial(&b, f, "cuda", AC_F32, false));
+    ran = ran && TAP_CALL(pass(&a, &loss_a, logits[0], &gradient[0])) && TAP_CALL(pass(&b, &loss_b, logits[1], &gradient[1]));
+    double of_logits = ran ? distance(logits[0], logits[1], (size_t)f->n * M, &norm) / norm : 1;
+    TAP_OK(of_logits < 2e-5, "%s: logits differ by %.2g of their norm", f->model, of_logits);
+    TAP_OK(fabs(loss_a - loss_b) < 1e-5 * loss_a, "%s: the loss differs by %.2g", f->model, fabs(loss_a - loss_b) / loss_a);
+    double of_all = ran ? distance(gradient[0], gradient[1], a.params->n_values, &whole) / whole : 1;
+    TAP_OK(of_all < f->gradient_bound, "%s: the gradient differs by %.2g of its norm", f->model, of_all);
+    for (size_t p = 0; ran && p < a.params->n_params; p++) {
+        size_t n = (size_t)ac_shape_elements(&a.params->info[p].shape), at = a.params->offset[p];
+        if (a.params->info[p].role == AC_PARAM_BUFFER)
+            continue;
+        double off = distance(gradient[0] + at, gradient[1] + at, n, &norm);
+        /* what cancels to almost nothing is held against a thousandth of the whole */
+        off /= fmax(norm, 1e-3 * whole);
+        if (!(off <= worst)) {
+            worst = off;
+            name = a.params->info[p].name;
+        }
+    }
+    TAP_OK(ran && worst < f->gradient_bound, "%s: each parameter's gradient, the worst (%s) differs by %.2g of its norm", f->model, name, worst);
+    ac_free(gradient[0]);
+    ac_free(gradient[1]);
+    close_trial(&a);
+    close_trial(&b);
+}
+
+typedef struct training { /* what became of one */
+    double loss[MOST_STEPS], norm[MOST_STEPS];
+    ac_hash weights;
+    size_t arena_bytes;
+    int64_t n_updates, n_skipped;
+    bool recorded;
+} training;
+
+/* In f16 step OVERFLOWS_AT is given a loss scale that makes it overflow. */
+static ac_status train(const family *f, const char *backend, ac_dtype activations, bool record, training *out)
+{
+    ac_status status = AC_OK;
+    trial t;
+    ac_step_state state;
+    memset(out, 0, sizeof *out);
+    AC_TRY(open_trial(&t, f, backend, activations, record));
+    out->arena_bytes = ac_plan_get_memory(t.plan).arena_bytes;
+    for (int k = 0; k < f->n_steps; k++) {
+        if (activations == AC_F16)
+            t.optimizer->state.loss_scale = k == OVERFLOWS_AT ? 0x1p60 : 1024;
+        AC_TRY(write_batch(&t, k));
+        AC_TRY(ac_step_run(t.step, 0, AC_STEP_FIRST | AC_STEP_LAST | AC_STEP_UPDATE, NULL, f->rate));
+        AC_TRY(ac_step_end(t.step));
+        AC_TRY(ac_step_take(t.step, &state));
+        out->loss[k] = state.loss;
+        out->norm[k] = state.gradient_norm;
+    }
+    out->n_updates = state.n_updates;
+    out->n_skipped = state.n_skipped;
+    out->recorded = ac_step_is_recorded(t.step);
+    AC_TRY(ac_params_hash(t.params, false, &out->weights));
+out:
+    close_trial(&t);
+    return status;
+}
+
+static double largest_difference(const family *f, const training *a, const training *b)
+{
+    double worst = 0;
+    for (int k = 0; k < f->n_steps; k++) {
+        double d = fabs(a->loss[k] - b->loss[k]) / a->loss[0];
+        worst = d <= worst ? worst : d;
+    }
+    return worst;
+}
+
+/* The same training, replayed and asked for step by step, and elsewhere. */
+static void test_steps(const family *f, ac_dtype activations, const char *other, ac_dtype other_activations, double bound)
+{
+    training plain, replayed, elsewhere;
+    const char *type = ac_dtype_name(activations);
+    bool ran = TAP_CALL(train(f, "cuda", activations, false, &plain)) && TAP_CALL(train(f, "cuda", activations, true, &replayed));
+    TAP_OK(ran && !plain.recorded && replayed.recorded, "%s in %s: steps are recorded where that is asked for", f->model, type);
+    TAP_OK(ran && memcmp(plain.loss, replayed.loss, sizeof plain.loss) == 0 && ac_hash_equal(plain.weights, replayed.weights),
+           "%s in %s: %d steps replayed are the steps, bit for bit", f->model, type, f->n_steps);
+    TAP_OK(ran && plain.arena_bytes == replayed.arena_bytes, "%s in %s: the same arena of %zu KiB", f->model, type, plain.arena_bytes >> 10);
+    int skipped = activations == AC_F16;
+    TAP_OK(ran && plain.n_skipped == skipped && plain.n_updates == f->n_steps - skipped, "%s in %s: %lld updates, %lld steps overflowed", f->model, type,
+           (long long)plain.n_updates, (long long)plain.n_skipped);
+    if (ran && train(f, other, other_activations, false, &elsewhere) == AC_OK) {
+        double off = largest_difference(f, &elsewhere, &plain);
+        TAP_OK(off < bound, "%s in %s: losses differ from %s's in %s by %.2g of the first", f->model, type, other, ac_dtype_name(other_activations), off);
+    } else {
+        TAP_SKIP(ac_error_text());
+    }
+}
+
+static const family families[] = {
+    {"resnet18", 4, 32, 5, AC_OPTIMIZER_SGD, .001, 1e-3, 1e-4, .02, .005, true},
+    {"tresnet_m", 2, 64, 3, AC_OPTIMIZER_SGD, .001, 1e-3, 1e-4, .02, .005, false},
+    {"vit_b_16", 2, 32, 2, AC_OPTIMIZER_ADAMW, 1e-4, 1e-3, 1e-4, .02, .005, false},
+    {"maxvit_t", 1, 224, 2, AC_OPTIMIZER_ADAMW, 1e-4, 1e-3, 1e-4, .02, .005, false},
+};
+
+int main(int argc, char **argv)
+{
+    for (size_t i = 0; i < sizeof families / sizeof *families; i++) {
+        const family *f = &families[i];
+        if (argc > 1 && strcmp(argv[1], f->model) != 0)
+            continue;
+        test_gradients(f);
+        test_steps(f, AC_F32, "cpu", AC_F32, f->float_bound);
+        test_steps(f, AC_BF16, "cpu", AC_BF16, f->bf16_bound);
+        test_steps(f, AC_F16, f->ref_in_f16 ? "ref" : "cpu", f->ref_in_f16 ? AC_F16 : AC_F32, f->f16_bound);
+    }
+    return tap_done();
+}
