@@ -70,6 +70,7 @@ TEST_PARTS := $(if $(filter emulated,$(CUDA)),$(EMULATED_LIBRARY_SRC),$(wildcard
 FUZZ_SRC  := $(sort $(wildcard tests/fuzz/*.c))
 TEST_SRC  := $(filter-out $(TEST_PARTS) $(FUZZ_SRC),$(sort $(wildcard tests/*/*.c)))
 BENCH_SRC := $(sort $(wildcard bench/*.c))
+BENCH_PARTS := bench/paper/traffic.c
 ASSETS    := lib/chart/colors.css lib/chart/style.css evaluate/report.css evaluate/report.js
 LIB       := $(BUILD)/libanyclass.a
 BINS      := $(PROGRAMS:%=$(BIN)/anyclass-%) $(BIN)/anyclass-weights
@@ -79,7 +80,7 @@ FUZZ_BINS := $(FUZZ_SRC:%.c=$(BUILD)/%)
 FUZZ_TARGETS ?= $(filter-out seeds,$(FUZZ_SRC:tests/fuzz/%.c=%))
 FUZZ_LIB  := $(BUILD)/libparsers.a
 FUZZ_LIB_SRC := $(filter lib/core/% lib/image/% lib/data/% lib/hdf5/% lib/checkpoint/%,$(LIB_SRC))
-OBJS      := $(patsubst %.c,$(BUILD)/%.o,$(LIB_SRC) $(PROG_SRC) $(PROGRAMS:%=%/main.c) infer/weights/main.c $(TEST_SRC) $(filter-out tests/cuda_host/%,$(TEST_PARTS)) $(BENCH_SRC) $(FUZZ_SRC))
+OBJS      := $(patsubst %.c,$(BUILD)/%.o,$(LIB_SRC) $(PROG_SRC) $(PROGRAMS:%=%/main.c) infer/weights/main.c $(TEST_SRC) $(filter-out tests/cuda_host/%,$(TEST_PARTS)) $(BENCH_SRC) $(BENCH_PARTS) $(FUZZ_SRC))
 
 DEBIAN_PACKAGES := gcc make pkg-config perl openmpi-bin libopenmpi-dev libhdf5-dev libjpeg62-turbo-dev libpng-dev \
                    libdnnl-dev libyajl-dev libxxhash-dev
@@ -152,6 +153,8 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $(LIB)
 $(BUILD)/tests/demo/make_demo_data: $(BUILD)/tests/demo/scene.o
 $(BUILD)/tests/evaluate/browser: $(BUILD)/tests/evaluate/browser_link.o
 $(BUILD)/tests/cuda_host/test_emulation: $(BUILD)/tests/cuda_host/faulty.cu.o
+
+$(BUILD)/bench/estimate: $(BUILD)/bench/paper/traffic.o
 
 $(BUILD)/bench/%: $(BUILD)/bench/%.o $(LIB)
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) $^ $(ALL_LIBS) -o $@

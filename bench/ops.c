@@ -4,6 +4,7 @@
 #include "anyclass/model.h"
 #include "anyclass/plan.h"
 #include "anyclass/random.h"
+#include "bench/label.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -100,27 +101,6 @@ out:
     return status;
 }
 
-/* What makes two nodes one line of the table. */
-static void label(const ac_graph *g, const ac_node *node, char *out, size_t capacity)
-{
-    const ac_shape *x = ac_graph_shape(g, node->input[0]), *y = ac_graph_shape(g, node->output[0]);
-    char from[96], to[96];
-    int kernel = 0, stride = 0;
-    if (node->op == &ac_op_conv2d) {
-        const ac_conv2d_attribute *a = (const void *)node->attribute;
-        kernel = a->kernel_px;
-        stride = a->stride_px;
-    }
-    ac_shape_format(x, from, sizeof from);
-    ac_shape_format(y, to, sizeof to);
-    if (kernel)
-        snprintf(out, capacity, "conv %dx%d/%d %s -> %s", kernel, kernel, stride, from, to);
-    else if (ac_shape_equal(x, y))
-        snprintf(out, capacity, "%s%s %s", node->op->name, node->n_inputs == 2 ? " + residual" : "", from);
-    else
-        snprintf(out, capacity, "%s %s -> %s", node->op->name, from, to);
-}
-
 /* Every tensor of a forward once; backward touches the same and their gradients. */
 static double tensor_bytes(const ac_graph *g, const ac_node *node)
 {
@@ -144,12 +124,12 @@ static void print_table(const bench *b)
     char mine[256], other[256];
     double forward_s = 0, backward_s = 0;
     for (size_t i = 0; i < g->n_nodes; i++) {
-        label(g, &g->node[i], mine, sizeof mine);
+        label_node(g, &g->node[i], mine, sizeof mine);
         double f = 0, back = 0, flops = 0, bytes = 0;
         int count = 0;
         bool first = true;
         for (size_t k = 0; k < g->n_nodes && first; k++) {
-            label(g, &g->node[k], other, sizeof other);
+            label_node(g, &g->node[k], other, sizeof other);
             if (strcmp(mine, other) != 0)
                 continue;
             first = k >= i;

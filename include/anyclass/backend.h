@@ -36,6 +36,7 @@ typedef struct ac_call {
     const void *input[AC_MAX_INPUTS];
     void *output[AC_MAX_OUTPUTS];              /* backward: as kept by forward */
     const void *param[AC_MAX_NODE_PARAMS];     /* buffers are written through (float *) in a training forward */
+    const void *mirror[AC_MAX_NODE_PARAMS];    /* the same in the activations' type of two bytes; NULL: there is none */
     float *param_gradient[AC_MAX_NODE_PARAMS]; /* backward; NULL for buffers */
     void *saved[AC_MAX_SAVED];
     const void *doutput[AC_MAX_DOUT];          /* backward: parts of the gradient of output 0; the sum of all counts */
@@ -189,6 +190,9 @@ struct ac_backend {
     ac_status (*upload)(ac_device *device, void *to, const void *from_host, size_t n_bytes);
     ac_status (*download)(ac_device *device, void *to_host, const void *from, size_t n_bytes);
     ac_status (*zero)(ac_device *device, void *block, size_t n_bytes);
+    /** to[i] = from[i] in a type of two bytes: all parameters at once, as its kernels read them in mixed precision (ac_call.mirror). NULL: they make what they need
+     * of the parameters themselves. */
+    ac_status (*mirror)(ac_device *device, ac_dtype type, void *to, const float *from, size_t n);
     /** to[i] += from[i], n elements of `dtype`. */
     ac_status (*add)(ac_device *device, ac_dtype dtype, void *to, const void *from, size_t n);
     /** state->loss = loss, or, unless `first`, += loss; both in device memory. */

@@ -18,6 +18,9 @@ typedef struct ac_params {
     size_t n_buffers;      /* floats in buffer */
     size_t n_trainable;    /* scalars that are trained, as PyTorch counts them */
     float *value, *gradient, *buffer; /* device memory, owned */
+    void *mirror;          /* device memory, owned: `value` in the graph's type of two bytes, as of the last forward; NULL where there is none */
+    ac_dtype mirror_type;
+    uint64_t mirror_version;
     ac_step_state *state;  /* device memory, owned; with gradients only. Theirs is the loss scale in it */
     uint64_t version;      /* grows with every change of values or buffers: ac_params_changed() */
 } ac_params;

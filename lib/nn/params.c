@@ -60,6 +60,10 @@ ac_status ac_params_create(ac_device *device, const ac_graph *graph, bool with_g
     lay_out(params);
     AC_TRY(backend->allocate(device, params->n_values * sizeof(float), (void **)&params->value));
     AC_TRY(backend->allocate(device, params->n_buffers * sizeof(float), (void **)&params->buffer));
+    params->mirror_type = graph->activation_dtype;
+    if (backend->mirror && ac_dtype_bytes(params->mirror_type) == 2)
+        AC_TRY(backend->allocate(device, params->n_values * 2, &params->mirror));
+    params->mirror_version = params->version - 1;
     if (with_gradient)
         AC_TRY(allocate_gradient(params));
     *out = params;
@@ -76,6 +80,7 @@ void ac_params_destroy(ac_params *params)
         return;
     if (params->device) {
         params->device->backend->release(params->device, params->value);
+        params->device->backend->release(params->device, params->mirror);
         params->device->backend->release(params->device, params->gradient);
         params->device->backend->release(params->device, params->state);
         params->device->backend->release(params->device, params->buffer);

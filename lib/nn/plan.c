@@ -98,7 +98,7 @@ ac_status ac_plan_create(const ac_graph *graph, ac_params *params, bool training
     find_ready(plan);
     AC_TRY(plan_place_all(plan));
     plan_place_prepared(plan);
-    plan->memory.param_bytes = (params->n_values * (params->gradient ? 2 : 1) + params->n_buffers) * sizeof(float);
+    plan->memory.param_bytes = (params->n_values * (params->gradient ? 2 : 1) + params->n_buffers) * sizeof(float) + (params->mirror ? params->n_values * 2 : 0);
     *out = plan;
     return AC_OK;
 out:
@@ -157,7 +157,10 @@ static float *param_address(const ac_plan *plan, int p)
 static void bind_params(const ac_plan *plan, const ac_node *node, ac_call *call, bool backward)
 {
     for (int k = 0; k < node->n_params; k++) {
+        const ac_params *params = plan->params;
         call->param[k] = param_address(plan, node->param[k]);
+        if (params->mirror && params->mirror_type == plan->graph->activation_dtype && params->info[node->param[k]].role != AC_PARAM_BUFFER)
+            call->mirror[k] = (const unsigned char *)params->mirror + 2 * params->offset[node->param[k]];
         if (backward && plan->params->info[node->param[k]].role != AC_PARAM_BUFFER)
             call->param_gradient[k] = plan->params->gradient + plan->params->offset[node->param[k]];
     }
@@ -303,11 +306,24 @@ static ac_status run(ac_plan *plan, int i, int pass)
     return status == AC_OK ? AC_OK : ac_error_in(status, "%s (%s)", plan->graph->node[i].name, plan->graph->node[i].op->name);
 }
 
+/* The parameters in two bytes. In training each forward makes them, because what is recorded there is done again after every update. */
+static ac_status refresh_mirror(ac_plan *plan)
+{
+    ac_params *params = plan->params;
+    ac_status status = AC_OK;
+    if (params->mirror && params->mirror_type == plan->graph->activation_dtype && (plan->training || params->mirror_version != params->version))
+        status = plan->device->backend->mirror(plan->device, params->mirror_type, params->mirror, params->value, params->n_values);
+    if (status == AC_OK)
+        params->mirror_version = params->version;
+    return status;
+}
+
 ac_status ac_plan_forward(ac_plan *plan)
 {
     ac_status status = AC_OK;
     if (!plan->arena)
         return ac_error(AC_ERR_RANGE, "the plan has no arena yet");
+    AC_TRY(refresh_mirror(plan));
     for (int i = 0; i < (int)plan->graph->n_nodes; i++)
         if (plan->node[i].kernel)
             AC_TRY(run(plan, i, 0));

@@ -7,6 +7,15 @@ static ac_value add_conv(ac_graph *g, ac_value x, const op_case *c)
                          .padding_px = c->padding, .groups = c->groups, .bias = c->bias, .weight_init = {AC_INIT_NORMAL, 0, 0.3f}, .bias_init = {AC_INIT_NORMAL, 0, 0.3f}});
 }
 
+/* The operator twice: on what is in front, and on the pixels themselves, whose gradient nobody wants. */
+static ac_value add_on_pixels(ac_graph *g, ac_value x, const op_case *c)
+{
+    ac_value left = add_conv(g, x, c);
+    ac_value right = ac_add_conv2d(g, "on pixels", ac_graph_find(g, "input"), &(ac_conv2d_attribute){.out_channels = c->out, .kernel_px = c->kernel, .stride_px = c->stride,
+                                   .padding_px = c->padding, .groups = 1, .bias = c->bias, .weight_init = {AC_INIT_NORMAL, 0, 0.3f}, .bias_init = {AC_INIT_NORMAL, 0, 0.3f}});
+    return ac_add_add(g, "sum", left, right, AC_NO_VALUE, &(ac_drop_attribute){0});
+}
+
 static ac_value add_norm(ac_graph *g, ac_value x, const op_case *c)
 {
     ac_batch_norm_attribute a = {1e-5f, 0.1f, c->activation, 0.1f, 1};
@@ -45,6 +54,12 @@ static const op_case cases[] = {
     {"conv 3x3 by tiles, 40 to 50 channels", 4, 13, 40, add_conv, 3, 1, 1, 1, 50, .bias = true},
     {"conv 3x3 by tiles, no padding", 4, 14, 35, add_conv, 3, 1, 0, 1, 33, .bias = false},
     {"conv 3x3 by tiles, padding 2", 1, 21, 32, add_conv, 3, 1, 2, 1, 64, .bias = false},
+    {"conv 3x3 stride 2, 12 to 20 channels", 3, 13, 12, add_conv, 3, 2, 1, 1, 20, .bias = false},
+    {"conv 3x3, 24 to 152 channels", 2, 9, 24, add_conv, 3, 1, 1, 1, 152, .bias = false},
+    {"conv 3x3, 36 to 92 channels", 1, 12, 36, add_conv, 3, 1, 1, 1, 92, .bias = true},
+    {"conv 16x16 of windows, on pixels", 2, 32, 4, add_on_pixels, 16, 16, 0, 1, 24, .bias = true},
+    {"conv 4x4 of windows, on pixels, 3 left over", 3, 11, 4, add_on_pixels, 4, 4, 0, 1, 20, .bias = false},
+    {"conv 2x2 of windows", 2, 8, 12, add_conv, 2, 2, 0, 1, 20, .bias = true},
     {"conv in 3 groups", 2, 6, 9, add_conv, 3, 1, 1, 3, 6, .bias = true},
     {"depthwise conv", 2, 8, 16, add_conv, 3, 1, 1, 16, 16, .bias = false},
     {"batch norm", 3, 5, 17, add_norm, .activation = AC_ACTIVATION_NONE},

@@ -35,6 +35,9 @@ static const op_case cases[] = {
     {"window of 7, 1 head of 32", 1, 14, 96, add_attention, .attention = AC_ATTENTION_WINDOW, .n_heads = 1, .window = 7},
     {"grid of 7, 1 head of 32", 1, 14, 96, add_attention, .attention = AC_ATTENTION_GRID, .n_heads = 1, .window = 7},
     {"window of 7, the whole map, 5 heads of 8", 2, 7, 120, add_attention, .attention = AC_ATTENTION_WINDOW, .n_heads = 5, .window = 7},
+    {"global of 225, 1 head of 64", 1, 15, 192, add_global, .attention = AC_ATTENTION_GLOBAL, .n_heads = 1},
+    {"window of 9, 2 heads of 32", 1, 9, 192, add_attention, .attention = AC_ATTENTION_WINDOW, .n_heads = 2, .window = 9},
+    {"grid of 7, 2 heads of 64", 1, 14, 384, add_attention, .attention = AC_ATTENTION_GRID, .n_heads = 2, .window = 7},
     {"window of 1", 1, 3, 12, add_attention, .attention = AC_ATTENTION_WINDOW, .n_heads = 1, .window = 1},
 };
 

@@ -220,3 +220,8 @@ extern "C" ac_status cuda_put_gradient(cuda_device *device, float *to, ac_dtype 
     });
     return AC_OK;
 }
+
+extern "C" ac_status cuda_mirror(ac_device *device, ac_dtype type, void *to, const float *from, size_t n)
+{
+    return cuda_convert(cuda_of(device), type, to, AC_F32, from, n);
+}

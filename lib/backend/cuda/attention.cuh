@@ -66,6 +66,33 @@ __device__ static inline double sum_of_pairs(const attention_shape &s, int e, co
     return sum;
 }
 
+/* Where an item lies, found once for all of its rows: with place_of(s, 0, i) from a table, no row divides. */
+template <typename T> struct set_place {
+    const T *qkv;    /* of its head, at position 0 */
+    int64_t out;     /* the same, element of the output */
+    int64_t log_sum; /* of its first row */
+};
+
+template <typename T> __device__ static inline set_place<T> place_of_item(const attention_call &call, int64_t item, int head)
+{
+    const attention_shape &s = call.s;
+    int64_t image = item / s.n_parts, first;
+    int part = (int)(item - image * s.n_parts);
+    set_place<T> p;
+    first = image * s.height * s.width + place_of(s, part, 0);
+    p.out = first * s.channels + head * s.head;
+    p.qkv = (const T *)call.qkv + first * 3 * s.channels + head * s.head;
+    p.log_sum = ((image * s.heads + head) * s.n_parts + part) * s.seen;
+    return p;
+}
+
+/* The offsets of an item's positions; 0 for rows beyond. */
+__device__ static inline void fetch_places(const attention_shape &s, int n_rows, int *places)
+{
+    for (int i = (int)threadIdx.x; i < n_rows; i += (int)blockDim.x)
+        places[i] = i < s.seen ? place_of(s, 0, i) : 0;
+}
+
 __device__ static inline int64_t log_sum_at(const attention_shape &s, int64_t item, int head, int i)
 {
     return ((item / s.n_parts * s.heads + head) * s.n_parts + item % s.n_parts) * s.seen + i;
@@ -75,5 +102,8 @@ __device__ static inline int64_t log_sum_at(const attention_shape &s, int64_t it
 bool attention_tile_fits(const attention_shape *s, bool training);
 AC_NODISCARD ac_status attention_tile_forward(cuda_device *device, const attention_call *call, ac_dtype dtype);
 AC_NODISCARD ac_status attention_tile_backward(cuda_device *device, const attention_call *call, ac_dtype dtype);
+/* attention_backward.cu: the same, as many positions as a warp keeps keys for. */
+bool attention_pass_fits(const attention_shape *s);
+AC_NODISCARD ac_status attention_pass_backward(cuda_device *device, const attention_call *call, ac_dtype dtype);
 
 #endif

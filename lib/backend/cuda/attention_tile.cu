@@ -1,21 +1,18 @@
 /* attention in bf16 and f16 by tensor cores, heads of 32 and 64. A block holds the keys and values (backward: also queries and gradients) of one head in one set of positions
  * in shared memory; its warps take 16 rows at a time. Softmax in float; no probability leaves the registers but, for the gradient of the bias, one set's. */
 #include "backend/cuda/attention.cuh"
+#include "backend/cuda/copy_async.cuh"
 #include "backend/cuda/tensor_core.cuh"
 
 enum { FORWARD_WARPS = 8, BACKWARD_WARPS = 13, KEYS = 32, MOST_TABLE = 512, PAD = 8 };
 
 /* Row `i` of an item, which q (0), k or v, of one head into shared memory; rows from `seen` on are zeros. */
-template <typename T, int HEAD> __device__ static inline void fetch_rows(const attention_call &call, int64_t item, int head, int which, int n_rows, T *to)
+template <typename T, int HEAD> __device__ static inline void fetch_rows(const attention_call &call, const set_place<T> &at, const int *places, int which, int n_rows, T *to)
 {
     const attention_shape &s = call.s;
-    pack<T, 8> zero = {};
     for (int i = (int)threadIdx.x; i < n_rows * (HEAD / 8); i += (int)blockDim.x) {
         int row = i / (HEAD / 8), c = i % (HEAD / 8) * 8;
-        pack<T, 8> v = zero;
-        if (row < s.seen)
-            v = load<T, 8>((const T *)call.qkv, (row_of(s, item, row) * 3 + which) * s.channels + head * HEAD + c);
-        store<T, 8>(to, row * (HEAD + PAD) + c, v);
+        copy_async(to + row * (HEAD + PAD) + c, at.qkv + ((int64_t)places[row] * 3 + which) * s.channels + c, row < s.seen);
     }
 }
 
@@ -33,7 +30,7 @@ __device__ static inline float quad_most(float v)
 
 struct tile_shared { /* offsets into dynamic shared memory, bytes */
     int rows;            /* of each matrix */
-    size_t matrix, floats, codes, table, ds, total;
+    size_t matrix, floats, codes, places, table, ds, total;
 };
 
 static tile_shared layout_of(const attention_shape *s, bool backward)
@@ -44,7 +41,8 @@ static tile_shared layout_of(const attention_shape *s, bool backward)
     l.matrix = (size_t)l.rows * (size_t)(s->head + PAD) * 2;
     l.floats = l.matrix * (backward ? 4 : 2);
     l.codes = l.floats + (backward ? 2 * (size_t)l.rows * 4 : 0);
-    l.table = l.codes + (size_t)l.rows * 4;
+    l.places = l.codes + (size_t)l.rows * 4;
+    l.table = l.places + (size_t)l.rows * 4;
     l.ds = l.table + ((size_t)s->table + 3) / 4 * 16;
     l.total = l.ds + (backward && s->table ? (size_t)s->seen * (size_t)(s->seen + 1) * 4 : 0);
     return l;
@@ -67,7 +65,7 @@ __device__ static inline void fetch_bias(const attention_call &call, int head, c
 }
 
 /* The 16 rows of q from `first` on as they are multiplied. */
-template <typename T, int HEAD> __device__ static inline void take_queries(const attention_call &call, int64_t item, int head, int first, int lane, uint32_t (*a)[4])
+template <typename T, int HEAD> __device__ static inline void take_queries(const attention_call &call, const set_place<T> &at, const int *places, int first, int lane, uint32_t (*a)[4])
 {
     const attention_shape &s = call.s;
     int g = lane / 4, t = lane % 4;
@@ -75,7 +73,7 @@ template <typename T, int HEAD> __device__ static inline void take_queries(const
     for (int half = 0; half < 2; half++) {
         int row = first + g + 8 * half;
         bool inside = row < s.seen;
-        const T *q = (const T *)call.qkv + row_of(s, item, inside ? row : 0) * 3 * s.channels + head * HEAD + 2 * t;
+        const T *q = at.qkv + (int64_t)places[inside ? row : 0] * 3 * s.channels + 2 * t;
 #pragma unroll
         for (int k = 0; k < HEAD / 16; k++) {
             a[k][half] = inside ? *(const uint32_t *)(q + 16 * k) : 0;
@@ -90,18 +88,22 @@ template <typename T, int HEAD> __global__ void __launch_bounds__(32 * FORWARD_W
     const attention_shape &s = call.s;
     const int stride = HEAD + PAD, lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32, n_warps = (int)blockDim.x / 32, head = (int)blockIdx.y, g = lane / 4, t = lane % 4;
     T *keys = (T *)shared, *values = (T *)(shared + l.matrix);
-    int *codes = (int *)(shared + l.codes), middle = middle_of(s);
+    int *codes = (int *)(shared + l.codes), *places = (int *)(shared + l.places), middle = middle_of(s);
     float *table = (float *)(shared + l.table);
     fetch_bias(call, head, l, codes, table);
+    fetch_places(s, l.rows, places);
     for (int64_t item = blockIdx.x; item < s.n_items; item += gridDim.x) {
         __syncthreads();
-        fetch_rows<T, HEAD>(call, item, head, 1, l.rows, keys);
-        fetch_rows<T, HEAD>(call, item, head, 2, l.rows, values);
+        set_place<T> at = place_of_item<T>(call, item, head);
+        fetch_rows<T, HEAD>(call, at, places, 1, l.rows, keys);
+        fetch_rows<T, HEAD>(call, at, places, 2, l.rows, values);
+        copies_commit();
+        copies_wait<0>();
         __syncthreads();
         for (int first = warp * 16; first < s.seen; first += n_warps * 16) {
             uint32_t q[HEAD / 16][4];
             float y[HEAD / 8][4], most[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0};
-            take_queries<T, HEAD>(call, item, head, first, lane, q);
+            take_queries<T, HEAD>(call, at, places, first, lane, q);
             int code[2] = {codes[min(first + g, l.rows - 1)] + middle, codes[min(first + g + 8, l.rows - 1)] + middle};
 #pragma unroll
             for (int n = 0; n < HEAD / 8; n++)
@@ -167,19 +169,19 @@ template <typename T, int HEAD> __global__ void __launch_bounds__(32 * FORWARD_W
                 sum[h] = quad_sum(sum[h]);
                 if (row >= s.seen)
                     continue;
-                T *to = (T *)call.out + row_of(s, item, row) * s.channels + head * HEAD + 2 * t;
+                T *to = (T *)call.out + at.out + (int64_t)places[row] * s.channels + 2 * t;
 #pragma unroll
                 for (int n = 0; n < HEAD / 8; n++)
                     *(uint32_t *)(to + 8 * n) = pack_pair<T>(y[n][2 * h] / sum[h], y[n][2 * h + 1] / sum[h]);
                 if (t == 0 && call.log_sum)
-                    call.log_sum[log_sum_at(s, item, head, row)] = most[h] + logf(sum[h]);
+                    call.log_sum[at.log_sum + row] = most[h] + logf(sum[h]);
             }
         }
     }
 }
 
 /* The gradient of the output into shared memory, and for each row the sum of gradient times output. A warp to a row. */
-template <typename T, int HEAD> __device__ static inline void fetch_gradient(const attention_call &call, int64_t item, int head, const tile_shared &l, T *to, float *log_sums, float *deltas)
+template <typename T, int HEAD> __device__ static inline void fetch_gradient(const attention_call &call, const set_place<T> &place, const int *places, const tile_shared &l, T *to, float *log_sums, float *deltas)
 {
     const attention_shape &s = call.s;
     const int lane = (int)threadIdx.x % 32, n_warps = (int)blockDim.x / 32;
@@ -188,7 +190,7 @@ template <typename T, int HEAD> __device__ static inline void fetch_gradient(con
         for (int c = 2 * lane; c < HEAD; c += 64) {
             float d[2] = {0, 0}, y[2] = {0, 0}, more[2];
             if (row < s.seen) {
-                int64_t at = row_of(s, item, row) * s.channels + head * HEAD + c;
+                int64_t at = place.out + (int64_t)places[row] * s.channels + c;
                 for (int k = 0; k < call.n_dout; k++) {
                     load_floats<T, 2>((const T *)call.dout[k], at, more);
                     d[0] += more[0];
@@ -201,7 +203,7 @@ template <typename T, int HEAD> __device__ static inline void fetch_gradient(con
         }
         along = warp_sum(along);
         if (lane == 0) {
-            log_sums[row] = row < s.seen ? call.log_sum[log_sum_at(s, item, head, row)] : INFINITY;
+            log_sums[row] = row < s.seen ? call.log_sum[place.log_sum + row] : INFINITY;
             deltas[row] = along;
         }
     }
@@ -237,7 +239,7 @@ template <typename T, int HEAD> __device__ static inline void add_product(float 
 
 /* 16 rows of a gradient of q, k or v (which) to memory. */
 template <typename T, int HEAD>
-__device__ static inline void put_rows(const attention_call &call, int64_t item, int head, int which, int first, const float (*values)[4], float scale, int lane)
+__device__ static inline void put_rows(const attention_call &call, const set_place<T> &at, const int *places, int which, int first, const float (*values)[4], float scale, int lane)
 {
     const attention_shape &s = call.s;
 #pragma unroll
@@ -245,7 +247,7 @@ __device__ static inline void put_rows(const attention_call &call, int64_t item,
         int row = first + lane / 4 + 8 * h;
         if (row >= s.seen)
             continue;
-        T *to = (T *)call.dqkv + (row_of(s, item, row) * 3 + which) * s.channels + head * HEAD + lane % 4 * 2;
+        T *to = (T *)call.dqkv + (at.qkv - (const T *)call.qkv) + ((int64_t)places[row] * 3 + which) * s.channels + lane % 4 * 2;
 #pragma unroll
         for (int n = 0; n < HEAD / 8; n++)
             *(uint32_t *)(to + 8 * n) = pack_pair<T>(values[n][2 * h] * scale, values[n][2 * h + 1] * scale);
@@ -255,12 +257,12 @@ __device__ static inline void put_rows(const attention_call &call, int64_t item,
 template <typename T> struct tiles { /* in shared memory */
     const T *queries, *keys, *values, *gradients;
     const float *log_sums, *deltas, *table;
-    const int *codes;
+    const int *codes, *places;
     float *ds;
 };
 
 /* dk and dv of the 16 keys from `first` on; tiles are [keys, queries]. */
-template <typename T, int HEAD> __device__ static inline void key_rows(const attention_call &call, const tile_shared &l, const tiles<T> &m, int64_t item, int head, int first, int lane)
+template <typename T, int HEAD> __device__ static inline void key_rows(const attention_call &call, const tile_shared &l, const tiles<T> &m, const set_place<T> &at, int first, int lane)
 {
     const attention_shape &s = call.s;
     const int stride = HEAD + PAD, g = lane / 4, t = lane % 4;
@@ -294,12 +296,12 @@ template <typename T, int HEAD> __device__ static inline void key_rows(const att
         add_product<T, HEAD>(dv, p, m.gradients + j * stride, lane);
         add_product<T, HEAD>(dk, ds, m.queries + j * stride, lane);
     }
-    put_rows<T, HEAD>(call, item, head, 1, first, dk, s.scale, lane);
-    put_rows<T, HEAD>(call, item, head, 2, first, dv, 1, lane);
+    put_rows<T, HEAD>(call, at, m.places, 1, first, dk, s.scale, lane);
+    put_rows<T, HEAD>(call, at, m.places, 2, first, dv, 1, lane);
 }
 
 /* dq of the 16 queries from `first` on, and the gradients of logits for the bias; tiles are [queries, keys]. */
-template <typename T, int HEAD> __device__ static inline void query_rows(const attention_call &call, const tile_shared &l, const tiles<T> &m, int64_t item, int head, int first, int lane)
+template <typename T, int HEAD> __device__ static inline void query_rows(const attention_call &call, const tile_shared &l, const tiles<T> &m, const set_place<T> &at, int first, int lane)
 {
     const attention_shape &s = call.s;
     const int stride = HEAD + PAD, g = lane / 4, t = lane % 4;
@@ -332,7 +334,7 @@ template <typename T, int HEAD> __device__ static inline void query_rows(const a
             }
         add_product<T, HEAD>(dq, ds, m.keys + j * stride, lane);
     }
-    put_rows<T, HEAD>(call, item, head, 0, first, dq, s.scale, lane);
+    put_rows<T, HEAD>(call, at, m.places, 0, first, dq, s.scale, lane);
 }
 
 template <typename T, int HEAD> __global__ void __launch_bounds__(32 * BACKWARD_WARPS) tile_backward_kernel(attention_call call, tile_shared l)
@@ -344,18 +346,22 @@ template <typename T, int HEAD> __global__ void __launch_bounds__(32 * BACKWARD_
     for (int k = 0; k < 4; k++)
         matrix[k] = (T *)(shared + k * l.matrix);
     float *log_sums = (float *)(shared + l.floats), *deltas = log_sums + l.rows, *table = (float *)(shared + l.table), *ds = (float *)(shared + l.ds);
-    int *codes = (int *)(shared + l.codes);
-    tiles<T> m = {matrix[0], matrix[1], matrix[2], matrix[3], log_sums, deltas, table, codes, ds};
+    int *codes = (int *)(shared + l.codes), *places = (int *)(shared + l.places);
+    tiles<T> m = {matrix[0], matrix[1], matrix[2], matrix[3], log_sums, deltas, table, codes, places, ds};
     fetch_bias(call, head, l, codes, table);
+    fetch_places(s, l.rows, places);
     for (int64_t item = blockIdx.x; item < s.n_items; item += gridDim.x) {
         __syncthreads();
+        set_place<T> at = place_of_item<T>(call, item, head);
         for (int which = 0; which < 3; which++)
-            fetch_rows<T, HEAD>(call, item, head, which, l.rows, matrix[which]);
-        fetch_gradient<T, HEAD>(call, item, head, l, matrix[3], log_sums, deltas);
+            fetch_rows<T, HEAD>(call, at, places, which, l.rows, matrix[which]);
+        copies_commit();
+        fetch_gradient<T, HEAD>(call, at, places, l, matrix[3], log_sums, deltas);
+        copies_wait<0>();
         __syncthreads();
         for (int first = warp * 16; first < l.rows; first += n_warps * 16) {
-            key_rows<T, HEAD>(call, l, m, item, head, first, lane);
-            query_rows<T, HEAD>(call, l, m, item, head, first, lane);
+            key_rows<T, HEAD>(call, l, m, at, first, lane);
+            query_rows<T, HEAD>(call, l, m, at, first, lane);
         }
         if (!s.table)
             continue;
@@ -389,6 +395,8 @@ ac_status attention_tile_forward(cuda_device *device, const attention_call *call
 
 ac_status attention_tile_backward(cuda_device *device, const attention_call *call, ac_dtype dtype)
 {
+    if (attention_pass_fits(&call->s))
+        return attention_pass_backward(device, call, dtype);
     tile_shared l = layout_of(&call->s, true);
     dim3 grid((unsigned)(call->s.table ? call->n_groups : call->s.n_items), (unsigned)call->s.heads), block(32 * (unsigned)warps_for(call->s.seen, BACKWARD_WARPS));
     if (!call->dqkv)

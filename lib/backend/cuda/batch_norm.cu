@@ -20,10 +20,10 @@ static float slope_of(const ac_batch_norm_attribute *a)
     return a->activation == AC_ACTIVATION_NONE || is_gelu(a) ? 1 : a->activation == AC_ACTIVATION_RELU ? 0 : a->slope;
 }
 
-template <bool GELU> __device__ static inline float activate(float v, float slope)
+template <typename T, bool GELU> __device__ static inline float activate(float v, float slope)
 {
     if (GELU)
-        return ac_gelu(v);
+        return gelu_of<T>(v);
     return v > 0 || isnan(v) ? v : slope == 0 ? 0.0f : slope * v;
 }
 
@@ -31,7 +31,7 @@ template <bool GELU> __device__ static inline float activate(float v, float slop
 template <typename T, int VEC> __global__ void __launch_bounds__(CUDA_BLOCK) statistics_kernel(const T *x, row_grid g, double *partial)
 {
     __shared__ float shared[VEC * CUDA_BLOCK];
-    __shared__ double first_sum[VEC * 32];
+    __shared__ double first_sum[VEC * CUDA_MOST_COLUMNS];
     int vector = (int)(blockIdx.x * blockDim.x + threadIdx.x);
     int64_t first = blockIdx.y * g.tile_rows, end = first + g.tile_rows < g.rows ? first + g.tile_rows : g.rows;
     float shift[VEC], sum[VEC], square[VEC], v[VEC];
@@ -150,7 +150,7 @@ __global__ void __launch_bounds__(CUDA_BLOCK) apply_kernel(const T *x, const T *
             load_floats<T, VEC>(residual, at, add);
 #pragma unroll
         for (int k = 0; k < VEC; k++)
-            v[k] = activate<GELU>((v[k] - c.mean[k]) * c.factor[k] + c.bias[k] + (residual ? add[k] : 0.0f), n.slope);
+            v[k] = activate<T, GELU>((v[k] - c.mean[k]) * c.factor[k] + c.bias[k] + (residual ? add[k] : 0.0f), n.slope);
         store_floats<T, VEC>(y, at, v);
     }
 }
@@ -171,7 +171,7 @@ __device__ static inline void gradient_at(const gradient_parts<T> &parts, const 
         x_off[k] -= c.mean[k];
         float seen = y ? out[k] : x_off[k] * c.factor[k] + c.bias[k];
         if (GELU)
-            g[k] *= ac_gelu_slope(seen);
+            g[k] *= gelu_slope_of<T>(seen);
         else
             g[k] = slope == 1 || seen > 0 ? g[k] : slope * g[k];
     }
@@ -299,6 +299,7 @@ static ac_status plan(ac_device *device, const ac_graph *graph, const ac_node *n
     if (x->dtype != y->dtype)
         return ac_error(AC_ERR_UNSUPPORTED, "%s in, %s out", ac_dtype_name(x->dtype), ac_dtype_name(y->dtype));
     row_grid g = make_row_grid(cuda_of(device), ac_shape_elements(x) / channels, channels, cuda_width(x->dtype, channels));
+    out->keeps_output = node->n_inputs > 1 || is_gelu((const ac_batch_norm_attribute *)node->attribute); /* otherwise making it again is cheaper than memory */
     if (training)
         out->workspace_bytes = partial_bytes(&g) + 2 * (size_t)channels * sizeof(double);
     return cuda_check_precision(device, x->dtype);
@@ -396,6 +397,11 @@ static ac_status forward(const ac_call *call)
     return is_gelu((const ac_batch_norm_attribute *)call->node->attribute) ? apply<true>(call, g) : apply<false>(call, g);
 }
 
+static ac_status recompute(const ac_call *call)
+{
+    return apply<false>(call, grid_of(call));
+}
+
 template <bool GELU> static ac_status gradients(const ac_call *call)
 {
     row_grid g = grid_of(call);
@@ -424,4 +430,4 @@ static ac_status backward(const ac_call *call)
 }
 
 extern "C" const ac_kernel ac_cuda_batch_norm = {&ac_op_batch_norm, AC_KERNEL_SUMS_DOUTPUT | AC_KERNEL_INPLACE_FORWARD | AC_KERNEL_INPLACE_BACKWARD, plan, NULL,
-                                                 forward, backward, NULL};
+                                                 forward, backward, NULL, recompute};

@@ -1,7 +1,8 @@
-/* conv2d: 1x1 convolutions are products of rows, the others are cuDNN's; what neither has (and everything, with
+/* conv2d: 1x1 convolutions are products of rows, and so are those whose windows touch but do not overlap, once pixels lie window by window; the others are cuDNN's; what neither has (and everything, with
  * ANYCLASS_CUDA_CONV=plain) runs in plain kernels, a thread per result. */
 #include "backend/cuda/kernel.cuh"
 #include "backend/cuda/conv_dweight.h"
+#include "backend/cuda/conv_tile.h"
 #include "backend/cuda/depthwise.h"
 #include "backend/cuda/product.h"
 #include <stdlib.h>
@@ -9,6 +10,8 @@
 struct conv_state {
     cuda_conv_spec spec;
     bool is_product, is_depthwise, own_dweight;
+    bool own_pass[2];       /* forward and dx by conv_tile.cu */
+    size_t patch_bytes;     /* of a product of whole windows: where they are put, at the start of the workspace */
     cuda_product product;
     cuda_conv *pass[3];     /* NULL: plain kernels */
     size_t weight_bytes;    /* weights in 16 bits, at the start of the workspace */
@@ -77,6 +80,18 @@ template <typename T> __global__ void __launch_bounds__(CUDA_BLOCK) dweight_kern
     dweight[i] = (float)(sum + (accumulate ? (double)dweight[i] : 0.0));
 }
 
+/* to [pixels out, kernel kernel c] = windows of x, which touch. `run`: elements of a window's row, which lie together; n: of all windows. */
+template <typename T, int VEC> __global__ void __launch_bounds__(CUDA_BLOCK) windows_kernel(const T *x, T *to, cuda_conv_spec s, int run, int64_t n)
+{
+    int64_t i = thread_index() * VEC;
+    if (i >= n)
+        return;
+    int64_t rows = i / run;
+    int at = (int)(i - rows * run), ky = (int)(rows % s.kernel);
+    unsigned pixel = (unsigned)(rows / s.kernel), ox = pixel % (unsigned)s.ow, line = pixel / (unsigned)s.ow, oy = line % (unsigned)s.oh, image = line / (unsigned)s.oh;
+    store<T, VEC>(to, i, load<T, VEC>(x, (((int64_t)image * s.h + oy * (unsigned)s.kernel + (unsigned)ky) * s.w) * s.c + (int64_t)ox * (unsigned)run + at));
+}
+
 /* ---- host ---- */
 
 static cuda_conv_spec spec_of(const ac_graph *graph, const ac_node *node)
@@ -116,8 +131,8 @@ static ac_status plan_product(cuda_device *device, conv_state *state, const ac_c
     const cuda_conv_spec *s = &state->spec;
     cuda_product_spec p;
     memset(&p, 0, sizeof p);
-    p.rows = s->n * s->h * s->w;
-    p.in = s->c;
+    p.rows = s->n * s->oh * s->ow;
+    p.in = s->c * s->kernel * s->kernel;
     p.out = s->o;
     p.type = s->type;
     p.bias = a->bias;
@@ -127,6 +142,17 @@ static ac_status plan_product(cuda_device *device, conv_state *state, const ac_c
     ac_status status = cuda_product_plan(device, &p, &state->product);
     state->is_product = status == AC_OK;
     return status == AC_ERR_UNSUPPORTED ? AC_OK : status;
+}
+
+/* Windows that touch and do not overlap, of images whose gradient nobody wants: a vision transformer's first layer. A row of the map that is no whole window is not read. */
+static bool has_windows(const cuda_conv_spec *s, unsigned wants)
+{
+    return s->kernel > 1 && s->stride == s->kernel && s->padding == 0 && s->groups == 1 && !(wants & 1u) && s->n * s->oh * s->ow < INT32_MAX;
+}
+
+static size_t window_bytes(const cuda_conv_spec *s)
+{
+    return cuda_aligned((size_t)(s->n * s->oh * s->ow * s->kernel * s->kernel * s->c) * ac_dtype_bytes((ac_dtype)s->type));
 }
 
 /* For plain kernels, a few milliseconds at most. */
@@ -144,6 +170,12 @@ static ac_status plan_library(cuda_device *device, conv_state *state, bool bias,
         if (!wanted[pass] || (pass == CUDA_CONV_DW && state->own_dweight))
             continue;
         s.pass = pass;
+        if (pass != CUDA_CONV_DW && !(pass == CUDA_CONV_FORWARD && bias) && !getenv("ANYCLASS_CUDA_CONV") && cuda_conv_tile_takes(&s)) {
+            state->own_pass[pass] = true;
+            size_t own_bytes = cuda_conv_tile_workspace_bytes(&s);
+            *workspace_bytes = own_bytes > *workspace_bytes ? own_bytes : *workspace_bytes;
+            continue;
+        }
         if (pass == CUDA_CONV_DW || (pass == CUDA_CONV_FORWARD && bias))
             s.result = AC_F32;
         ac_status status = cuda_conv_find(device, &s, &state->pass[pass]);
@@ -179,10 +211,12 @@ static ac_status plan(ac_device *base, const ac_graph *graph, const ac_node *nod
     state->spec = spec_of(graph, node);
     const cuda_conv_spec *s = &state->spec;
     CUDA_TRY(cuda_check_precision(base, (ac_dtype)s->type));
-    if (s->kernel == 1 && s->stride == 1 && s->padding == 0 && s->groups == 1 && wants_library("gemm"))
+    bool windows = has_windows(s, wants);
+    if (((s->kernel == 1 && s->stride == 1 && s->padding == 0 && s->groups == 1) || windows) && wants_library("gemm"))
         CUDA_TRY(plan_product(cuda_of(base), state, a, training, wants));
     if (state->is_product) {
-        out->workspace_bytes = state->product.workspace_bytes;
+        state->patch_bytes = windows ? window_bytes(s) : 0;
+        out->workspace_bytes = state->patch_bytes + state->product.workspace_bytes;
         return AC_OK;
     }
     if (cuda_depthwise_takes(s) && wants_library("depthwise")) {
@@ -216,11 +250,29 @@ static void *library_workspace(const ac_call *call, const conv_state *state)
 
 static ac_status read_weight(const ac_call *call, const conv_state *state, const void **out)
 {
-    *out = call->param[0];
-    if (!state->weight_bytes)
+    *out = state->weight_bytes && call->mirror[0] ? call->mirror[0] : call->param[0];
+    if (!state->weight_bytes || call->mirror[0])
         return AC_OK;
     *out = call->workspace;
     return cuda_convert(cuda_of(call->device), (ac_dtype)state->spec.type, call->workspace, AC_F32, call->param[0], (size_t)weight_elements(&state->spec));
+}
+
+/* Input 0 as the product reads it, and what is left of the workspace. */
+static ac_status read_rows(const ac_call *call, const conv_state *state, const void **rows, void **workspace)
+{
+    const cuda_conv_spec *s = &state->spec;
+    int64_t run = s->kernel * s->c, n = s->n * s->oh * s->ow * s->kernel * run;
+    *rows = call->input[0];
+    *workspace = (unsigned char *)call->workspace + state->patch_bytes;
+    if (!state->patch_bytes)
+        return AC_OK;
+    *rows = call->workspace;
+    bool whole = (s->w * s->c) % 8 == 0; /* lines of x begin at multiples of a vector */
+    CUDA_FOR_TYPE_AND_WIDTH(s->type, whole ? run : 1, {
+        CUDA_TRY(AC_LAUNCH((windows_kernel<T, VEC>), cuda_blocks(n / VEC), dim3(CUDA_BLOCK), 0, cuda_of(call->device)->stream, (const T *)call->input[0], (T *)call->workspace, *s,
+                           (int)run, n));
+    });
+    return AC_OK;
 }
 
 static ac_status forward(const ac_call *call)
@@ -229,12 +281,18 @@ static ac_status forward(const ac_call *call)
     const cuda_conv_spec *s = &state->spec;
     cuda_device *device = cuda_of(call->device);
     const float *bias = ((const ac_conv2d_attribute *)call->node->attribute)->bias ? (const float *)call->param[1] : NULL;
-    const void *weight;
-    if (state->is_product)
-        return cuda_product_forward(device, &state->product, call->input[0], (const float *)call->param[0], bias, NULL, call->output[0], call->workspace);
+    const void *weight, *rows;
+    void *workspace;
+    if (state->is_product) {
+        CUDA_TRY(read_rows(call, state, &rows, &workspace));
+        cuda_product_params params = cuda_product_params_of(call, bias != NULL);
+        return cuda_product_forward(device, &state->product, rows, &params, NULL, call->output[0], workspace);
+    }
     if (state->is_depthwise)
         return cuda_depthwise_forward(device, s, call->input[0], (const float *)call->param[0], bias, call->output[0], call->workspace);
     CUDA_TRY(read_weight(call, state, &weight));
+    if (state->own_pass[CUDA_CONV_FORWARD])
+        return cuda_conv_tile_forward(device, s, call->input[0], weight, call->output[0]);
     int64_t n = s->n * s->oh * s->ow * s->o;
     if (state->float_result) {
         float *made = (float *)((unsigned char *)call->workspace + state->weight_bytes);
@@ -279,9 +337,12 @@ static ac_status backward(const ac_call *call)
     cuda_device *device = cuda_of(call->device);
     bool bias = ((const ac_conv2d_attribute *)call->node->attribute)->bias;
     if (state->is_product) {
-        cuda_product_gradient g = {call->input[0], call->doutput[0], (const float *)call->param[0], call->dinput[0], call->param_gradient[0], bias ? call->param_gradient[1] : NULL,
+        const void *rows;
+        void *workspace;
+        CUDA_TRY(read_rows(call, state, &rows, &workspace));
+        cuda_product_gradient g = {rows, call->doutput[0], cuda_product_params_of(call, bias), call->dinput[0], call->param_gradient[0], bias ? call->param_gradient[1] : NULL,
                                    call->accumulate, false};
-        return cuda_product_backward(device, &state->product, &g, call->workspace);
+        return cuda_product_backward(device, &state->product, &g, workspace);
     }
     if (state->is_depthwise)
         CUDA_TRY(cuda_depthwise_dweight(device, s, call->input[0], call->doutput[0], call->param_gradient[0], call->accumulate, call->workspace));
@@ -295,6 +356,8 @@ static ac_status backward(const ac_call *call)
         return cuda_depthwise_dx(device, s, call->doutput[0], (const float *)call->param[0], call->dinput[0], call->workspace);
     const void *weight;
     CUDA_TRY(read_weight(call, state, &weight));
+    if (state->own_pass[CUDA_CONV_DX])
+        return cuda_conv_tile_dx(device, s, call->doutput[0], weight, call->dinput[0], library_workspace(call, state));
     if (state->pass[CUDA_CONV_DX])
         return cuda_conv_run(device, state->pass[CUDA_CONV_DX], call->dinput[0], weight, call->doutput[0], library_workspace(call, state));
     int64_t n = s->n * s->h * s->w * s->c;

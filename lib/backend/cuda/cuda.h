@@ -155,6 +155,7 @@ AC_NODISCARD ac_status cuda_conv_run(cuda_device *device, const cuda_conv *conv,
 
 /* ---- arena.cu and rows.cu: passes that several operators use ---- */
 
+AC_NODISCARD ac_status cuda_mirror(ac_device *device, ac_dtype type, void *to, const float *from, size_t n);
 AC_NODISCARD ac_status cuda_add(ac_device *device, ac_dtype dtype, void *to, const void *from, size_t n);
 AC_NODISCARD ac_status cuda_add_loss(ac_device *device, ac_step_state *state, const double *loss, bool first);
 AC_NODISCARD ac_status cuda_optimizer_step(ac_device *device, const ac_optimizer_update *update);

@@ -204,6 +204,7 @@ const ac_backend ac_backend_cuda = {
     .upload = cuda_upload,
     .download = download,
     .zero = zero,
+    .mirror = cuda_mirror,
     .add = cuda_add,
     .add_loss = cuda_add_loss,
     .optimizer_step = cuda_optimizer_step,

@@ -83,6 +83,31 @@ template <> __host__ __device__ inline f16 from_float<f16>(float v)
     return out;
 }
 
+/* GELU and its slope of what is rounded to T afterwards: for types of two bytes with the device's own exponential and quotient, whose errors of some 1e-6 vanish in the rounding. */
+__device__ static inline float quick_tail(float t, float *e)
+{
+    *e = __expf(-0.5f * (t * t));
+    float p = ((0.0144404052f * t + 0.108621731f) * t + 0.3432073f) * t + 0.5f;
+    float q = (((0.0362062939f * t + 0.271928728f) * t + 0.901564837f) * t + 1.48429751f) * t + 1.0f;
+    return *e * __fdividef(p, q);
+}
+
+template <typename T> __device__ static inline float gelu_of(float x)
+{
+    if (sizeof(T) == 4)
+        return ac_gelu(x);
+    float t = ac_normal_argument(x), e, tail = quick_tail(t, &e);
+    return (x > 0 ? x : 0.0f) - t * tail;
+}
+
+template <typename T> __device__ static inline float gelu_slope_of(float x)
+{
+    if (sizeof(T) == 4)
+        return ac_gelu_slope(x);
+    float t = ac_normal_argument(x), e, tail = quick_tail(t, &e), left = tail - t * (e * 0.398942280f);
+    return x > 0 ? 1.0f - left : left;
+}
+
 /* N neighbours, read and written at once. */
 template <typename T, int N> struct alignas(sizeof(T) * N) pack {
     T v[N];
@@ -176,6 +201,9 @@ template <typename T, int VEC> __device__ static inline void store_floats(T *to,
         if ((channels) % widest<T>::n == 0) {                                                                         \
             constexpr int VEC = widest<T>::n;                                                                         \
             __VA_ARGS__;                                                                                              \
+        } else if ((channels) % 4 == 0) {                                                                             \
+            constexpr int VEC = 4;                                                                                    \
+            __VA_ARGS__;                                                                                              \
         } else {                                                                                                      \
             constexpr int VEC = 1;                                                                                    \
             __VA_ARGS__;                                                                                              \
@@ -185,7 +213,7 @@ template <typename T, int VEC> __device__ static inline void store_floats(T *to,
 static inline int cuda_width(ac_dtype dtype, int64_t channels)
 {
     int n = cuda_is_half(dtype) ? widest<bf16>::n : widest<float>::n;
-    return channels % n == 0 ? n : 1;
+    return channels % n == 0 ? n : channels % 4 == 0 ? 4 : 1;
 }
 
 enum { CUDA_BLOCK = 256 };
@@ -201,7 +229,14 @@ __device__ static inline int64_t thread_index()
     return (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
 }
 
-/* How a tensor [rows, channels] is divided: a block has threads (tx, ty), each column of threads a vector of channels, and goes
+/* How many threads of a block lie side by side: as many as there are vectors in a row, or, of many, an even number that divides them up with little left over. */
+static inline unsigned columns_of_block(int n_vectors)
+{
+    int across = (n_vectors + 63) / 64, columns = (n_vectors + across - 1) / across;
+    return (unsigned)(across > 1 ? (columns + 1) / 2 * 2 : columns);
+}
+
+/* How a tensor [rows, channels] is divided: a block has threads (tx, ty), CUDA_BLOCK at most, each column of threads a vector of channels, and goes
  * down tile_rows rows. Depends on shape and device alone, so sums over tiles do too. */
 struct row_grid {
     int64_t rows, tile_rows;
@@ -213,12 +248,10 @@ struct row_grid {
 static inline row_grid make_row_grid(const cuda_device *device, int64_t rows, int64_t channels, int width)
 {
     row_grid g;
-    unsigned tx = 1;
     g.rows = rows;
     g.channels = (int)channels;
     g.n_vectors = (int)(channels / width);
-    while ((int)tx < g.n_vectors && tx < 32)
-        tx *= 2;
+    unsigned tx = columns_of_block(g.n_vectors);
     g.block = dim3(tx, CUDA_BLOCK / tx, 1);
     int64_t across = (g.n_vectors + tx - 1) / tx, wanted = (int64_t)device->n_multiprocessors * 8 / across;
     wanted = wanted < 1 ? 1 : wanted > (int64_t)CUDA_N_PARTIALS ? (int64_t)CUDA_N_PARTIALS : wanted;
@@ -245,6 +278,8 @@ __device__ static inline double sum_over_y(double value, double *shared /* [thre
     return shared[threadIdx.x];
 }
 
+enum { CUDA_MOST_COLUMNS = 64 }; /* of columns_of_block() */
+
 /* Sums over threadIdx.y of COUNT floats of each thread, in double and in a fixed order. write(k, x, sum) is called once for each k and threadIdx.x, by some
  * thread. */
 template <int COUNT, typename Write> __device__ static inline void sum_columns(const float *values /* [COUNT] */, float *shared /* [COUNT * CUDA_BLOCK] */, Write write)
@@ -255,7 +290,7 @@ template <int COUNT, typename Write> __device__ static inline void sum_columns(c
     for (int k = 0; k < COUNT; k++)
         shared[k * CUDA_BLOCK + me] = values[k];
     __syncthreads();
-    for (unsigned i = me; i < COUNT * blockDim.x; i += CUDA_BLOCK) {
+    for (unsigned i = me; i < COUNT * blockDim.x; i += blockDim.x * blockDim.y) {
         unsigned k = i / blockDim.x, x = i % blockDim.x;
         double sum = 0;
         for (unsigned y = 0; y < blockDim.y; y++)

@@ -22,7 +22,7 @@ template <typename T, int VEC> __global__ void __launch_bounds__(CUDA_BLOCK) act
     load_floats<T, VEC>(z, i, v);
 #pragma unroll
     for (int k = 0; k < VEC; k++)
-        v[k] = gelu ? ac_gelu(v[k]) : ac_tanh(v[k]);
+        v[k] = gelu ? gelu_of<T>(v[k]) : ac_tanh(v[k]);
     store_floats<T, VEC>(y, i, v);
 }
 
@@ -47,7 +47,7 @@ __global__ void __launch_bounds__(CUDA_BLOCK) slope_kernel(gradient_parts<T> par
         load_floats<T, VEC>(seen, i, v);
 #pragma unroll
         for (int k = 0; k < VEC; k++)
-            d[k] *= activation == AC_ACTIVATION_GELU ? ac_gelu_slope(v[k]) : 1 - v[k] * v[k];
+            d[k] *= activation == AC_ACTIVATION_GELU ? gelu_slope_of<T>(v[k]) : 1 - v[k] * v[k];
     }
     store_floats<T, VEC>(dz, i, d);
 }
@@ -134,8 +134,8 @@ static ac_status forward(const ac_call *call)
     const void *x;
     void *z = call->saved[0] ? call->saved[0] : call->output[0];
     CUDA_TRY(input_of(call, state, &x));
-    CUDA_TRY(cuda_product_forward(device, &state->product, x, (const float *)call->param[0], state->product.spec.bias ? (const float *)call->param[1] : NULL,
-                                  call->node->n_inputs > 1 ? call->input[1] : NULL, z, call->workspace));
+    cuda_product_params params = cuda_product_params_of(call, state->product.spec.bias);
+    CUDA_TRY(cuda_product_forward(device, &state->product, x, &params, call->node->n_inputs > 1 ? call->input[1] : NULL, z, call->workspace));
     if (state->activation == AC_ACTIVATION_NONE)
         return AC_OK;
     return activate(device, cuda_out(call)->dtype, z, call->output[0], state->activation, ac_shape_elements(cuda_out(call)));
@@ -174,7 +174,7 @@ static ac_status backward(const ac_call *call)
     void *dx = call->dinput[0];
     if (state->mixed && dx)
         dx = behind_product(call, state) + state->x_bytes;
-    cuda_product_gradient g = {x, dz, (const float *)call->param[0], dx, call->param_gradient[0], state->product.spec.bias ? call->param_gradient[1] : NULL, call->accumulate,
+    cuda_product_gradient g = {x, dz, cuda_product_params_of(call, state->product.spec.bias), dx, call->param_gradient[0], state->product.spec.bias ? call->param_gradient[1] : NULL, call->accumulate,
                                call->add_dinput && !state->mixed};
     CUDA_TRY(cuda_product_backward(device, &state->product, &g, call->workspace));
     int64_t n = ac_shape_elements(cuda_in(call, 0));
@@ -185,4 +185,4 @@ static ac_status backward(const ac_call *call)
     return AC_OK;
 }
 
-extern "C" const ac_kernel ac_cuda_linear = {&ac_op_linear, AC_KERNEL_SUMS_DOUTPUT | AC_KERNEL_ADDS_DINPUT, plan, release, forward, backward, NULL, recompute};
+extern "C" const ac_kernel ac_cuda_linear = {&ac_op_linear, AC_KERNEL_SUMS_DOUTPUT | AC_KERNEL_ADDS_DINPUT | AC_KERNEL_RECOMPUTES_FROM_SAVED, plan, release, forward, backward, NULL, recompute};

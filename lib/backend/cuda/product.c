@@ -52,31 +52,34 @@ out:
 }
 
 /* The weights as the product reads them. */
-static ac_status read_weight(cuda_device *device, const cuda_product *p, const float *weight, void *workspace, const void **out)
+static ac_status read_weight(cuda_device *device, const cuda_product *p, const cuda_product_params *params, void *workspace, const void **out)
 {
+    const float *weight = params->weight;
     size_t n = (size_t)(p->spec.in * p->spec.out);
-    *out = p->weight_bytes ? workspace : weight;
-    if (!p->weight_bytes)
+    bool mirrored = cuda_is_half(p->spec.type) && params->weight_mirror;
+    *out = mirrored ? params->weight_mirror : p->weight_bytes ? workspace : weight;
+    if (mirrored || !p->weight_bytes)
         return AC_OK;
     return p->spec.round_weight ? cuda_round(device, (ac_dtype)p->spec.round_weight, workspace, weight, n)
                                 : cuda_convert(device, (ac_dtype)p->spec.type, workspace, AC_F32, weight, n);
 }
 
-ac_status cuda_product_forward(cuda_device *device, const cuda_product *p, const void *x, const float *weight, const float *bias, const void *residual, void *y,
-                               void *workspace)
+ac_status cuda_product_forward(cuda_device *device, const cuda_product *p, const void *x, const cuda_product_params *params, const void *residual, void *y, void *workspace)
 {
     ac_status status = AC_OK;
+    const float *bias = params->bias;
     const void *w, *b = bias;
     void *behind = (unsigned char *)workspace + p->weight_bytes;
-    AC_TRY(read_weight(device, p, weight, workspace, &w));
+    AC_TRY(read_weight(device, p, params, workspace, &w));
     if (p->float_result) {
         AC_TRY(cuda_gemm_run(device, p->forward, x, w, behind, behind, NULL, 0));
         AC_TRY(cuda_add_bias_to(device, (ac_dtype)p->spec.type, y, behind, bias, residual, p->spec.rows, p->spec.out));
         return AC_OK;
     }
     if (p->bias_in_epilogue && cuda_is_half(p->spec.type)) { /* the library's bias is of the type of y */
-        AC_TRY(cuda_convert(device, (ac_dtype)p->spec.type, behind, AC_F32, bias, (size_t)p->spec.out));
-        b = behind;
+        b = params->bias_mirror ? params->bias_mirror : behind;
+        if (!params->bias_mirror)
+            AC_TRY(cuda_convert(device, (ac_dtype)p->spec.type, behind, AC_F32, bias, (size_t)p->spec.out));
     }
     AC_TRY(cuda_gemm_run(device, p->forward, x, w, residual ? residual : y, y, p->bias_in_epilogue ? b : NULL, residual ? 1 : 0));
     if (p->spec.bias && !p->bias_in_epilogue)
@@ -94,7 +97,7 @@ ac_status cuda_product_backward(cuda_device *device, const cuda_product *p, cons
     if (g->dbias)
         AC_TRY(cuda_column_sums(device, (ac_dtype)p->spec.type, g->dy, p->spec.rows, p->spec.out, g->dbias, g->accumulate));
     if (g->dx) {
-        AC_TRY(read_weight(device, p, g->weight, workspace, &w));
+        AC_TRY(read_weight(device, p, &g->params, workspace, &w));
         AC_TRY(cuda_gemm_run(device, p->dx, g->dy, w, g->dx, g->dx, NULL, g->add_dx ? 1 : 0));
     }
 out:

@@ -27,19 +27,31 @@ typedef struct cuda_product {
     size_t workspace_bytes;
 } cuda_product;
 
+typedef struct cuda_product_params {
+    const float *weight, *bias;               /* bias NULL: none */
+    const void *weight_mirror, *bias_mirror;  /* the same in the type of x, or NULL */
+} cuda_product_params;
+
 typedef struct cuda_product_gradient {
     const void *x, *dy;
-    const float *weight;
+    cuda_product_params params;
     void *dx;                /* NULL: not wanted */
     float *dweight, *dbias;  /* NULL: none */
     bool accumulate;         /* dweight and dbias */
     bool add_dx;             /* to what dx holds */
 } cuda_product_gradient;
 
+/** Those of a node whose parameters are weight and, perhaps, bias. */
+static inline cuda_product_params cuda_product_params_of(const ac_call *call, bool bias)
+{
+    cuda_product_params p = {(const float *)call->param[0], bias ? (const float *)call->param[1] : NULL, call->mirror[0], bias ? call->mirror[1] : NULL};
+    return p;
+}
+
 /** AC_ERR_UNSUPPORTED when the library has no such product. Nothing to release. */
 AC_NODISCARD ac_status cuda_product_plan(cuda_device *device, const cuda_product_spec *spec, cuda_product *out);
-AC_NODISCARD ac_status cuda_product_forward(cuda_device *device, const cuda_product *p, const void *x, const float *weight, const float *bias,
-                                            const void *residual, void *y, void *workspace);
+AC_NODISCARD ac_status cuda_product_forward(cuda_device *device, const cuda_product *p, const void *x, const cuda_product_params *params, const void *residual, void *y,
+                                            void *workspace);
 AC_NODISCARD ac_status cuda_product_backward(cuda_device *device, const cuda_product *p, const cuda_product_gradient *g, void *workspace);
 
 #ifdef __cplusplus

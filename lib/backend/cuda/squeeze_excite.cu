@@ -1,6 +1,8 @@
-/* squeeze_excite: sums over the pixels of each image by pieces, the two small products by a block per image, a pass that applies the gate; backward likewise, the
- * gradients of the weights summed over images in their order. */
+/* squeeze_excite: sums over the pixels of each image by pieces, the two small products for several images at a time, a pass that applies the gate; backward likewise,
+ * the gradients of the weights summed over images in their order. */
 #include "backend/cuda/kernel.cuh"
+
+enum { IMAGES = 8, WARPS = CUDA_BLOCK / 32, TILE = 32 };
 
 struct excite {
     int64_t n_images, pixels, piece; /* pixels of a block */
@@ -8,7 +10,7 @@ struct excite {
     bool silu, relu;
     const float *w1, *b1, *w2, *b2;  /* [hidden, channels], [channels, hidden] */
     double *partial;                 /* [n_images, n_pieces, channels] */
-    float *average, *before, *gate;  /* [n_images, channels], [n_images, hidden] */
+    float *average, *before, *after, *gate; /* [n_images, channels], [n_images, hidden] twice: before f and behind it */
     float *d1, *d2, *daverage;       /* gradients of `before`, of what goes into the gate's sigmoid, of the average over pixels / pixels */
 };
 
@@ -58,36 +60,57 @@ __device__ static inline double sum_of_pieces(const excite &e, int64_t image, in
     return sum;
 }
 
-/* A block per image; shared: average [channels], f(before) [hidden]. */
-__global__ void __launch_bounds__(CUDA_BLOCK) gate_kernel(excite e)
+/* The pieces put together, for each image and channel: the average, or the gradient of what goes into the gate's sigmoid. */
+template <bool BACKWARD> __global__ void __launch_bounds__(CUDA_BLOCK) pieces_kernel(excite e)
 {
-    AC_DYNAMIC_SHARED(float, average);
-    float *after = average + e.channels;
-    int64_t image = blockIdx.x;
-    int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32;
-    for (int c = (int)threadIdx.x; c < e.channels; c += CUDA_BLOCK) {
-        average[c] = (float)(sum_of_pieces(e, image, c) / (double)e.pixels);
-        e.average[image * e.channels + c] = average[c];
+    int64_t i = thread_index();
+    if (i >= e.n_images * e.channels)
+        return;
+    double sum = sum_of_pieces(e, i / e.channels, (int)(i % e.channels));
+    if (BACKWARD) {
+        float gate = e.gate[i];
+        e.d2[i] = (float)(sum * (double)(gate * (1 - gate)));
+    } else {
+        e.average[i] = (float)(sum / (double)e.pixels);
     }
-    __syncthreads();
-    for (int h = warp; h < e.hidden; h += CUDA_BLOCK / 32) {
-        float sum = 0;
-        for (int c = lane; c < e.channels; c += 32)
-            sum += e.w1[(int64_t)h * e.channels + c] * average[c];
-        sum = warp_sum(sum) + e.b1[h];
-        if (lane == 0) {
-            e.before[image * e.hidden + h] = sum;
-            after[h] = inner(e, sum);
-        }
+}
+
+/* One output of IMAGES images: sum over k of w [out, in] x [n, in]. A warp to an output, so that w is read once for all of them; lanes share the sum. */
+__device__ static inline void sum_over_in(const float *w, const float *x, int in, int n, int lane, float *sum /* [IMAGES] */)
+{
+#pragma unroll
+    for (int i = 0; i < IMAGES; i++)
+        sum[i] = 0;
+#pragma unroll 2
+    for (int k = lane; k < in; k += 32) {
+        float weight = w[k];
+#pragma unroll
+        for (int i = 0; i < IMAGES; i++)
+            sum[i] += i < n ? weight * x[(int64_t)i * in + k] : 0.0f;
     }
-    __syncthreads();
-    for (int c = warp; c < e.channels; c += CUDA_BLOCK / 32) {
-        float sum = 0;
-        for (int h = lane; h < e.hidden; h += 32)
-            sum += e.w2[(int64_t)c * e.hidden + h] * after[h];
-        sum = warp_sum(sum);
-        if (lane == 0)
-            e.gate[image * e.channels + c] = ac_sigmoid(sum + e.b2[c]);
+#pragma unroll
+    for (int i = 0; i < IMAGES; i++)
+        sum[i] = warp_sum(sum[i]);
+}
+
+/* before = w1 average + b1 (FIRST), or gate = sigmoid(w2 f(before) + b2). grid: outputs by WARPS, images by IMAGES. */
+template <bool FIRST> __global__ void __launch_bounds__(CUDA_BLOCK) product_kernel(excite e, const float *x)
+{
+    int lane = (int)threadIdx.x % 32, o = (int)blockIdx.x * WARPS + (int)threadIdx.x / 32, in = FIRST ? e.channels : e.hidden, out = FIRST ? e.hidden : e.channels;
+    int64_t image = (int64_t)blockIdx.y * IMAGES;
+    int n = e.n_images - image < IMAGES ? (int)(e.n_images - image) : (int)IMAGES;
+    float sum[IMAGES];
+    if (o >= out)
+        return;
+    sum_over_in((FIRST ? e.w1 : e.w2) + (int64_t)o * in, x + image * in, in, n, lane, sum);
+#pragma unroll
+    for (int i = 0; i < IMAGES; i++) {
+        if (lane != i || i >= n)
+            continue;
+        float z = sum[i] + (FIRST ? e.b1 : e.b2)[o];
+        (FIRST ? e.before : e.gate)[(image + i) * out + o] = FIRST ? z : ac_sigmoid(z);
+        if (FIRST)
+            e.after[(image + i) * out + o] = inner(e, z);
     }
 }
 
@@ -110,47 +133,86 @@ template <typename T, int VEC> __global__ void __launch_bounds__(CUDA_BLOCK) app
     store_floats<T, VEC>(y, i, v);
 }
 
-/* A block per image; shared: d2 [channels], d1 [hidden]. */
-__global__ void __launch_bounds__(CUDA_BLOCK) gate_backward_kernel(excite e)
+/* The products by transposed weights [in, out]: d1 = w2^T d2 times the slope of f (FIRST), or daverage = w1^T d1 / pixels. A lane to an output, the warps of a block share the
+ * sum; IMAGES images at a time. */
+template <bool FIRST> __global__ void __launch_bounds__(CUDA_BLOCK) turned_kernel(excite e, const float *x)
 {
-    AC_DYNAMIC_SHARED(float, d2);
-    float *d1 = d2 + e.channels;
-    int64_t image = blockIdx.x;
-    for (int c = (int)threadIdx.x; c < e.channels; c += CUDA_BLOCK) {
-        float gate = e.gate[image * e.channels + c];
-        d2[c] = (float)(sum_of_pieces(e, image, c) * (double)(gate * (1 - gate)));
-        e.d2[image * e.channels + c] = d2[c];
+    __shared__ float shared[WARPS][IMAGES][32];
+    int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32, o = (int)blockIdx.x * 32 + lane, in = FIRST ? e.channels : e.hidden, out = FIRST ? e.hidden : e.channels;
+    int64_t image = (int64_t)blockIdx.y * IMAGES;
+    int n = e.n_images - image < IMAGES ? (int)(e.n_images - image) : (int)IMAGES;
+    const float *w = FIRST ? e.w2 : e.w1;
+    float sum[IMAGES];
+#pragma unroll
+    for (int i = 0; i < IMAGES; i++)
+        sum[i] = 0;
+    x += image * in;
+#pragma unroll 4
+    for (int k = warp; k < in; k += WARPS) {
+        float weight = o < out ? w[(int64_t)k * out + o] : 0.0f;
+#pragma unroll
+        for (int i = 0; i < IMAGES; i++)
+            sum[i] += i < n ? weight * x[(int64_t)i * in + k] : 0.0f;
     }
+#pragma unroll
+    for (int i = 0; i < IMAGES; i++)
+        shared[warp][i][lane] = sum[i];
     __syncthreads();
-    for (int h = (int)threadIdx.x; h < e.hidden; h += CUDA_BLOCK) {
-        float sum = 0, before = e.before[image * e.hidden + h];
-        for (int c = 0; c < e.channels; c++)
-            sum += d2[c] * e.w2[(int64_t)c * e.hidden + h];
-        d1[h] = sum * (e.silu ? ac_silu_slope(before) : before <= 0 ? 0.0f : 1.0f);
-        e.d1[image * e.hidden + h] = d1[h];
-    }
-    __syncthreads();
-    for (int c = (int)threadIdx.x; c < e.channels; c += CUDA_BLOCK) {
-        float sum = 0;
-        for (int h = 0; h < e.hidden; h++)
-            sum += d1[h] * e.w1[(int64_t)h * e.channels + c];
-        e.daverage[image * e.channels + c] = sum / (float)e.pixels;
+    if (warp >= n || o >= out) /* warp: one of the images from here on */
+        return;
+    float total = 0;
+    for (int k = 0; k < WARPS; k++)
+        total += shared[k][warp][lane];
+    int64_t at = (image + warp) * out + o;
+    if (FIRST) {
+        float before = e.before[at];
+        e.d1[at] = total * (e.silu ? ac_silu_slope(before) : before <= 0 ? 0.0f : 1.0f);
+    } else {
+        e.daverage[at] = total / (float)e.pixels;
     }
 }
 
-/* out [rows, columns] = sum over images of a [n, rows] (outer) f(b [n, columns]); columns 1 and b NULL: of a alone. */
-__global__ void __launch_bounds__(CUDA_BLOCK) outer_kernel(excite e, const float *a, const float *b, bool through_inner, int rows, int columns, float *out, bool accumulate)
+struct weight_gradients {
+    float *out[4]; /* of w1 [hidden, channels], b1, w2 [channels, hidden], b2 */
+    bool accumulate;
+};
+
+/* Gradients of the parameters: sums over images, in their order, of products of two numbers of each. A block to a tile of a weight; the tiles of column 0 do the bias as well.
+ * blockIdx.y: w1 and b1, w2 and b2. */
+__global__ void __launch_bounds__(CUDA_BLOCK) outer_kernel(excite e, weight_gradients g)
 {
-    int64_t i = thread_index();
-    double sum = 0;
-    if (i >= (int64_t)rows * columns)
-        return;
-    int r = (int)(i / columns), c = (int)(i % columns);
-    for (int64_t n = 0; n < e.n_images; n++) {
-        float factor = b ? b[n * columns + c] : 1.0f;
-        sum += (double)a[n * rows + r] * (double)(through_inner ? inner(e, factor) : factor);
+    __shared__ float left[TILE][TILE], right[TILE][TILE];
+    bool first = blockIdx.y == 0;
+    const float *a = first ? e.d1 : e.d2, *b = first ? e.average : e.before;
+    int rows = first ? e.hidden : e.channels, columns = first ? e.channels : e.hidden, x = (int)threadIdx.x % TILE, y = (int)threadIdx.x / TILE;
+    int across = (columns + TILE - 1) / TILE, row0 = (int)blockIdx.x / across * TILE, column0 = (int)blockIdx.x % across * TILE;
+    double sum[TILE / WARPS] = {}, bias = 0;
+    for (int64_t n = 0; n < e.n_images; n += TILE) {
+        __syncthreads();
+        for (int k = y; k < TILE; k += WARPS) {
+            bool inside = n + k < e.n_images;
+            float v = inside && column0 + x < columns ? b[(n + k) * columns + column0 + x] : 0.0f;
+            left[k][x] = inside && row0 + x < rows ? a[(n + k) * rows + row0 + x] : 0.0f;
+            right[k][x] = first ? v : inner(e, v);
+        }
+        __syncthreads();
+        for (int k = 0; k < TILE; k++) {
+#pragma unroll
+            for (int j = 0; j < TILE / WARPS; j++)
+                sum[j] += (double)left[k][y + j * WARPS] * (double)right[k][x];
+            bias += y == 0 ? (double)left[k][x] : 0.0;
+        }
     }
-    out[i] = (float)(sum + (accumulate ? (double)out[i] : 0.0));
+    float *weight = g.out[first ? 0 : 2], *to_bias = g.out[first ? 1 : 3];
+#pragma unroll
+    for (int j = 0; j < TILE / WARPS; j++) {
+        int r = row0 + y + j * WARPS, c = column0 + x;
+        int64_t at = (int64_t)r * columns + c;
+        if (r < rows && c < columns)
+            weight[at] = (float)(sum[j] + (g.accumulate ? (double)weight[at] : 0.0));
+    }
+    if (y == 0 && column0 == 0 && row0 + x < rows)
+        to_bias[row0 + x] = (float)(bias + (g.accumulate ? (double)to_bias[row0 + x] : 0.0));
 }
 
 template <typename T, int VEC>
@@ -193,7 +255,8 @@ static excite sizes_of(const cuda_device *device, const ac_graph *graph, const a
     e.n_vectors = e.channels / cuda_width(x->dtype, e.channels);
     e.silu = a->inner == AC_ACTIVATION_SILU;
     e.relu = a->outer == AC_ACTIVATION_RELU;
-    int64_t blocks = e.n_images * ((e.n_vectors + 31) / 32), wanted = ((int64_t)device->n_multiprocessors * 8 + blocks - 1) / blocks;
+    int columns = (int)columns_of_block(e.n_vectors);
+    int64_t blocks = e.n_images * ((e.n_vectors + columns - 1) / columns), wanted = ((int64_t)device->n_multiprocessors * 8 + blocks - 1) / blocks;
     e.piece = (e.pixels + wanted - 1) / wanted;
     e.piece = e.piece < 64 ? 64 : e.piece;
     e.n_pieces = (int)((e.pixels + e.piece - 1) / e.piece);
@@ -214,10 +277,10 @@ static ac_status plan(ac_device *device, const ac_graph *graph, const ac_node *n
 {
     (void)training, (void)wants;
     excite e = sizes_of(cuda_of(device), graph, node);
-    if (e.n_images > 65535 || (size_t)(e.channels + e.hidden) * sizeof(float) > 48 << 10)
+    if (e.n_images > 65535)
         return ac_error(AC_ERR_UNSUPPORTED, "%lld images of %d channels", (long long)e.n_images, e.channels);
-    /* forward without training: average, before, gate; backward: three of the same sizes */
-    out->workspace_bytes = partial_bytes(&e) + 2 * floats_bytes(e.n_images * e.channels) + floats_bytes(e.n_images * e.hidden);
+    /* forward without training: average, gate, before, after; backward: three of the same sizes */
+    out->workspace_bytes = partial_bytes(&e) + 2 * floats_bytes(e.n_images * e.channels) + 2 * floats_bytes(e.n_images * e.hidden);
     return cuda_check_precision(device, ac_graph_shape(graph, node->input[0])->dtype);
 }
 
@@ -234,6 +297,7 @@ static excite call_of(const ac_call *call, bool backward)
     float *hidden = (float *)((unsigned char *)more + floats_bytes(e.n_images * e.channels));
     e.average = backward || call->training ? (float *)call->saved[0] : channels;
     e.before = backward || call->training ? (float *)call->saved[1] : hidden;
+    e.after = (float *)((unsigned char *)hidden + floats_bytes(e.n_images * e.hidden));
     e.gate = backward || call->training ? (float *)call->saved[2] : more;
     e.d2 = channels;
     e.daverage = more;
@@ -241,9 +305,22 @@ static excite call_of(const ac_call *call, bool backward)
     return e;
 }
 
+static dim3 sums_block(const excite &e)
+{
+    unsigned columns = columns_of_block(e.n_vectors);
+    return dim3(columns, CUDA_BLOCK / columns);
+}
+
 static dim3 sums_grid(const excite &e)
 {
-    return dim3((unsigned)((e.n_vectors + 31) / 32), (unsigned)e.n_images, (unsigned)e.n_pieces);
+    unsigned columns = columns_of_block(e.n_vectors);
+    return dim3(((unsigned)e.n_vectors + columns - 1) / columns, (unsigned)e.n_images, (unsigned)e.n_pieces);
+}
+
+/* For an output each: `outputs` by `each` of a block. */
+static dim3 product_grid(const excite &e, int outputs, int each)
+{
+    return dim3((unsigned)((outputs + each - 1) / each), (unsigned)((e.n_images + IMAGES - 1) / IMAGES));
 }
 
 static ac_status forward(const ac_call *call)
@@ -253,18 +330,16 @@ static ac_status forward(const ac_call *call)
     int64_t n = ac_shape_elements(cuda_in(call, 0));
     CUDA_FOR_TYPE_AND_WIDTH(cuda_in(call, 0)->dtype, e.channels, {
         gradient_parts<T> none = {{NULL, NULL, NULL}, 0};
-        CUDA_TRY(AC_LAUNCH((pixel_sums_kernel<T, VEC, false>), sums_grid(e), dim3(32, CUDA_BLOCK / 32), 0, stream, (const T *)call->input[0], none, (const T *)nullptr, e));
-        CUDA_TRY(AC_LAUNCH(gate_kernel, dim3((unsigned)e.n_images), dim3(CUDA_BLOCK), sizeof(float) * (size_t)(e.channels + e.hidden), stream, e));
+        CUDA_TRY(AC_LAUNCH((pixel_sums_kernel<T, VEC, false>), sums_grid(e), sums_block(e), 0, stream, (const T *)call->input[0], none, (const T *)nullptr, e));
+    });
+    CUDA_TRY(AC_LAUNCH((pieces_kernel<false>), cuda_blocks(e.n_images * e.channels), dim3(CUDA_BLOCK), 0, stream, e));
+    CUDA_TRY(AC_LAUNCH((product_kernel<true>), product_grid(e, e.hidden, WARPS), dim3(CUDA_BLOCK), 0, stream, e, (const float *)e.average));
+    CUDA_TRY(AC_LAUNCH((product_kernel<false>), product_grid(e, e.channels, WARPS), dim3(CUDA_BLOCK), 0, stream, e, (const float *)e.after));
+    CUDA_FOR_TYPE_AND_WIDTH(cuda_in(call, 0)->dtype, e.channels, {
         CUDA_TRY(AC_LAUNCH((apply_kernel<T, VEC>), cuda_blocks(n / VEC), dim3(CUDA_BLOCK), 0, stream, (const T *)call->input[0],
                            call->node->n_inputs > 1 ? (const T *)call->input[1] : (const T *)nullptr, (T *)call->output[0], e, n));
     });
     return AC_OK;
-}
-
-static ac_status outer(const ac_call *call, const excite &e, const float *a, const float *b, bool through_inner, int rows, int columns, int param)
-{
-    return AC_LAUNCH(outer_kernel, cuda_blocks((int64_t)rows * columns), dim3(CUDA_BLOCK), 0, cuda_of(call->device)->stream, e, a, b, through_inner, rows, columns,
-                     call->param_gradient[param], call->accumulate);
 }
 
 static ac_status backward(const ac_call *call)
@@ -272,17 +347,20 @@ static ac_status backward(const ac_call *call)
     excite e = call_of(call, true);
     cudaStream_t stream = cuda_of(call->device)->stream;
     int64_t n = ac_shape_elements(cuda_in(call, 0));
+    weight_gradients g = {{call->param_gradient[0], call->param_gradient[1], call->param_gradient[2], call->param_gradient[3]}, call->accumulate};
+    unsigned wide = (unsigned)((e.channels + TILE - 1) / TILE), narrow = (unsigned)((e.hidden + TILE - 1) / TILE);
     CUDA_FOR_TYPE_AND_WIDTH(cuda_in(call, 0)->dtype, e.channels, {
-        const T *y = e.relu ? (const T *)call->output[0] : nullptr;
-        CUDA_TRY(AC_LAUNCH((pixel_sums_kernel<T, VEC, true>), sums_grid(e), dim3(32, CUDA_BLOCK / 32), 0, stream, (const T *)call->input[0], parts_of<T>(call), y, e));
-        CUDA_TRY(AC_LAUNCH(gate_backward_kernel, dim3((unsigned)e.n_images), dim3(CUDA_BLOCK), sizeof(float) * (size_t)(e.channels + e.hidden), stream, e));
-        CUDA_TRY(AC_LAUNCH((apply_backward_kernel<T, VEC>), cuda_blocks(n / VEC), dim3(CUDA_BLOCK), 0, stream, parts_of<T>(call), y, (T *)call->dinput[0],
-                           call->node->n_inputs > 1 ? (T *)call->dinput[1] : (T *)nullptr, e, n));
+        CUDA_TRY(AC_LAUNCH((pixel_sums_kernel<T, VEC, true>), sums_grid(e), sums_block(e), 0, stream, (const T *)call->input[0], parts_of<T>(call),
+                           e.relu ? (const T *)call->output[0] : (const T *)nullptr, e));
     });
-    CUDA_TRY(outer(call, e, e.d1, e.average, false, e.hidden, e.channels, 0));
-    CUDA_TRY(outer(call, e, e.d1, NULL, false, e.hidden, 1, 1));
-    CUDA_TRY(outer(call, e, e.d2, e.before, true, e.channels, e.hidden, 2));
-    return outer(call, e, e.d2, NULL, false, e.channels, 1, 3);
+    CUDA_TRY(AC_LAUNCH((pieces_kernel<true>), cuda_blocks(e.n_images * e.channels), dim3(CUDA_BLOCK), 0, stream, e));
+    CUDA_TRY(AC_LAUNCH((turned_kernel<true>), product_grid(e, e.hidden, 32), dim3(CUDA_BLOCK), 0, stream, e, (const float *)e.d2));
+    CUDA_TRY(AC_LAUNCH((turned_kernel<false>), product_grid(e, e.channels, 32), dim3(CUDA_BLOCK), 0, stream, e, (const float *)e.d1));
+    CUDA_FOR_TYPE_AND_WIDTH(cuda_in(call, 0)->dtype, e.channels, {
+        CUDA_TRY(AC_LAUNCH((apply_backward_kernel<T, VEC>), cuda_blocks(n / VEC), dim3(CUDA_BLOCK), 0, stream, parts_of<T>(call),
+                           e.relu ? (const T *)call->output[0] : (const T *)nullptr, (T *)call->dinput[0], call->node->n_inputs > 1 ? (T *)call->dinput[1] : (T *)nullptr, e, n));
+    });
+    return AC_LAUNCH(outer_kernel, dim3(wide * narrow, 2), dim3(CUDA_BLOCK), 0, stream, e, g);
 }
 
 extern "C" const ac_kernel ac_cuda_squeeze_excite = {&ac_op_squeeze_excite, AC_KERNEL_SUMS_DOUTPUT, plan, NULL, forward, backward, NULL, NULL};
