@@ -172,7 +172,8 @@ out:
 
 typedef struct step_result {
     double loss, gradient_norm;
-    bool stop; /* some rank got a signal */
+    bool stop;    /* some rank got a signal */
+    bool updated; /* false: gradients overflowed in 16-mixed */
 } step_result;
 
 /* The sum over ranks and the update behind it, where devices do not do both by themselves. `loss` is this rank's share of J, `mine` how its part of the
@@ -233,6 +234,7 @@ static ac_status settle(trainer *t, int keep, step_result *result)
         status = ac_step_take(t->step, &state);
         result->loss = sums_there(t) ? state.loss : t->summed_loss;
         result->gradient_norm = state.gradient_norm;
+        result->updated = state.n_updates > t->info.optimizer_step;
         if (status == AC_OK || status == AC_ERR_NUMERIC)
             if (is_bad(t, result->loss) || (status != AC_OK && !isfinite(result->loss)))
                 return bad_sum(t);
@@ -316,11 +318,11 @@ static ac_status after_step(trainer *t, const step_result *r)
 {
     ac_status status = AC_OK;
     const train_config *c = t->config;
-    if (c->check_steps > 0 && t->optimizer->step % c->check_steps == 0)
+    if (r->updated && c->check_steps > 0 && t->optimizer->step % c->check_steps == 0)
         AC_TRY(trainer_check_drift(t));
     if (r->stop)
         return trainer_stop(t, true);
-    if (c->checkpoint_steps > 0 && t->optimizer->step % c->checkpoint_steps == 0)
+    if (r->updated && c->checkpoint_steps > 0 && t->optimizer->step % c->checkpoint_steps == 0)
         AC_TRY(trainer_save(t));
 out:
     return status;
@@ -384,7 +386,7 @@ ac_status trainer_epoch(trainer *t)
         ac_progress_update(&progress, (uint64_t)((t->info.step - first_step) * c->batch_size), note);
         if (!due)
             continue;
-        if (c->log_every > 0 && t->optimizer->step % c->log_every == 0)
+        if (result.updated && c->log_every > 0 && t->optimizer->step % c->log_every == 0)
             AC_TRY(ac_comm_agree(t->run->comm, report_interval(t, &since, rate, &result)));
         AC_TRY(after_step(t, &result));
     }
