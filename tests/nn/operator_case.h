@@ -180,6 +180,12 @@ static const tolerance *tolerance_of(const char *backend, size_t k)
     return strcmp(backend, "cuda") == 0 ? &tolerances_cuda[k] : &tolerances[k];
 }
 
+/* fmax() would pass over what is not a number. */
+static double worse(double worst, double error)
+{
+    return isnan(error) ? INFINITY : fmax(worst, error);
+}
+
 /* Gradients and running statistics of two runs over the same graph. */
 static double compare(const trial *a, const trial *b, const tolerance *allowed)
 {
@@ -192,11 +198,11 @@ static double compare(const trial *a, const trial *b, const tolerance *allowed)
                 for (size_t k = 0; k < n; k++)
                     scale = fmax(scale, fabs((double)a->gradient[i + k]));
                 for (size_t k = 0; k < n; k++)
-                    worst = fmax(worst, fabs((double)a->gradient[i + k] - (double)b->gradient[i + k]) / scale);
+                    worst = worse(worst, fabs((double)a->gradient[i + k] - (double)b->gradient[i + k]) / scale);
             }
     }
     for (size_t i = 0; i < a->params->n_buffers; i++)
-        worst = fmax(worst, fabs((double)a->buffer[i] - (double)b->buffer[i]));
+        worst = worse(worst, fabs((double)a->buffer[i] - (double)b->buffer[i]));
     return worst;
 }
 
