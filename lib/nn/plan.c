@@ -133,9 +133,16 @@ void ac_plan_set_hooks(ac_plan *plan, const ac_plan_hooks *hooks)
     plan->hooks = *hooks;
 }
 
+/* In training each forward makes them, because what is recorded there is done again after every update. */
+static bool makes_mirror(const ac_plan *plan)
+{
+    const ac_params *params = plan->params;
+    return params->mirror && params->mirror_type == plan->graph->activation_dtype && (plan->training || params->mirror_version != params->version);
+}
+
 bool plan_prepares(const ac_plan *plan)
 {
-    return plan->memory.prepared_bytes > 0 && plan->prepared_version != plan->params->version;
+    return (plan->memory.prepared_bytes > 0 && plan->prepared_version != plan->params->version) || (!plan->training && makes_mirror(plan));
 }
 
 const void *plan_address(const ac_plan *plan, ac_value value)
@@ -306,12 +313,12 @@ static ac_status run(ac_plan *plan, int i, int pass)
     return status == AC_OK ? AC_OK : ac_error_in(status, "%s (%s)", plan->graph->node[i].name, plan->graph->node[i].op->name);
 }
 
-/* The parameters in two bytes. In training each forward makes them, because what is recorded there is done again after every update. */
+/* The parameters in two bytes. */
 static ac_status refresh_mirror(ac_plan *plan)
 {
     ac_params *params = plan->params;
     ac_status status = AC_OK;
-    if (params->mirror && params->mirror_type == plan->graph->activation_dtype && (plan->training || params->mirror_version != params->version))
+    if (makes_mirror(plan))
         status = plan->device->backend->mirror(plan->device, params->mirror_type, params->mirror, params->value, params->n_values);
     if (status == AC_OK)
         params->mirror_version = params->version;

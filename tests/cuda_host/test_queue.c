@@ -2,6 +2,7 @@
  * as CUDA allows: nothing may depend on it. */
 #include "anyclass/alloc.h"
 #include "anyclass/backend.h"
+#include "anyclass/forward.h"
 #include "anyclass/model.h"
 #include "anyclass/random.h"
 #include "anyclass/step.h"
@@ -128,7 +129,7 @@ static void check_recording(ac_device *device)
 
 typedef struct net { /* one graph for each of two batch sizes, over the same parameters */
     ac_graph *graph;
-    ac_value images, keys, targets, weights, scale, loss;
+    ac_value images, keys, targets, weights, scale, loss, logits;
     int batch;
 } net;
 
@@ -178,6 +179,7 @@ static ac_status build_net(net *n, int batch, ac_dtype type)
     ac_value logits = ac_add_linear(g, "head", x, &(ac_linear_attribute){.out_features = M, .bias = true, .float32_output = true, .weight_init = {AC_INIT_NORMAL, 0, .5f},
                                     .bias_init = {AC_INIT_NORMAL, 0, .5f}});
     ac_graph_result(g, logits);
+    n->logits = logits;
     n->targets = ac_graph_input(g, "targets", &(ac_shape){2, {batch, M}, AC_U8});
     n->weights = ac_graph_input(g, "weights", &(ac_shape){1, {M + 1}, AC_F64});
     n->scale = ac_graph_input(g, "scale", &(ac_shape){1, {1}, AC_F64});
@@ -376,6 +378,59 @@ static void check_limit(void)
     TAP_OK(good && emulated_n_pending() == 0 && !emulated_take_failure(), "a step under way is waited for when all is closed");
 }
 
+/* ---- passes ---- */
+
+enum { N_PASSES = 6, CHANGES_AT = 4 /* when passes are replayed already */ };
+
+/* Passes of a plan for inference over one batch; all weights are halved in front of pass CHANGES_AT, as where the next checkpoint is loaded. @param[out] logits of all */
+static ac_status score(float logits[N_PASSES][MOST_IMAGES * M], ac_dtype type, bool record)
+{
+    ac_status status = AC_OK;
+    trial t;
+    ac_forward *pass = NULL;
+    float *values = NULL;
+    void *result;
+    memset(logits, 0, sizeof(float) * N_PASSES * MOST_IMAGES * M);
+    AC_TRY(open_trial(&t, "cuda", type, false, false));
+    AC_TRY(ac_malloc(t.params->n_values, sizeof *values, &values));
+    ac_plan_destroy(t.plan[0]); /* it was for training */
+    AC_TRY(ac_plan_create(t.net[0].graph, t.params, false, &t.plan[0]));
+    AC_TRY(ac_plan_bind(t.plan[0], NULL));
+    AC_TRY(ac_forward_create(t.plan[0], t.net[0].logits, record, &pass));
+    for (int k = 0; k < N_PASSES; k++) {
+        if (k == CHANGES_AT) {
+            AC_TRY(t.device->backend->download(t.device, values, t.params->value, t.params->n_values * sizeof *values));
+            for (size_t i = 0; i < t.params->n_values; i++)
+                values[i] /= 2;
+            AC_TRY(t.device->backend->upload(t.device, t.params->value, values, t.params->n_values * sizeof *values));
+            ac_params_changed(t.params);
+        }
+        AC_TRY(write_inputs(&t, 0, 0));
+        AC_TRY(ac_forward_run(pass));
+        AC_TRY(ac_forward_take(pass, &result));
+        memcpy(logits[k], result, sizeof logits[k]);
+    }
+out:
+    ac_forward_destroy(pass);
+    ac_free(values);
+    close_trial(&t);
+    return status;
+}
+
+/* What is made of parameters for all passes must be made anew when they change, also where passes are replayed. */
+static void check_passes(const char *name, ac_dtype type)
+{
+    float plain[N_PASSES][MOST_IMAGES * M], recorded[N_PASSES][MOST_IMAGES * M];
+    emulated_counts before, after;
+    emulated_set_order("late", "");
+    bool good = TAP_OK(score(plain, type, false) == AC_OK && memcmp(plain[0], plain[CHANGES_AT - 1], sizeof *plain) == 0 && memcmp(plain[0], plain[CHANGES_AT], sizeof *plain) != 0,
+                       "%s: passes before and behind a change of the parameters", name);
+    emulated_total_counts(NULL, &before);
+    good = good && score(recorded, type, true) == AC_OK;
+    emulated_total_counts(NULL, &after);
+    TAP_OK(good && after.n_kernels > before.n_kernels && memcmp(plain, recorded, sizeof plain) == 0, "%s: the same bits where they are recorded", name);
+}
+
 int main(void)
 {
     emulated_set_order("late", "");
@@ -387,6 +442,8 @@ int main(void)
         device->backend->close(device);
     }
     check_limit();
+    check_passes("passes, f32", AC_F32);
+    check_passes("passes, bf16", AC_BF16);
     check_kind("one plan, f32", ONE_PLAN, AC_F32, false);
     check_kind("micro-batches, f32", MICRO_BATCHES, AC_F32, false);
     check_kind("micro-batches, bf16, scaled", MICRO_BATCHES, AC_BF16, true);
