@@ -229,7 +229,7 @@ static ac_status settle(trainer *t, int keep, step_result *result)
 {
     ac_status status = AC_OK;
     while (ac_step_n_waiting(t->step) > keep) {
-        ac_step_state state;
+        ac_step_state state = {0}; /* a device that computes no more leaves nothing there */
         int64_t n_skipped = t->optimizer->state.n_skipped;
         status = ac_step_take(t->step, &state);
         result->loss = sums_there(t) ? state.loss : t->summed_loss;
