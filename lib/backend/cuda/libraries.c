@@ -101,5 +101,7 @@ ac_status cuda_time(cuda_device *device, ac_status (*run)(void *context), void *
             *out_ms = ms;
     }
 out:
+    if (status != AC_OK)
+        cudaGetLastError(); /* the candidate's, not the next launch's */
     return status;
 }

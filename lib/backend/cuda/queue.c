@@ -60,6 +60,21 @@ static void destroy_stream(cudaStream_t stream)
     }
 }
 
+/* NULL is not cudaFreeHost()'s to free. */
+static void free_host(void *block)
+{
+    if (block)
+        cudaFreeHost(block);
+}
+
+static void release_place(place *p)
+{
+    free_host(p->host);
+    cudaFree(p->device);
+    p->host = p->device = NULL;
+    p->capacity = 0;
+}
+
 void cuda_queue_close(cuda_device *device)
 {
     cuda_inbox *inbox = device->inbox;
@@ -71,8 +86,7 @@ void cuda_queue_close(cuda_device *device)
     for (int k = 0; k < N_PLACES; k++) {
         destroy_event(inbox->place[k].copied);
         destroy_event(inbox->place[k].taken);
-        cudaFreeHost(inbox->place[k].host);
-        cudaFree(inbox->place[k].device);
+        release_place(&inbox->place[k]);
     }
     destroy_event(device->fork);
     destroy_event(device->join);
@@ -90,10 +104,7 @@ static ac_status grow(place *p, size_t n_bytes)
 {
     ac_status status = AC_OK;
     size_t capacity = n_bytes < PLACE_BYTES ? PLACE_BYTES : cuda_aligned(n_bytes + n_bytes / 8 + PLACE_BYTES / 4);
-    cudaFreeHost(p->host);
-    cudaFree(p->device);
-    p->host = p->device = NULL;
-    p->capacity = 0;
+    release_place(p);
     AC_TRY(cuda_check(cudaMallocHost((void **)&p->host, capacity), "pinned memory"));
     AC_TRY(cuda_check(cudaMalloc((void **)&p->device, capacity), "memory for what comes from the host"));
     p->capacity = capacity;
@@ -168,7 +179,7 @@ out:
 static void release_host(ac_device *device, void *block)
 {
     (void)device;
-    cudaFreeHost(block);
+    free_host(block);
 }
 
 static ac_status fetch(ac_device *base, void *host, const void *from, size_t n_bytes)
