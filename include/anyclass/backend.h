@@ -167,7 +167,7 @@ typedef struct ac_queue {
     ac_status (*group_sum)(ac_device *device, float *values, size_t n);
     ac_status (*group_sum_double)(ac_device *device, double *values, size_t n);
     /** This rank, or another one, cannot go on: end what is under way, on this rank alone. Sums fail from here on, and values that were being
-     * summed are undefined. Nothing happens without a group. */
+     * summed are undefined. Returns at once; recordings that hold sums may still be there. Nothing happens without a group. */
     void (*group_abort)(ac_device *device);
     /** Wait for the last sums and end the group, behind the recordings that hold sums; close() does it too. */
     void (*group_leave)(ac_device *device);

@@ -152,6 +152,7 @@ static cudaError_t end_recording(cudaStream_t stream, cudaGraph_t *out)
         *out = new CUgraph_st{r->node};
         graphs.insert(*out);
     }
+    r->node.clear(); /* events that were recorded in it keep the rest */
     return error == cudaSuccess ? standing() : error;
 }
 

@@ -30,6 +30,7 @@ struct ncclComm {
     int rank, size;
     uint64_t n_done;
     _Atomic(int) failure; /* ncclResult_t */
+    atomic_int n_held;    /* sums in recordings */
 };
 
 typedef struct work {
@@ -184,12 +185,35 @@ static void sum(void *context)
     }
 }
 
+static void let_go(void *comm)
+{
+    atomic_fetch_sub(&((ncclComm_t)comm)->n_held, 1);
+}
+
+/* The real one waits for ever for recordings that hold sums. */
+static void wait_for_recordings(ncclComm_t comm)
+{
+    double until = now_s() + PATIENCE_S;
+    while (atomic_load(&comm->n_held) > 0) {
+        if (now_s() > until) {
+            fprintf(stderr, "NCCL's double: a group ends and recordings hold sums\n");
+            abort();
+        }
+        nanosleep(&(struct timespec){.tv_nsec = 1000 * PAUSE_US}, NULL);
+    }
+}
+
 ncclResult_t ncclAllReduce(const void *from, void *to, size_t n, ncclDataType_t type, ncclRedOp_t op, ncclComm_t comm, cudaStream_t stream)
 {
     if (from != to || op != ncclSum || (type != ncclFloat32 && type != ncclFloat64))
         return ncclInvalidArgument;
     const work w = {.comm = comm, .values = to, .call = {.n = n, .type = type}};
-    emulated_enqueue(stream, type == ncclFloat32 ? "ncclAllReduce float" : "ncclAllReduce double", sum, &w, sizeof w);
+    enum cudaStreamCaptureStatus capturing = cudaStreamCaptureStatusNone;
+    (void)cudaStreamIsCapturing(stream, &capturing);
+    bool held = capturing == cudaStreamCaptureStatusActive;
+    if (held)
+        atomic_fetch_add(&comm->n_held, 1);
+    emulated_enqueue_held(stream, type == ncclFloat32 ? "ncclAllReduce float" : "ncclAllReduce double", sum, &w, sizeof w, held ? let_go : NULL, comm);
     return ncclSuccess;
 }
 
@@ -199,15 +223,16 @@ ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t *result)
     return ncclSuccess;
 }
 
-/* Recordings hold on to it: it is not freed. */
+/* Work that is still to be done holds on to it: it is not freed. */
 ncclResult_t ncclCommDestroy(ncclComm_t comm)
 {
-    (void)comm;
+    wait_for_recordings(comm);
     return ncclSuccess;
 }
 
 ncclResult_t ncclCommAbort(ncclComm_t comm)
 {
     atomic_store(&comm->shared->gone, 1);
+    wait_for_recordings(comm);
     return ncclSuccess;
 }

@@ -118,6 +118,8 @@ cudaError_t cudaGraphDestroy(cudaGraph_t graph);
 /** What a library does on a stream: run(a copy of the context) in its turn, or recorded where the stream is recorded. What fails calls emulated_fail().
  * @param name  is kept as it is: a string constant */
 void emulated_enqueue(cudaStream_t stream, const char *name, void (*run)(void *context), const void *context, size_t context_bytes);
+/** The same, and released(with) when it will not be done again: it is done, or the recordings that hold it are released. */
+void emulated_enqueue_held(cudaStream_t stream, const char *name, void (*run)(void *context), const void *context, size_t context_bytes, void (*released)(void *with), void *with);
 /** NULL if [pointer, + n_bytes) lies within one living device allocation; otherwise the reason, which holds until the thread's next call. */
 const char *emulated_check_device(const void *pointer, size_t n_bytes);
 /** From queued work: it failed. The text goes to whoever waits next. */

@@ -291,9 +291,18 @@ cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t from, cudaEvent_t to)
 
 void emulated_enqueue(cudaStream_t stream, const char *name, void (*run)(void *context), const void *context, size_t context_bytes)
 {
+    emulated_enqueue_held(stream, name, run, context, context_bytes, NULL, NULL);
+}
+
+void emulated_enqueue_held(cudaStream_t stream, const char *name, void (*run)(void *context), const void *context, size_t context_bytes, void (*released)(void *with), void *with)
+{
     std::vector<unsigned char> copied((const unsigned char *)context, (const unsigned char *)context + context_bytes);
+    std::shared_ptr<void> holder(with, [=](void *what) { /* the work's, so it ends with it */
+        if (released)
+            released(what);
+    });
     hold lock(engine);
-    cudaError_t error = enqueue(lock, stream, std::make_shared<work>(WORK_LIBRARY, name, [=] {
+    cudaError_t error = enqueue(lock, stream, std::make_shared<work>(WORK_LIBRARY, name, [copied, run, holder] {
         std::vector<unsigned char> own(copied); /* a replay finds it as it was recorded */
         run(own.data());
     }));

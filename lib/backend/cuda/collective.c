@@ -4,13 +4,19 @@
 #include "backend/cuda/cuda.h"
 #include "backend/cuda/nccl.h"
 #include <dlfcn.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
 struct cuda_group {
     nccl_functions call;
-    ncclComm_t comm;  /* NULL: not joined, or ended */
+    ncclComm_t comm;    /* NULL: not joined, or ended */
     bool ended;
+    ncclComm_t ending;  /* a thread ends it */
+    bool threaded;
+    pthread_t thread;
+    int index;          /* of the GPU */
 };
 
 /* ---- through host memory ---- */
@@ -182,14 +188,31 @@ ac_status cuda_group_sum_double(ac_device *device, double *values, size_t n)
     return sum(cuda_of(device), values, n, ncclFloat64);
 }
 
+static void *end_group(void *context)
+{
+    cuda_group *group = context;
+    if (cudaSetDevice(group->index) == cudaSuccess)
+        (void)group->call.abort(group->ending);
+    return NULL;
+}
+
+/* By a thread: the call ends what is under way at once, but comes back when no recording holds a sum any more, and those are still to be released. */
 void cuda_group_abort(ac_device *base)
 {
     cuda_group *group = cuda_of(base)->group;
+    sigset_t all, before;
     if (!group || !group->comm)
         return;
-    (void)group->call.abort(group->comm);
+    group->ending = group->comm;
+    group->index = cuda_of(base)->index;
     group->comm = NULL;
     group->ended = true;
+    sigfillset(&all); /* signals are for the main thread */
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    group->threaded = pthread_create(&group->thread, NULL, end_group, group) == 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (!group->threaded)
+        (void)group->call.abort(group->ending);
 }
 
 ac_status cuda_group_check(cuda_device *device)
@@ -217,6 +240,8 @@ void cuda_group_leave(ac_device *base)
         cuda_group_abort(base);
     if (group->comm)
         (void)group->call.destroy(group->comm);
+    if (group->threaded)
+        pthread_join(group->thread, NULL);
     ac_free(group);
     device->group = NULL;
 }
