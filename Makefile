@@ -268,7 +268,7 @@ check-gpu: ## operators, training steps, golden models and trainings on this mac
 
 bench-gpu: ## time and memory of steps on this machine's GPU, beside PyTorch's where there is one
 	tests/gpu/pack.sh $(GPU_FOLDER) CUDA_ARCHS="$(CUDA_ARCHS)"
-	OUT=$(abspath $(BUILD))/gpu DEADLINE_S=3600 $(GPU_FOLDER)/call.sh about steps ops peers compiled
+	OUT=$(abspath $(BUILD))/gpu DEADLINE_S=3600 $(GPU_FOLDER)/call.sh about steps from_shards ops peers compiled eager
 
 bench-image: need-deps ## decode and resize against libjpeg-turbo and Pillow (bench/README.md)
 	@$(MAKE) --no-print-directory benches
