@@ -11,6 +11,8 @@ VARIANT   ?= release
 CUDA_GIVEN := $(filter-out undefined,$(origin CUDA))
 CUDA      ?=
 BUILD     ?= build/$(VARIANT)$(if $(CUDA),-cuda$(filter-out 1,$(CUDA)))
+# objects that CUDA makes no difference to are shared by the builds with and without it
+PLAIN     := $(if $(filter file,$(origin BUILD)),build/$(VARIANT),$(BUILD))
 BIN       := $(BUILD)/bin
 PKG_CONFIG ?= pkg-config
 
@@ -28,8 +30,9 @@ SANITIZE_tsan := -fsanitize=thread -O1 -DAC_NO_TARGET_CLONES
 SANITIZE_fuzz := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -O1 -DAC_NO_TARGET_CLONES \
                  -DAC_COCO_PIECE_BYTES=64 -DAC_ROWS_BLOCK_BYTES=64
 OPENMP    := $(if $(filter fuzz,$(VARIANT)),,-fopenmp)
-ALL_CFLAGS = -std=c11 -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE -DAC_VERSION='"$(VERSION)"' -Iinclude -Ilib -I. \
-             $(WARNINGS) -fno-math-errno -fno-trapping-math -ffp-contract=off $(OPENMP) $(PKG_CFLAGS) $(CUDA_CFLAGS) $(CFLAGS) $(SANITIZE_$(VARIANT))
+PLAIN_CFLAGS = -std=c11 -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE -DAC_VERSION='"$(VERSION)"' -Iinclude -Ilib -I. \
+             $(WARNINGS) -fno-math-errno -fno-trapping-math -ffp-contract=off $(OPENMP) $(PKG_CFLAGS) $(CFLAGS) $(SANITIZE_$(VARIANT))
+ALL_CFLAGS = $(PLAIN_CFLAGS) $(CUDA_CFLAGS)
 ALL_LIBS   = $(PKG_LIBS) $(CUDA_LIBS) -ldnnl -lm -lpthread
 
 CUDA_HOME ?= /usr/local/cuda
@@ -71,6 +74,8 @@ FUZZ_SRC  := $(sort $(wildcard tests/fuzz/*.c))
 TEST_SRC  := $(filter-out $(TEST_PARTS) $(FUZZ_SRC),$(sort $(wildcard tests/*/*.c)))
 BENCH_SRC := $(sort $(wildcard bench/*.c))
 BENCH_PARTS := bench/paper/traffic.c
+CUDA_SEEING := $(if $(CUDA),lib/backend/registry.c lib/backend/cuda/% tests/cuda_host/%)
+objects    = $(patsubst %.c,$(PLAIN)/%.o,$(filter-out $(CUDA_SEEING),$(1))) $(patsubst %.c,$(BUILD)/%.o,$(filter $(CUDA_SEEING),$(1)))
 ASSETS    := lib/chart/colors.css lib/chart/style.css evaluate/report.css evaluate/report.js
 LIB       := $(BUILD)/libanyclass.a
 BINS      := $(PROGRAMS:%=$(BIN)/anyclass-%) $(BIN)/anyclass-weights
@@ -80,7 +85,7 @@ FUZZ_BINS := $(FUZZ_SRC:%.c=$(BUILD)/%)
 FUZZ_TARGETS ?= $(filter-out seeds,$(FUZZ_SRC:tests/fuzz/%.c=%))
 FUZZ_LIB  := $(BUILD)/libparsers.a
 FUZZ_LIB_SRC := $(filter lib/core/% lib/image/% lib/data/% lib/hdf5/% lib/checkpoint/%,$(LIB_SRC))
-OBJS      := $(patsubst %.c,$(BUILD)/%.o,$(LIB_SRC) $(PROG_SRC) $(PROGRAMS:%=%/main.c) infer/weights/main.c $(TEST_SRC) $(filter-out tests/cuda_host/%,$(TEST_PARTS)) $(BENCH_SRC) $(BENCH_PARTS) $(FUZZ_SRC))
+OBJS      := $(call objects,$(LIB_SRC) $(PROG_SRC) $(PROGRAMS:%=%/main.c) infer/weights/main.c $(TEST_SRC) $(filter-out tests/cuda_host/%,$(TEST_PARTS)) $(BENCH_SRC) $(BENCH_PARTS) $(FUZZ_SRC))
 
 DEBIAN_PACKAGES := gcc make pkg-config perl openmpi-bin libopenmpi-dev libhdf5-dev libjpeg62-turbo-dev libpng-dev \
                    libdnnl-dev libyajl-dev libxxhash-dev
@@ -109,13 +114,19 @@ $(BUILD)/%.o: %.c Makefile $(wildcard config.mk)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -MMD -MP -c $< -o $@
 
+ifneq ($(PLAIN),$(BUILD))
+$(PLAIN)/%.o: %.c Makefile $(wildcard config.mk)
+	@mkdir -p $(@D)
+	$(CC) $(PLAIN_CFLAGS) -MMD -MP -c $< -o $@
+endif
+
 # style sheets and scripts as C strings: evaluate/report.css is evaluate_report_css, lib/chart/style.css is ac_chart_style_css
-$(BUILD)/%.asset.c: % Makefile
+$(PLAIN)/%.asset.c: % Makefile
 	@mkdir -p $(@D)
 	@{ echo 'extern const char $(subst /,_,$(subst .,_,$(<:lib/%=ac_%)))[];'; \
 	   echo 'const char $(subst /,_,$(subst .,_,$(<:lib/%=ac_%)))[] ='; sed 's/[\\"]/\\&/g; s/.*/"&\\n"/' $<; echo ';'; } > $@
 
-$(BUILD)/%.asset.o: $(BUILD)/%.asset.c
+$(PLAIN)/%.asset.o: $(PLAIN)/%.asset.c
 	$(CC) $(ALL_CFLAGS) -c $< -o $@
 
 ifeq ($(CUDA),1)
@@ -135,28 +146,35 @@ $(BUILD)/%.cc.o: %.cc Makefile $(wildcard config.mk)
 	$(CXX) $(ALL_CXXFLAGS) -MMD -MP -c $< -o $@
 endif
 
-$(LIB): $(patsubst %.c,$(BUILD)/%.o,$(LIB_SRC) $(PROG_SRC)) $(ASSETS:%=$(BUILD)/%.asset.o) $(CUDA_OBJS)
+$(LIB): $(call objects,$(LIB_SRC) $(PROG_SRC)) $(ASSETS:%=$(PLAIN)/%.asset.o) $(CUDA_OBJS)
 	@rm -f $@
 	ar rcs $@ $^
 
-$(BIN)/anyclass-%: $(BUILD)/%/main.o $(LIB)
+$(BIN)/anyclass-%: $(PLAIN)/%/main.o $(LIB)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) $^ $(ALL_LIBS) -o $@
 
-$(BIN)/anyclass-weights: $(BUILD)/infer/weights/main.o $(LIB)
+$(BIN)/anyclass-weights: $(PLAIN)/infer/weights/main.o $(LIB)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) $^ $(ALL_LIBS) -o $@
 
-$(BUILD)/tests/%: $(BUILD)/tests/%.o $(LIB)
+ifneq ($(PLAIN),$(BUILD))
+$(BUILD)/tests/cuda_host/%: $(BUILD)/tests/cuda_host/%.o $(LIB)
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) $(filter %.o,$^) $(LIB) $(ALL_LIBS) -o $@
+endif
+
+$(BUILD)/tests/%: $(PLAIN)/tests/%.o $(LIB)
+	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) $(filter %.o,$^) $(LIB) $(ALL_LIBS) -o $@
 
-$(BUILD)/tests/demo/make_demo_data: $(BUILD)/tests/demo/scene.o
-$(BUILD)/tests/evaluate/browser: $(BUILD)/tests/evaluate/browser_link.o
+$(BUILD)/tests/demo/make_demo_data: $(PLAIN)/tests/demo/scene.o
+$(BUILD)/tests/evaluate/browser: $(PLAIN)/tests/evaluate/browser_link.o
 $(BUILD)/tests/cuda_host/test_emulation: $(BUILD)/tests/cuda_host/faulty.cu.o
 
-$(BUILD)/bench/estimate: $(BUILD)/bench/paper/traffic.o
+$(BUILD)/bench/estimate: $(PLAIN)/bench/paper/traffic.o
 
-$(BUILD)/bench/%: $(BUILD)/bench/%.o $(LIB)
+$(BUILD)/bench/%: $(PLAIN)/bench/%.o $(LIB)
+	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) $^ $(ALL_LIBS) -o $@
 
 -include $(OBJS:.o=.d) $(CUDA_OBJS:.o=.d)
@@ -250,7 +268,7 @@ check-gpu: ## operators, training steps, golden models and trainings on this mac
 
 bench-gpu: ## time and memory of steps on this machine's GPU, beside PyTorch's where there is one
 	tests/gpu/pack.sh $(GPU_FOLDER) CUDA_ARCHS="$(CUDA_ARCHS)"
-	OUT=$(abspath $(BUILD))/gpu DEADLINE_S=3600 $(GPU_FOLDER)/call.sh about steps ops peers compiled
+	OUT=$(abspath $(BUILD))/gpu DEADLINE_S=3600 $(GPU_FOLDER)/call.sh about steps from_shards ops peers compiled eager
 
 bench-image: need-deps ## decode and resize against libjpeg-turbo and Pillow (bench/README.md)
 	@$(MAKE) --no-print-directory benches

@@ -40,7 +40,7 @@ int main(int argc, char **argv)
     ac_params *params = NULL;
     ac_optimizer *optimizer = NULL;
     ac_network network = {0};
-    const ac_optimizer_config adamw = {AC_OPTIMIZER_ADAMW, .01, .9, .9, .999, 1e-8, 1};
+    const ac_optimizer_config adamw = {AC_OPTIMIZER_ADAMW, .01, .9, .9, .999, 1e-8, 1, false};
     ac_network_options options = {.model = ac_model_find(argc > 2 ? argv[2] : "resnet50"),
                                   .batch = 1,
                                   .image_size_px = 224,

@@ -167,9 +167,9 @@ static ac_status run(bench *b, const char *model, int64_t batch, int n_steps, co
     getrusage(RUSAGE_SELF, &usage);
     b->device->backend->describe(b->device, device, sizeof device);
     printf("{\"ours\": \"%s\", \"model\": \"%s\", \"precision\": \"%s\", \"batch\": %d, \"images_per_s\": %.3f, \"step_s\": %.4f, \"cpu_s\": %.4f, \"peak_rss_mib\": %ld, "
-           "\"arena_mib\": %zu, \"params_mib\": %zu, \"resident\": %d, \"recorded\": %d, \"first_loss\": %.6f, \"last_loss\": %.6f, \"device\": \"%s\"}\n",
+           "\"arena_mib\": %zu, \"params_mib\": %zu, \"resident\": %d, \"recorded\": %d, \"gflop_per_image\": %.2f, \"first_loss\": %.6f, \"last_loss\": %.6f, \"device\": \"%s\"}\n",
            b->training ? "training" : "inference", model, precision, (int)batch, (double)batch / times[n_steps / 2], times[n_steps / 2],
-           cpu[n_steps / 2], usage.ru_maxrss / 1024, memory.arena_bytes >> 20, (memory.param_bytes + optimizer_bytes) >> 20, resident, b->step && ac_step_is_recorded(b->step), b->first_loss,
+           cpu[n_steps / 2], usage.ru_maxrss / 1024, memory.arena_bytes >> 20, (memory.param_bytes + optimizer_bytes) >> 20, resident, b->step && ac_step_is_recorded(b->step), (b->training ? 3 : 1) * ac_graph_flops(b->net.graph) / 1e9 / (double)batch, b->first_loss,
            b->loss, device);
 out:
     ac_free(times);

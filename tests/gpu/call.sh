@@ -5,7 +5,7 @@
 set -u
 cd "$(dirname "$0")"
 begin=$(date +%s) deadline=${DEADLINE_S:-400} out=${OUT:-out} models=${MODELS:-resnet50 tresnet_l vit_b_16 maxvit_s} batch=${BATCH:-256}
-steps=${*:-about check trainings steps ops peers sanitize compiled pack}
+steps=${*:-about check trainings steps ops peers sanitize from_shards compiled eager pack}
 mkdir -p "$out"
 libraries=$(python3 -c 'import glob, nvidia; print(":".join(d for p in nvidia.__path__ for d in sorted(glob.glob(p + "/*/lib"))))' 2>/dev/null)
 export LD_LIBRARY_PATH="$libraries:/usr/local/cuda/lib64:${LD_LIBRARY_PATH:-}:$PWD/lib" ANYCLASS_TEST_BACKEND=cuda BACKEND=cuda ANYCLASS_SHARED=$PWD/shared PYTHONUNBUFFERED=1
@@ -58,12 +58,17 @@ check() {
 }
 
 # trainings on demo data, one GPU against the processor, two ranks on one GPU; where MPI and HDF5 are, or the kit in .kit beside or in this folder
-trainings() {
+with_mpi() {
     local kit
     for kit in .kit ../.kit; do # shellcheck disable=SC1091
         [ -e "$kit/activate.sh" ] && ! command -v mpirun >/dev/null && . "$kit/activate.sh"
     done
-    command -v mpirun >/dev/null || { say "trainings: no MPI here, none made"; return; }
+    export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+    command -v mpirun >/dev/null || { say "no MPI here: no trainings"; return 1; }
+}
+
+trainings() {
+    with_mpi || return
     limited 30 150 ./curves.sh bin shards "$out/curves" >"$out/curves.tap" 2>&1
     grep -E '^(ok|not ok|#)' "$out/curves.tap" | sed 's/^/training: /' | tee -a "$table"
     clock "trainings"
@@ -78,8 +83,9 @@ kept() { # the second job must build what the first one chose: it writes nothing
     say "choices kept: $(cat kept/*.txt | grep -c ' = '), written again by the second job: $([ "$before" = "$(cat kept/*.txt | sha256sum; stat -c %Y.%i kept/*.txt)" ] && echo no || echo YES)"
 }
 
-row() { # JSON on stdin to the table
-    python3 gpu_table.py | tee -a "$table"
+row() { # JSON on stdin to the table; what earlier lines say of a model's FLOPs counts for the peers'
+    local lines; lines=$(cat)
+    { grep -h gflop_per_image "$out/results.json" 2>/dev/null; echo "---"; echo "$lines"; } | python3 gpu_table.py | sed '1,/^---$/d' | tee -a "$table"
 }
 
 ours() { # MODEL PRECISION WORK NOTE [ENVIRONMENT...]: with half the batch where memory is short
@@ -100,12 +106,30 @@ steps() {
         local o; o=OPTIMIZER=$(optimizer_of "$m")
         ours "$m" bf16 train "resident, tuned" RESIDENT=1 "${tuned[@]}" "$o"
         ours "$m" bf16 infer "resident, tuned" RESIDENT=1 "${tuned[@]}"
+        ours "$m" bf16 train "resident, tuned, not recorded" RESIDENT=1 GRAPH=0 "${tuned[@]}" "$o"
         [ "$m" = resnet50 ] || continue
+        ours "$m" f16 train "resident, tuned" RESIDENT=1 "${tuned[@]}" "$o"
+        ours "$m" tf32 train "resident, tuned" RESIDENT=1 "${tuned[@]}" "$o"
         ours "$m" bf16 train "resident" RESIDENT=1 "$o"
         ours "$m" bf16 train "resident, tuned 8, dweight by cuDNN" RESIDENT=1 ANYCLASS_CUDA_TUNE=8 ANYCLASS_CUDA_DWEIGHT=cudnn "$o"
         ours "$m" bf16 train "uploads each batch" "$o"
     done
     clock "our steps"
+}
+
+# whole programs from shards: the loader, the inbox, validation and all; needs MPI and HDF5 as `trainings` does
+from_shards() {
+    with_mpi || return
+    if [ ! -e large/train-manifest.json ]; then
+        limited 30 60 ./make_demo_data --output large-data --n_train 4096 --n_val 256 --n_test 8 --size 256 >/dev/null
+        limited 30 60 mpirun --oversubscribe -n 4 bin/anyclass-preprocess --dataset coco --ann_root large-data/annotations --data_root large-data/images --output large --log_level warn
+    fi
+    for m in $models; do
+        limited 20 90 bin/anyclass-train --device cuda --precision bf16-mixed --data_root large --log_save_dir large-logs --version_name "$m" --overwrite --model "$m" --batch_size "$batch" \
+            --optimizer adamW --learning_rate 0.0001 --max_epochs 2 --n_workers 8 >"$out/shards-$m.log" 2>&1
+        say "$m from shards, batch $batch, bf16-mixed: $(grep -oE 'epoch 1: [0-9]+ images in .*' "$out/shards-$m.log" | tail -1), $(grep -oE 'epoch 1: .*waiting for data' "$out/shards-$m.log")"
+    done
+    clock "from shards"
 }
 
 ops() {
@@ -127,6 +151,7 @@ peer() { # MODEL MODES MOST_SECONDS
 }
 
 peers() { for m in $models; do peer "$m" channels_last 70; done; }
+eager() { for m in $models; do peer "$m" eager 70; done; }
 compiled() { for m in ${COMPILED:-vit_b_16 resnet50 maxvit_s tresnet_l}; do peer "$m" compile 120; done; }
 
 sanitize() {

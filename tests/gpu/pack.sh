@@ -56,6 +56,7 @@ make -j"${JOBS:-2}" CUDA=1 BUILD=$build LIB=$build/libwhole.a "$@" programs >>"$
 mkdir -p "$folder/bin"
 for p in train infer preprocess; do strip -o "$folder/bin/anyclass-$p" "$build/bin/anyclass-$p"; done
 make -j"${JOBS:-2}" CUDA= build/release/tests/demo/make_demo_data >>"$build.log" 2>&1
+cp build/release/tests/demo/make_demo_data "$folder/"
 if [ ! -e "$folder/shards/train-manifest.json" ]; then
     data=$(mktemp -d)
     build/release/tests/demo/make_demo_data --output "$data" --n_train 800 --n_val 64 --n_test 8 --size 80 >/dev/null

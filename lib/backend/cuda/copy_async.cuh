@@ -6,54 +6,7 @@
 #include "backend/cuda/kernel.cuh"
 
 #ifdef AC_CUDA_EMULATED
-#include <cstdlib>
-#include <vector>
-
-struct emulated_copy {
-    void *to;
-    const void *from;
-    unsigned group;
-    int n_bytes;
-    bool inside;
-};
-
-struct emulated_copies {
-    std::vector<emulated_copy> list;
-    unsigned group;
-};
-
-static inline emulated_copies &my_copies()
-{
-    static emulated_copies all[1024];
-    return all[threadIdx.x + blockDim.x * threadIdx.y];
-}
-
-template <int BYTES> static inline void copy_async_of(void *to, const void *from, bool inside)
-{
-    emulated_copy c = {to, from, my_copies().group, BYTES, inside};
-    if ((uintptr_t)to % BYTES || (inside && (uintptr_t)from % BYTES))
-        abort(); /* the device would stop */
-    my_copies().list.push_back(c);
-}
-
-static inline void copies_commit()
-{
-    my_copies().group++;
-}
-
-template <int LEFT> static inline void copies_wait()
-{
-    emulated_copies &mine = my_copies();
-    std::vector<emulated_copy> later;
-    for (const emulated_copy &c : mine.list)
-        if (c.group + LEFT >= mine.group)
-            later.push_back(c);
-        else if (c.inside)
-            memcpy(c.to, c.from, (size_t)c.n_bytes);
-        else
-            memset(c.to, 0, (size_t)c.n_bytes);
-    mine.list.swap(later);
-}
+#include "tests/cuda_host/copy_async.h"
 #else
 /* 16 or 8 bytes, both addresses multiples of that; zeros unless `inside`, and then `from` is not read. */
 template <int BYTES> __device__ static inline void copy_async_of(void *to, const void *from, bool inside)
