@@ -96,8 +96,8 @@ static cudaError_t allocate(void **out, size_t n_bytes, memory_kind kind)
 static cudaError_t release(void *block, memory_kind kind)
 {
     hold lock(engine);
-    if (!block)
-        return cudaSuccess;
+    if (!block) /* of NULL for cudaFreeHost() CUDA says nothing */
+        return kind == MEMORY_DEVICE ? cudaSuccess : cudaErrorInvalidValue;
     if (is_recording_here())
         return refuse_unsafe();
     if (kind == MEMORY_DEVICE)
