@@ -138,7 +138,8 @@ static inline ac_status cuda_launch(const char *name, void (*kernel)(P...), dim3
     std::tuple<P...> given(static_cast<P>(arguments)...);
     std::vector<const void *> pointers;
     (emulated_note_pointer<P>(pointers, static_cast<P>(arguments)), ...);
-    return cuda_check(emulated::launch(name, grid, block, shared, stream, std::move(pointers), [kernel, given] { std::apply(kernel, given); }), name);
+    cudaError_t error = emulated::launch(name, grid, block, shared, stream, std::move(pointers), [kernel, given] { std::apply(kernel, given); }), left = cudaGetLastError();
+    return cuda_check(error == cudaSuccess ? left : error, name); /* as the device's launch: also what an earlier call left behind */
 }
 #define AC_LAUNCH(kernel, ...) cuda_launch(#kernel, kernel, __VA_ARGS__)
 #define AC_DYNAMIC_SHARED(type, name) type *name = reinterpret_cast<type *>(emulated::dynamic_shared)
