@@ -204,8 +204,8 @@ check-run: tests
 	@$(MAKE) --no-print-directory headers-alone
 	@BUILD=$(BUILD) BIN=$(BIN) tests/run $(TESTS)
 
-# whole models by themselves: they take minutes; the asan build takes half of the operators' cases, and shuffles streams and threads
-EMULATED_TESTS ?= $(filter-out tests/cuda_host/test_models.c,$(sort $(wildcard tests/cuda_host/test_*.c tests/nn/test_operators*.c)))
+# the asan build takes half of the operators' cases and no whole models, and shuffles streams and threads
+EMULATED_TESTS ?= $(filter-out $(if $(filter asan,$(VARIANT)),tests/cuda_host/test_models.c),$(sort $(wildcard tests/cuda_host/test_*.c tests/nn/test_operators*.c)))
 EMULATED_ORDER := $(if $(filter asan,$(VARIANT)),ANYCLASS_TEST_PART=0/2 ANYCLASS_EMULATE_STREAMS=1 ANYCLASS_EMULATE_ORDER=1)
 check-emulated: need-deps ## the CUDA backend on the processor: streams, recordings, every operator (VARIANT=asan: under AddressSanitizer)
 	@$(MAKE) --no-print-directory CUDA=emulated check-emulated-run

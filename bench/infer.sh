@@ -48,7 +48,7 @@ line["process_s"] = round(float(sys.argv[2]) - float(sys.argv[1]), 2)
 rows = lambda path: {r[0]: [float(x) for x in r[1:]] for r in csv.reader(open(path)) if r[0] != "Filename"}
 a, b = rows(sys.argv[4]), rows(sys.argv[5])
 assert a.keys() == b.keys()
-line["largest_difference"] = float("%.2g" % max(abs(x - y) for k in a for x, y in zip(a[k], b[k])))
+line["largest_difference"] = float("%.2g" % max((abs(x - y) for k in a for x, y in zip(a[k], b[k])), key=lambda d: (d != d, d)))
 line["load"] = float(sys.argv[6])
 print(json.dumps(line))
 END

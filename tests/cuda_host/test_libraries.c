@@ -5,6 +5,7 @@
 #include "backend/cuda/cuda.h"
 #include "tests/cuda_host/library.h"
 #include "tests/tap.h"
+#include "tests/worse.h"
 #include <math.h>
 #include <time.h>
 
@@ -127,7 +128,7 @@ static double against_loops(const cuda_gemm_spec *s, float beta, const array *a,
                     continue;
                 double sum = 0, size = 0, found = get(d->type, d->host, at);
                 if (j >= s->n) {
-                    worst = fmax(worst, found != d->value[at] ? INFINITY : 0);
+                    worst = worse(worst, found != d->value[at] ? INFINITY : 0);
                     continue;
                 }
                 for (int64_t k = 0; k < s->k; k++) {
@@ -140,7 +141,7 @@ static double against_loops(const cuda_gemm_spec *s, float beta, const array *a,
                     sum += bias->value[j];
                 sum += (double)beta * d->value[at];
                 double allowed = 0x1p-20 * (size + 1) + 1.01 * rounding(d->type) * fabs(sum); /* float sums; one rounding */
-                worst = fmax(worst, fabs(found - sum) / allowed);
+                worst = worse(worst, fabs(found - sum) / allowed);
             }
     return worst;
 }
@@ -238,7 +239,7 @@ static void try_conv(const conv_case *c, int pass, int type, const char *how)
     conv_loops(&s, v[0].value, v[1].value, v[2].value, sum, size);
     for (int64_t i = 0; ran && i < made->n; i++) {
         double allowed = 0x1p-20 * (size[i] + 1) + 1.01 * rounding(type) * fabs(sum[i]);
-        worst = fmax(i ? worst : 0, fabs(get(type, made->host, i) - sum[i]) / allowed);
+        worst = worse(i ? worst : 0, fabs(get(type, made->host, i) - sum[i]) / allowed);
     }
     TAP_OK(worst < 1 && emulated_n_faults() == faults, "%s: %lldx%lldx%lldx%lld, %dx%d/%d, padding %d, to %lld in %d groups, %s, %s: %.2g of what is allowed", how, (long long)s.n,
            (long long)s.h, (long long)s.w, (long long)s.c, s.kernel, s.kernel, s.stride, s.padding, (long long)s.o, s.groups, names[pass], ac_dtype_name((ac_dtype)type), worst);

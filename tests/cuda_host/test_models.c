@@ -5,6 +5,11 @@
 #include "anyclass/step.h"
 #include "tests/model/drawn.h"
 #include "tests/tap.h"
+#include "tests/worse.h"
+#include <limits.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 enum { MOST_IMAGES = 4, M = 5, MOST_STEPS = 5, OVERFLOWS_AT = 1, IN_F32 = 1, IN_BF16 = 2, IN_F16 = 4 };
 
@@ -157,13 +162,14 @@ static double distance(const float *a, const float *b, size_t n, double *norm)
 static void test_gradients(const family *f)
 {
     trial a, b;
-    double loss_a = 0, loss_b = 0, norm, whole, worst = 0;
+    double loss_a = 0, loss_b = 0, norm = 0, whole, worst = 0;
     float logits[2][MOST_IMAGES * M], *gradient[2] = {NULL, NULL};
     const char *name = "";
     bool ran = TAP_CALL(open_trial(&a, f, "cpu", AC_F32, false)) & TAP_CALL(open_trial(&b, f, "cuda", AC_F32, false));
     ran = ran && TAP_CALL(pass(&a, &loss_a, logits[0], &gradient[0])) && TAP_CALL(pass(&b, &loss_b, logits[1], &gradient[1]));
     double of_logits = ran ? distance(logits[0], logits[1], (size_t)f->n * M, &norm) / norm : 1;
-    TAP_OK(of_logits < 1e-5, "%s: logits differ by %.2g of their norm", f->model, of_logits);
+    /* with a head of zeros they would be 0, and nothing be compared */
+    TAP_OK(ran && norm > 1e-3 && of_logits < 1e-5, "%s: logits differ by %.2g of their norm, %.2g", f->model, of_logits, norm);
     TAP_OK(fabs(loss_a - loss_b) < 2e-6 * loss_a, "%s: the loss differs by %.2g", f->model, fabs(loss_a - loss_b) / loss_a);
     double of_all = ran ? distance(gradient[0], gradient[1], a.params->n_values, &whole) / whole : 1;
     TAP_OK(of_all < f->gradient_bound, "%s: the gradient differs by %.2g of its norm", f->model, of_all);
@@ -175,7 +181,7 @@ static void test_gradients(const family *f)
         /* what cancels to almost nothing is held against a thousandth of the whole */
         off /= fmax(norm, 1e-3 * whole);
         if (!(off <= worst)) {
-            worst = off;
+            worst = worse(worst, off);
             name = a.params->info[p].name;
         }
     }
@@ -225,10 +231,8 @@ out:
 static double largest_difference(const family *f, const training *a, const training *b)
 {
     double worst = 0;
-    for (int k = 0; k < f->n_steps; k++) {
-        double d = fabs(a->loss[k] - b->loss[k]) / a->loss[0];
-        worst = d <= worst ? worst : d;
-    }
+    for (int k = 0; k < f->n_steps; k++)
+        worst = worse(worst, fabs(a->loss[k] - b->loss[k]) / a->loss[0]);
     return worst;
 }
 
@@ -258,24 +262,33 @@ static void test_steps(const family *f, ac_dtype activations, const char *other,
 }
 
 /* Of emulated float passes the libraries' products and sums in another order are all that differs: seen are 1.7e-5 of a parameter's gradient (resnet18, whose last
- * batch norms see four values), 2.5e-6, 2.1e-6 and 9.3e-6, of losses 1.1e-6 (resnet18, five steps), 5e-8, 1.4e-7, 2.8e-7. In bf16 the bias of products and probabilities are
- * rounded once more than on the CPU (docs/cuda.md): 0.012, 4.5e-4, 2.5e-4, 2.4e-3. f16 has three bits more: 0.002 from ref in f16; the others, from
- * cpu in float, 4.5e-4, 3e-5 and 5e-4. Bounds are two to five times that. */
+ * batch norms see four values), 2.8e-6, 2.1e-6 and 9.3e-6, of losses 1.1e-6 (resnet18, five steps), 5e-8, 1.1e-6, 2.8e-7. In bf16 the bias of products and probabilities are
+ * rounded once more than on the CPU (docs/cuda.md): 0.012, 4.5e-4, 5.8e-4, 3.1e-3. f16 has three bits more: 0.002 from ref in f16; the others, from
+ * cpu in float, 1.2e-4, 8.2e-4 (AdamW's first step is as long for a gradient of almost nothing) and 4.4e-4. Bounds are two to five times that, of vit_b_16 1.2 to 2. */
 static const family families[] = {
     {"resnet18", 4, 32, 5, AC_OPTIMIZER_SGD, .001, IN_F32 | IN_BF16 | IN_F16, 1e-4, 5e-6, .03, .005, true},
-    {"tresnet_m", 2, 64, 2, AC_OPTIMIZER_SGD, .001, IN_BF16 | IN_F16, 1e-5, 2e-6, .002, .002, false},
-    {"vit_b_16", 2, 32, 2, AC_OPTIMIZER_ADAMW, 1e-4, IN_F32 | IN_F16, 1e-5, 2e-6, .001, .001, false},
+    {"tresnet_m", 2, 64, 2, AC_OPTIMIZER_SGD, .001, IN_BF16, 1e-5, 2e-6, .002, .002, false},
+    {"vit_b_16", 2, 32, 2, AC_OPTIMIZER_ADAMW, 1e-4, IN_F16, 1e-5, 2e-6, .001, .001, false},
     {"maxvit_t", 1, 224, 2, AC_OPTIMIZER_ADAMW, 1e-4, IN_F16, 5e-5, 2e-6, .01, .002, false},
 };
 
 /* usage: test_models [MODEL]    that one's steps in all precisions; else in some of the larger ones', which take their time */
 int main(int argc, char **argv)
 {
+#ifdef __GLIBC__ /* each run of a model has the pages of the last one: to clear them anew took a third of the time in the kernel */
+    mallopt(M_MMAP_MAX, 0);
+    mallopt(M_TRIM_THRESHOLD, INT_MAX);
+#endif
     for (size_t i = 0; i < sizeof families / sizeof *families; i++) {
         const family *f = &families[i];
         if (argc > 1 && strcmp(argv[1], f->model) != 0)
             continue;
         unsigned in = argc > 1 ? ~0u : f->steps_in;
+        /* The gradients of weights by our own kernel are resnet18's to test; emulated they took a third of tresnet_m's time. */
+        if (f->is_small)
+            unsetenv("ANYCLASS_CUDA_DWEIGHT");
+        else
+            setenv("ANYCLASS_CUDA_DWEIGHT", "cudnn", 1);
         test_gradients(f);
         if (in & IN_F32)
             test_steps(f, AC_F32, "cpu", AC_F32, f->float_bound);

@@ -20,8 +20,9 @@ train() { # NAME RANKS OPTION...
 
 compare() { # NAME AGAINST: mean over all steps, and the worst 50 in a row, against the other training's
     paste "$out/$2.loss" "$out/$1.loss" | awk -v bound="$bound" -v against="$2" '
+        !/^[0-9.e+-]+\t[0-9.e+-]+$/ {odd = 1}
         {a += $1; b += $2; x += $1; y += $2; if (NR % 50 == 0) {d = 100 * (y / x - 1); if (d * d > w * w) w = d; x = y = 0}}
-        END {d = 100 * (b / a - 1); printf "mean loss %.5f, of %s %.5f: %+.2f %%, worst 50 steps %+.2f %%\n", b / NR, against, a / NR, d, w; exit !(d * d <= bound * bound && w * w <= 4 * bound * bound)}'
+        END {d = 100 * (b / a - 1); printf "mean loss %.5f, of %s %.5f: %+.2f %%, worst 50 steps %+.2f %%\n", b / NR, against, a / NR, d, w; exit odd || !(d * d <= bound * bound && w * w <= 4 * bound * bound)}'
 }
 
 train cpu 1 --device cpu

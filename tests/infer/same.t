@@ -63,7 +63,7 @@ fi
 column() { awk -F, -v name="$1" 'NR == 1 { for (i = 1; i <= NF; i++) if ($i == name) at = i; next } { print $at }' "$TMP/logs/version_a/metrics.csv"; }
 tap_ok "evaluate" "$BIN/anyclass-evaluate" --results_output "$TMP/r1" --versions a --split Val --data_root "$TMP/s"
 value() { tr -d ' \n' <"$TMP/r1/$folder/resnet18_$1_Val_metrics.json" | grep -o "\"$2\":[^,}]*" | head -1 | cut -d: -f2; }
-close() { awk -v a="$1" -v b="$2" 'BEGIN { d = a - b; exit !(a != "" && b != "" && d < 1e-12 && d > -1e-12) }'; }
+close() { awk -v a="$1" -v b="$2" 'BEGIN { d = a - b; exit !(a ~ /^[0-9]/ && b ~ /^[0-9]/ && d < 1e-12 && d > -1e-12) }'; }
 for pair in val_f1:MACRO_F1 val_f2:MACRO_F2 val_ap:MAP; do
     best=$(column "${pair%:*}" | sort -g | tail -1)
     tap_ok "best ${pair%:*} of the training, $best, is ${pair#*:} of the scores of its checkpoint" close "$best" "$(value "${pair%:*}" "${pair#*:}")"

@@ -69,7 +69,7 @@ def main():
                 n_wrong += have == have
             else:
                 n_numbers += 1
-                most[k] = max(most[k], abs(have - want)) if have == have else float("inf")
+                most[k] = max(most[k], abs(have - want)) if have == have and want == want else float("inf")
     print(f"scikit-learn {sklearn.__version__}: {n_cases} cases, {len(wanted)} classes, {n_numbers} numbers, {n_undefined} undefined in ours")
     for name, value in zip(NAMES, most):
         print(f"{name}: {value:.1e}")

@@ -5,6 +5,7 @@
 #include "anyclass/plan.h"
 #include "tests/model/drawn.h"
 #include "tests/tap.h"
+#include "tests/worse.h"
 
 enum { MOST = 8, M = 5 };
 
@@ -119,7 +120,7 @@ static void compare(trial *a, trial *b, const family *f)
         ran = gradients(a, k % 2, &loss_a) == AC_OK && gradients(b, k % 2, &loss_b) == AC_OK && ac_optimizer_step(a->optimizer, f->rate, &norm_a) == AC_OK &&
               ac_optimizer_step(b->optimizer, f->rate, &norm_b) == AC_OK;
         first = k == 0 ? loss_a : first;
-        worst = fmax(worst, fabs(loss_a - loss_b) / first);
+        worst = worse(worst, fabs(loss_a - loss_b) / first);
         last_a += k >= f->n_steps - 5 ? loss_a / 5 : 0;
         last_b += k >= f->n_steps - 5 ? loss_b / 5 : 0;
     }

@@ -7,6 +7,7 @@
 #include "tests/backend.h"
 #include "tests/model/drawn.h"
 #include "tests/tap.h"
+#include "tests/worse.h"
 #include <math.h>
 #include <string.h>
 
@@ -40,7 +41,7 @@ static double relative(const float *got, const double *wanted, size_t n)
 {
     double error = 0, scale = 0;
     for (size_t i = 0; i < n; i++) {
-        error = fmax(error, fabs((double)got[i] - wanted[i]));
+        error = worse(error, fabs((double)got[i] - wanted[i]));
         scale = fmax(scale, fabs(wanted[i]));
     }
     return error / scale;
@@ -107,10 +108,10 @@ static ac_status compare_gradient(hid_t file, const char *model, ac_params *para
     e->largest = fmax(e->largest, norm);
     if (norm < 1e-12) {
         e->n_zero++;
-        e->zero = fmax(e->zero, mine);
+        e->zero = worse(e->zero, mine);
         goto out;
     }
-    e->norm = fmax(e->norm, fabs(mine - norm) / norm);
+    e->norm = worse(e->norm, fabs(mine - norm) / norm);
     snprintf(probe, sizeof probe, "%s/probe_index", name);
     AC_TRY(ac_hdf5_dims(file, probe, 1, &n_probes));
     if (n_probes > 64)
@@ -119,7 +120,7 @@ static ac_status compare_gradient(hid_t file, const char *model, ac_params *para
     snprintf(probe, sizeof probe, "%s/probe_grad", name);
     AC_TRY(ac_hdf5_read(file, probe, H5T_NATIVE_DOUBLE, n_probes, values));
     for (size_t i = 0; i < n_probes; i++)
-        e->probe = fmax(e->probe, fabs((double)g[index[i]] - values[i]) / norm);
+        e->probe = worse(e->probe, fabs((double)g[index[i]] - values[i]) / norm);
 out:
     ac_free(g);
     return status;
@@ -171,7 +172,7 @@ static ac_status compare_statistics(hid_t file, const char *model, ac_params *pa
         AC_TRY(ac_hdf5_read_number(file, name, "sum", H5T_NATIVE_DOUBLE, 1, &wanted));
         AC_TRY(ac_realloc(&value, (size_t)ac_shape_elements(&info->shape), sizeof *value));
         AC_TRY(ac_params_get(params, (int)p, NULL, value));
-        worst = fmax(worst, compare_statistic(info, value, wanted, ratio));
+        worst = worse(worst, compare_statistic(info, value, wanted, ratio));
         n_compared++;
     }
     if (n_compared > 0)

@@ -10,6 +10,7 @@
 #include "anyclass/random.h"
 #include "tests/backend.h"
 #include "tests/tap.h"
+#include "tests/worse.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -180,12 +181,6 @@ static const tolerance *tolerance_of(const char *backend, size_t k)
     return strcmp(backend, "cuda") == 0 ? &tolerances_cuda[k] : &tolerances[k];
 }
 
-/* fmax() would pass over what is not a number. */
-static double worse(double worst, double error)
-{
-    return isnan(error) ? INFINITY : fmax(worst, error);
-}
-
 /* Gradients and running statistics of two runs over the same graph. */
 static double compare(const trial *a, const trial *b, const tolerance *allowed)
 {
@@ -264,9 +259,9 @@ static void differences(const op_case *c)
             t.params->value[at + i] = old - step;
             good = good && run_trial(&t, c, &down) == AC_OK;
             t.params->value[at + i] = old;
-            error = fmax(error, good ? fabs((up - down) / (2 * (double)step) - (double)t.params->gradient[at + i]) : 1);
+            error = worse(error, good ? fabs((up - down) / (2 * (double)step) - (double)t.params->gradient[at + i]) : 1);
         }
-        worst = fmax(worst, error / sqrt(square));
+        worst = worse(worst, error / sqrt(square));
     }
     /* activations are float, and a step of 2e-3 may carry a value over a kink: 3 % of the gradient's norm */
     TAP_OK(worst < 3e-2, "ref: %s, finite differences within %.2g of the gradient's norm", c->name, worst);

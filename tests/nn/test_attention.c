@@ -4,6 +4,7 @@
 #include "tests/model/drawn.h"
 #include "tests/nn/operator_alone.h"
 #include "tests/tap.h"
+#include "tests/worse.h"
 #include <math.h>
 
 typedef struct shape {
@@ -62,7 +63,7 @@ static double differs(const alone *a, const alone *b, int array, int64_t n)
         double x = alone_get(a, array, i), y = alone_get(b, array, i);
         if (isnan(x) || isnan(y))
             return 1;
-        worst = fmax(worst, fabs(x - y));
+        worst = worse(worst, fabs(x - y));
         most = fmax(most, fabs(x));
     }
     return worst / most;
@@ -216,10 +217,10 @@ static double off_fixture(const ac_json_value *c, const char *key, const alone *
         double want = NAN, got = alone_get(a, array, (int64_t)k * step);
         if (ac_json_read_double(ac_json_at(values, k), "value", &want) != AC_OK || isnan(got))
             return INFINITY;
-        worst = fmax(worst, fabs(want - got));
+        worst = worse(worst, fabs(want - got));
         most = fmax(most, fabs(want));
     }
-    return fmax(worst / most, fabs(sqrt(square) - norm) / norm);
+    return worse(worst / most, fabs(sqrt(square) - norm) / norm);
 }
 
 static void test_fixture_case(const ac_json_value *c, const char *backend, const char *way)

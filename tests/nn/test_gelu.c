@@ -2,6 +2,7 @@
  * they are the same bits. */
 #include "backend/cpu/gelu.h"
 #include "tests/tap.h"
+#include "tests/worse.h"
 #include <math.h>
 #include <string.h>
 
@@ -22,9 +23,9 @@ static void test_floats(void)
         cpu_gelu(&value, 1);
         cpu_gelu_slope(&x, &slope, 1);
         double exact = (double)x, share = normal_beyond(exact), error = fabs((double)value - exact * share) / fmax(1, fabs(exact));
-        worst_value = error <= worst_value ? worst_value : error; /* a NaN is the worst */
+        worst_value = worse(worst_value, error);
         error = fabs((double)slope - share - exact * exp(-exact * exact / 2) * 0.3989422804014327);
-        worst_slope = error <= worst_slope ? worst_slope : error;
+        worst_slope = worse(worst_slope, error);
     }
     TAP_OK(worst_value < 2e-7, "GELU of 4 million floats: within %.2g of max(1, |x|)", worst_value);
     TAP_OK(worst_slope < 2e-7, "its slope: within %.2g", worst_slope);
@@ -75,7 +76,7 @@ static void test_finish(ac_dtype dtype)
     for (int i = 0; i < ROWS; i++)
         for (int j = 0; j < COLUMNS; j++) {
             double x = (double)(sums[i * LD + j] + bias[j]), wanted = x * normal_beyond(x);
-            worst = fmax(worst, fabs((double)cpu_load(after, i * COLUMNS + j, dtype == AC_BF16) - wanted) / fmax(1, fabs(wanted)));
+            worst = worse(worst, fabs((double)cpu_load(after, i * COLUMNS + j, dtype == AC_BF16) - wanted) / fmax(1, fabs(wanted)));
         }
     TAP_OK(worst < (dtype == AC_BF16 ? 0x1p-7 : 1e-6), "%s: end of a product within %.2g", ac_dtype_name(dtype), worst);
 }

@@ -6,6 +6,7 @@
 #include "backend/backends.h"
 #include "backend/cpu/gemm.h"
 #include "tests/tap.h"
+#include "tests/worse.h"
 #include <math.h>
 #include <string.h>
 
@@ -152,11 +153,11 @@ static double worst_error(const trial *t)
             double allowed = 1.2e-7 * (4 + sqrt((double)g->k)) * (1 + size / sqrt((double)g->k)) + 1e-7 * (fabs(want) + fabs(before));
             allowed = (g->activation == AC_ACTIVATION_GELU ? 1.13 * allowed + 2e-7 * (1 + fabs(before)) : allowed) + (bf16 ? 0x1p-7 * (.1 + fabs(want) + fabs(before)) : 0);
             double error = fabs((double)cpu_load(g->c, i * g->c_row + j, bf16) - want) / allowed;
-            worst = isfinite(error) && error < worst ? worst : error;
+            worst = worse(worst, error);
             if (!g->before)
                 continue;
             error = fabs((double)cpu_load(g->before, i * g->c_row + j, bf16) - before) / allowed;
-            worst = isfinite(error) && error < worst ? worst : error;
+            worst = worse(worst, error);
         }
     return worst;
 }

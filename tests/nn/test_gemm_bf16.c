@@ -5,6 +5,7 @@
 #include "backend/backends.h"
 #include "backend/cpu/gemm.h"
 #include "tests/tap.h"
+#include "tests/worse.h"
 #include <math.h>
 #include <string.h>
 
@@ -131,7 +132,7 @@ static double worst_error(const trial *t)
                 sum += (double)cpu_load(start, i * g->c_row + j, bf16);
             double allowed = 1e-7 * (4 + sqrt((double)g->k)) * (1 + size / sqrt((double)g->k)) + (bf16 ? .0039063 * fabs(sum) : 0);
             double error = fabs((double)cpu_load(g->c, i * g->c_row + j, bf16) - sum) / allowed;
-            worst = isfinite(error) && error < worst ? worst : error;
+            worst = worse(worst, error);
         }
     return worst;
 }

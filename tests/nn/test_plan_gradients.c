@@ -8,6 +8,7 @@
 #include "anyclass/random.h"
 #include "nn/plan_internal.h"
 #include "tests/tap.h"
+#include "tests/worse.h"
 #include <math.h>
 #include <string.h>
 
@@ -464,14 +465,15 @@ static void test_result(void)
 {
     trial t = {0}, plain = {0};
     ac_hash hash;
-    float got[N * L * C] = {1}, want[N * L * C] = {2}, worst = 0;
+    float got[N * L * C] = {1}, want[N * L * C] = {2};
+    double worst = 0;
     bool ran = open_trial(&t, marked, 0, "ref", AC_F32, false) == AC_OK && open_trial(&plain, marked, 0, "ref", AC_F32, true) == AC_OK;
     ac_value read = ran ? ac_graph_find(t.graph, "read") : AC_NO_VALUE;
     ran = ran && run_both(&t, false, &hash) == AC_OK && run_both(&plain, true, &hash) == AC_OK &&
           ac_plan_read_gradient(t.plan, read, got, sizeof got) == AC_OK && ac_plan_read_gradient(plain.plan, read, want, sizeof want) == AC_OK;
     for (int i = 0; i < N * L * C; i++)
-        worst = fmaxf(worst, fabsf(got[i] - want[i]));
-    TAP_OK(ran && worst <= 1e-6f, "a result's gradient that is passed to it differs by %g", (double)worst);
+        worst = worse(worst, fabs((double)got[i] - (double)want[i]));
+    TAP_OK(ran && worst <= 1e-6, "a result's gradient that is passed to it differs by %g", worst);
     close_trial(&t);
     close_trial(&plain);
     TAP_OK(open_trial(&t, marked, 1, "ref", AC_F32, false) == AC_ERR_UNSUPPORTED && strstr(ac_error_text(), "sum"), "a result's gradient is not passed on: %s",

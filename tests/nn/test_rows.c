@@ -6,6 +6,7 @@
 #include "tests/model/drawn.h"
 #include "tests/nn/operator_alone.h"
 #include "tests/tap.h"
+#include "tests/worse.h"
 
 /* ---- layer norm ---- */
 
@@ -69,12 +70,12 @@ static double off_fixture(const ac_json_value *kept, const float *values, int64_
     for (size_t k = 0; k < ac_json_count(list); k++) {
         if (ac_json_read_double(ac_json_at(list, k), "value", &want) != AC_OK)
             return 1;
-        worst = fmax(worst, fabs(want - (double)values[k * (size_t)step]));
+        worst = worse(worst, fabs(want - (double)values[k * (size_t)step]));
         most = fmax(most, fabs(want));
     }
     for (int64_t i = 0; i < n; i++)
         sum += (double)values[i] * (double)values[i];
-    return fmax(worst / most, fabs(sqrt(sum) - length) / length);
+    return worse(worst / most, fabs(sqrt(sum) - length) / length);
 }
 
 static void norm_of_fixture(const ac_json_value *c, const char *backend)
@@ -107,8 +108,8 @@ static void against_pytorch(void)
     for (size_t k = 0; k < ac_json_count(list) && read; k++) {
         read = ac_json_read_double(ac_json_at(list, k), "x", &x) == AC_OK && ac_json_read_double(ac_json_at(ac_json_get(gelu, "y"), k), "y", &y) == AC_OK &&
                ac_json_read_double(ac_json_at(ac_json_get(gelu, "slope"), k), "slope", &slope) == AC_OK;
-        worst = fmax(worst, fabs((double)ac_gelu((float)x) - y) / fmax(1, fabs(x)));
-        worst = fmax(worst, fabs((double)ac_gelu_slope((float)x) - slope));
+        worst = worse(worst, fabs((double)ac_gelu((float)x) - y) / fmax(1, fabs(x)));
+        worst = worse(worst, fabs((double)ac_gelu_slope((float)x) - slope));
     }
     TAP_OK(read && worst < 2e-7, "GELU and its slope are PyTorch's within %.1e", worst);
     for (size_t k = 0; k < ac_json_count(norms); k++) {
@@ -131,8 +132,8 @@ static void far_from_zero(const char *backend)
             mean += alone_get(&n.a, ALONE_X, r * CHANNELS + c) / CHANNELS;
         for (int c = 0; c < CHANNELS; c++)
             square += pow(alone_get(&n.a, ALONE_X, r * CHANNELS + c) - mean, 2);
-        worst_mean = fmax(worst_mean, fabs((double)((float *)n.a.call.saved[0])[r] - mean));
-        worst_scale = fmax(worst_scale, fabs((double)n.scale[r] * sqrt(square / CHANNELS + 1e-5) - 1));
+        worst_mean = worse(worst_mean, fabs((double)((float *)n.a.call.saved[0])[r] - mean));
+        worst_scale = worse(worst_scale, fabs((double)n.scale[r] * sqrt(square / CHANNELS + 1e-5) - 1));
     }
     /* half a unit in the last place of 1e4 is 4.9e-4 */
     TAP_OK(ran && worst_mean < 5e-4 && worst_scale < 1e-6, "%s: mean >> deviation, mean off by %.2g, scale by %.2g of itself", backend, worst_mean, worst_scale);
@@ -187,7 +188,7 @@ static void again_and_added(const char *backend, ac_dtype dtype)
     for (int i = 0; i < N && good; i++) {
         double before = (double)(float)(2 * drawn("before", (uint64_t)i) - 1), dx = alone_get(&a.a, ALONE_DX, i);
         before = dtype == AC_BF16 ? (double)ac_float_from_bf16(ac_bf16_from_float((float)before)) : before;
-        worst = fmax(worst, fabs(alone_get(&b.a, ALONE_DX, i) - dx - before) / (ulp * (fabs(dx) + fabs(before) + 1e-3)));
+        worst = worse(worst, fabs(alone_get(&b.a, ALONE_DX, i) - dx - before) / (ulp * (fabs(dx) + fabs(before) + 1e-3)));
     }
     TAP_OK(good && worst <= 1, "%s: layer norm in %s adds to the gradient (%.2g of a rounding)", backend, ac_dtype_name(dtype), worst);
     b.a.call.add_dinput = false;
@@ -275,7 +276,7 @@ static void place_does_not_matter(const ac_op *op)
     same = run_drop(&b, "ref", 1, op, attribute, keys);
     double worst = 0;
     for (int i = 0; i < IMAGES * EACH && same; i++) {
-        worst = fmax(worst, fmax(fabs((double)a.y[i] - (double)b.y[i]), fabs((double)a.dx[i] - (double)b.dx[i])));
+        worst = worse(worse(worst, fabs((double)a.y[i] - (double)b.y[i])), fabs((double)a.dx[i] - (double)b.dx[i]));
         same = (a.dx[i] == 0) == (b.dx[i] == 0) && isfinite(a.y[i]) && isfinite(b.y[i]) && isfinite(a.dx[i]) && isfinite(b.dx[i]);
     }
     TAP_OK(same && worst < 1e-6, "%s: cpu drops what ref drops, values differ by %.1g", op->name, worst);

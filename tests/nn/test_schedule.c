@@ -3,6 +3,7 @@
 #include "anyclass/json.h"
 #include "anyclass/schedule.h"
 #include "tests/tap.h"
+#include "tests/worse.h"
 #include <math.h>
 #include <string.h>
 
@@ -30,7 +31,7 @@ static void test_file(const char *path, size_t n_wanted)
                 break;
         for (size_t e = 0; e < ac_json_count(rates); e++)
             if (ac_json_read_double(ac_json_at(rates, e), "lr", &rate) == AC_OK) {
-                error = fmax(error, fabs(ac_schedule_rate(&s, (int64_t)e) - rate) / (rate > 0 ? rate : 1));
+                error = worse(error, fabs(ac_schedule_rate(&s, (int64_t)e) - rate) / (rate > 0 ? rate : 1));
                 n_compared++;
             }
         TAP_OK(error < 1e-10 && n_compared > 0 && n_compared == (size_t)number(a, "epochs", 0), "%s: %zu epochs, largest relative error %.2g",

@@ -3,6 +3,7 @@
 #include "anyclass/json.h"
 #include "tests/nn/single_kernel.h"
 #include "tests/tap.h"
+#include "tests/worse.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -86,7 +87,7 @@ static double difference(const ac_json_value *list, const float *values, size_t 
     for (size_t i = 0; i < n; i++) {
         if (ac_json_read_double(ac_json_at(list, i), "result", &want) != AC_OK || !isfinite(values[i]))
             return (double)INFINITY;
-        worst = fmax(worst, fabs(want - (double)values[i]));
+        worst = worse(worst, fabs(want - (double)values[i]));
         largest = fmax(largest, fabs(want));
     }
     return worst / fmax(largest, 1e-3);
@@ -109,9 +110,9 @@ static void check_case(const char *backend, const ac_json_value *v)
     if (status == AC_OK && (status = run(&k)) == AC_OK) {
         worst = difference(ac_json_at(results, at++), k.forward.output[0], elements_of(&k, k.node->output[0]));
         for (int i = 0; i < k.node->n_inputs; i++)
-            worst = fmax(worst, difference(ac_json_at(results, at++), k.backward.dinput[i], elements_of(&k, k.node->input[i])));
+            worst = worse(worst, difference(ac_json_at(results, at++), k.backward.dinput[i], elements_of(&k, k.node->input[i])));
         for (int i = 0; i < k.node->n_params; i++)
-            worst = fmax(worst, difference(ac_json_at(results, at++), k.backward.param_gradient[i], param_elements(&k, i)));
+            worst = worse(worst, difference(ac_json_at(results, at++), k.backward.param_gradient[i], param_elements(&k, i)));
     }
     /* Six digits are written; float sums of up to a hundred numbers near 1 are as good. */
     TAP_OK(status == AC_OK && at == ac_json_count(results) && worst < 5e-6, "%s: %s of %d x %d x %d x %d: PyTorch's values and gradients but for %.2g",

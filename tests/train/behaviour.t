@@ -12,8 +12,8 @@ train() {
     ranks "$n" "$BIN/anyclass-train" "${options[@]}" --data_root "$TMP/s" --version_name "$name" --batch_size "$batch" --learning_rate "$rate" "$@"
 }
 losses() { grep -o 'step [0-9]*/[0-9]*: loss [^,]*' "$TMP/$1" | awk '{print $NF}'; }
-# close A B TOLERANCE: as many losses, each within that relative distance
-close() { paste <(losses "$1") <(losses "$2") | awk -v most="$3" '{d = $1 - $2; d = d < 0 ? -d : d; r = d / $1; if (r > worst) worst = r; n++}
+# close A B TOLERANCE: as many losses, all of them numbers, each within that relative distance
+close() { paste <(losses "$1") <(losses "$2") | awk -v most="$3" '!/^[0-9.e+-]+\t[0-9.e+-]+$/ {worst = 1; next} {d = $1 - $2; d = d < 0 ? -d : d; r = d / $1; if (r > worst) worst = r; n++}
     END {printf "# %d steps, largest relative difference %.2g\n", n, worst; exit !(n > 0 && worst <= most)}'; }
 run() { local name=$1; shift; tap_ok "$name" train "$@"; cp "$TMP/.tap_out" "$TMP/$2"; }
 

@@ -17,7 +17,7 @@ tap_ok "a TResNet of 64 pixels" $T --model tresnet_m
 # losses; without batch norm and ReLU rounding grows slowly.
 losses() { grep -o 'step [0-9]*/[0-9]*: loss [^,]*' "$TMP/$1" | awk '{print $NF}'; }
 # distance A B: largest relative difference of the losses
-distance() { paste <(losses "$1") <(losses "$2") | awk '{d = $1 - $2; d = d < 0 ? -d : d; if (d / $1 > worst) worst = d / $1; n++} END {print n == 4 ? worst : 1}'; }
+distance() { paste <(losses "$1") <(losses "$2") | awk '/^[0-9.e+-]+\t[0-9.e+-]+$/ {d = $1 - $2; d = d < 0 ? -d : d; if (d / $1 > worst) worst = d / $1; n++} END {print n == 4 ? worst + 0 : 1}'; }
 within() { awk -v d="$(distance "$1" "$2")" -v most="$3" 'BEGIN {print "# " d; exit !(d <= most)}'; }
 steps() {
     local n=$1 name=$2; shift 2

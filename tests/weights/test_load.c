@@ -5,6 +5,7 @@
 #include "anyclass/ops.h"
 #include "tests/tap.h"
 #include "tests/weights/weights_help.h"
+#include "tests/worse.h"
 #include <math.h>
 
 #define FIXTURES "tests/weights/fixtures/"
@@ -218,7 +219,7 @@ static void check_positions(void)
             from[i] = (float)((11 * i + n_old) % 17 - 8) / 8;
         ac_weights_resize_positions(from, n_old, to, n_new, width);
         for (int i = 0; i < (1 + n_new * n_new) * width; i++)
-            worst = fscanf(f, "%lf", &wanted) == 1 ? fmax(worst, fabs(wanted - to[i])) : INFINITY;
+            worst = worse(worst, fscanf(f, "%lf", &wanted) == 1 ? fabs(wanted - to[i]) : INFINITY);
         /* numbers up to 1, some ten roundings of a float each */
         TAP_OK(worst < 1e-6, "positions of %d x %d from %d x %d: %.2g", n_new, n_new, n_old, n_old, worst);
         n_cases++;
