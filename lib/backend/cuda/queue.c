@@ -5,7 +5,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { LOOK_US = 20, N_PLACES = 3, PLACE_BYTES = 1 << 20, PIECE_BYTES = 1 << 20 };
+enum { LOOK_US = 20, N_PLACES = 3, PLACE_BYTES = 1 << 20, PIECE_BYTES = 1 << 20, MOST_BYTES = 128 << 20 /* of an upload at once: places keep the room they once had */ };
 
 struct ac_recording {
     cudaGraph_t graph;
@@ -141,15 +141,10 @@ static void fill(unsigned char *to, const unsigned char *from, size_t n_bytes)
     }
 }
 
-ac_status cuda_upload(ac_device *base, void *to, const void *from_host, size_t n_bytes)
+static ac_status upload_part(cuda_device *device, void *to, const void *from_host, size_t n_bytes)
 {
     ac_status status = AC_OK;
-    cuda_device *device = cuda_of(base);
     place *p;
-    if (n_bytes == 0)
-        return AC_OK;
-    if (device->recording)
-        return ac_error(AC_ERR_UNSUPPORTED, "CUDA: a copy from the host cannot be recorded");
     AC_TRY(room(device, n_bytes, &p));
     unsigned char *host = p->host + p->used, *there = p->device + p->used;
     p->used += cuda_aligned(n_bytes);
@@ -159,6 +154,18 @@ ac_status cuda_upload(ac_device *base, void *to, const void *from_host, size_t n
     AC_TRY(cuda_check(cudaStreamWaitEvent(device->stream, p->copied, 0), "order of copies"));
     AC_TRY(cuda_check(cudaMemcpyAsync(to, there, n_bytes, cudaMemcpyDeviceToDevice, device->stream), "copy within the GPU"));
     AC_TRY(cuda_check(cudaEventRecord(p->taken, device->stream), "event"));
+out:
+    return status;
+}
+
+ac_status cuda_upload(ac_device *base, void *to, const void *from_host, size_t n_bytes)
+{
+    ac_status status = AC_OK;
+    cuda_device *device = cuda_of(base);
+    if (device->recording)
+        return ac_error(AC_ERR_UNSUPPORTED, "CUDA: a copy from the host cannot be recorded");
+    for (size_t at = 0; at < n_bytes; at += MOST_BYTES)
+        AC_TRY(upload_part(device, (unsigned char *)to + at, (const unsigned char *)from_host + at, n_bytes - at < MOST_BYTES ? n_bytes - at : MOST_BYTES));
 out:
     return status;
 }
