@@ -211,7 +211,9 @@ EMULATED_ORDER := $(if $(filter asan,$(VARIANT)),ANYCLASS_TEST_PART=0/2 ANYCLASS
 check-emulated: need-deps ## the CUDA backend on the processor: streams, recordings, every operator (VARIANT=asan: under AddressSanitizer)
 	@$(MAKE) --no-print-directory CUDA=emulated check-emulated-run
 
-check-emulated-run: $(patsubst %.c,$(BUILD)/%,$(filter %.c,$(EMULATED_TESTS))) $(if $(filter %.t,$(EMULATED_TESTS)),$(BINS) $(BUILD)/tests/demo/make_demo_data $(BUILD)/tests/comm/device_ranks)
+EMULATED_PARTS := $(BINS) $(addprefix $(BUILD)/tests/,demo/make_demo_data comm/device_ranks train/failing_rank train/damaged_rank) # of ranks.t
+
+check-emulated-run: $(patsubst %.c,$(BUILD)/%,$(filter %.c,$(EMULATED_TESTS))) $(if $(filter %.t,$(EMULATED_TESTS)),$(EMULATED_PARTS))
 	@ANYCLASS_TEST_BACKEND=cuda BUILD=$(BUILD) BIN=$(BIN) $(EMULATED_ORDER) tests/run $(EMULATED_TESTS)
 
 asan tsan: need-deps ## build and run the tests with AddressSanitizer + UBSan / ThreadSanitizer
