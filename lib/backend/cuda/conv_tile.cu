@@ -37,10 +37,13 @@ template <typename T, int TILE> __global__ void __launch_bounds__(THREADS, 2) co
         for (int k = 0; k < ROWS; k++) {
             int iy = top[k] + tap_y, ix = left[k] + tap_x;
             bool inside = depth < d.depth && iy >= 0 && iy < d.h && ix >= 0 && ix < d.w;
-            copy_async_of<2 * VEC>(x_to + (row + k * (THREADS / PACKS)) * STRIDE + pack_at, (const T *)d.x + base[k] + (iy * d.w + ix) * d.c + channel, inside);
+            int at = inside ? base[k] + (iy * d.w + ix) * d.c + channel : 0;
+            copy_async_of<2 * VEC>(x_to + (row + k * (THREADS / PACKS)) * STRIDE + pack_at, (const T *)d.x + at, inside);
         }
-        for (int o = row; o < TILE; o += THREADS / PACKS)
-            copy_async_of<2 * VEC>(w_to + o * STRIDE + pack_at, (const T *)d.weight + (o0 + o) * d.depth + depth, depth < d.depth && o0 + o < d.o);
+        for (int o = row; o < TILE; o += THREADS / PACKS) {
+            bool there = depth < d.depth && o0 + o < d.o;
+            copy_async_of<2 * VEC>(w_to + o * STRIDE + pack_at, (const T *)d.weight + (there ? (o0 + o) * d.depth + depth : 0), there);
+        }
         depth += DEPTH;
         for (channel += DEPTH; channel >= d.c; channel -= d.c)
             if (++tap_x == d.kernel) {
