@@ -40,6 +40,7 @@ CUDNN_HOME ?= $(CUDA_HOME)
 NCCL_HOME ?= $(CUDA_HOME)
 CUDA_ARCHS ?= 80 90 100
 NVCC      ?= $(CUDA_HOME)/bin/nvcc
+CUDA_GENCODE ?= $(foreach a,$(CUDA_ARCHS),-gencode=arch=compute_$(a),code=sm_$(a))
 CXX_STD   := -std=c++20
 CUDA_SRC  := $(sort $(wildcard lib/backend/cuda/*.cu))
 EMULATION_SRC := $(sort $(wildcard tests/cuda_host/*.cc))
@@ -50,7 +51,7 @@ CUDA_CFLAGS := -DAC_WITH_CUDA -isystem $(CUDA_HOME)/include -isystem $(CUDNN_HOM
 CUDA_LIB_DIRS := $(CUDA_HOME)/lib64 $(CUDA_HOME)/lib $(CUDNN_HOME)/lib $(NCCL_HOME)/lib
 CUDA_LIBS := $(foreach d,$(CUDA_LIB_DIRS),-L$(d) -Wl,-rpath,$(d)) -l:libcublasLt.so.13 -l:libcudnn.so.9 -lcudart_static -ldl -lrt -lstdc++
 # products are never fused with sums in the colours' arithmetic (augment_formula.h)
-NVCC_FLAGS := $(CXX_STD) -O3 -lineinfo --compress-mode=size -Iinclude -Ilib -I. -DAC_WITH_CUDA $(foreach a,$(CUDA_ARCHS),-gencode=arch=compute_$(a),code=sm_$(a)) \
+NVCC_FLAGS := $(CXX_STD) -O3 -lineinfo --compress-mode=size -Iinclude -Ilib -I. -DAC_WITH_CUDA $(CUDA_GENCODE) \
               -Xcompiler=-Wall,-Wextra,-Wno-unused-function,-Wno-missing-field-initializers
 else ifeq ($(CUDA),emulated)
 CUDA_CFLAGS := -DAC_WITH_CUDA -DAC_CUDA_EMULATED -Itests/cuda_host/include
