@@ -67,8 +67,15 @@ with_mpi() {
     command -v mpirun >/dev/null || { say "no MPI here: no trainings"; return 1; }
 }
 
+drawn() { # FOLDER IMAGES PIXELS: demo pictures in shards, if they are not there yet
+    [ -e "$1/train-manifest.json" ] && return
+    limited 30 90 ./make_demo_data --output "$1-data" --n_train "$2" --n_val 64 --n_test 8 --size $(($3 * 5 / 4)) >/dev/null
+    limited 30 60 mpirun --oversubscribe -n 4 bin/anyclass-preprocess --dataset coco --ann_root "$1-data/annotations" --data_root "$1-data/images" --output "$1" --image_size "$3" --log_level warn
+}
+
 trainings() {
     with_mpi || return
+    drawn shards 800 64
     limited 30 150 ./curves.sh bin shards "$out/curves" >"$out/curves.tap" 2>&1
     grep -E '^(ok|not ok|#)' "$out/curves.tap" | sed 's/^/training: /' | tee -a "$table"
     clock "trainings"
@@ -120,10 +127,7 @@ steps() {
 # whole programs from shards: the loader, the inbox, validation and all; needs MPI and HDF5 as `trainings` does
 from_shards() {
     with_mpi || return
-    if [ ! -e large/train-manifest.json ]; then
-        limited 30 60 ./make_demo_data --output large-data --n_train 4096 --n_val 256 --n_test 8 --size 256 >/dev/null
-        limited 30 60 mpirun --oversubscribe -n 4 bin/anyclass-preprocess --dataset coco --ann_root large-data/annotations --data_root large-data/images --output large --log_level warn
-    fi
+    drawn large 4096 224
     for m in $models; do
         limited 20 90 bin/anyclass-train --device cuda --precision bf16-mixed --data_root large --log_save_dir large-logs --version_name "$m" --overwrite --model "$m" --batch_size "$batch" \
             --optimizer adamW --learning_rate 0.0001 --max_epochs 2 --n_workers 8 >"$out/shards-$m.log" 2>&1

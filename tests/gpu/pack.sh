@@ -51,18 +51,12 @@ rm -f "$folder"/*.o "$folder/main.c"
 mkdir -p "$folder/tests/model/fixtures"
 cp tests/model/fixtures/*.json "$folder/tests/model/fixtures/"
 mkdir -p "$folder/lib"; cp /usr/lib/x86_64-linux-gnu/libgomp.so.1 "$folder/lib/"
-# whole programs, for trainings where MPI and HDF5 are (shared/offline-kit unpacks them), and something to train on
+# whole programs, for trainings where MPI and HDF5 are (unpacked packages will do), and what draws something to train on
 make -j"${JOBS:-2}" CUDA=1 BUILD=$build LIB=$build/libwhole.a "$@" programs >>"$build.log" 2>&1 || { tail -20 "$build.log"; exit 1; }
 mkdir -p "$folder/bin"
-for p in train infer preprocess; do strip -o "$folder/bin/anyclass-$p" "$build/bin/anyclass-$p"; done
+for p in train preprocess; do strip -o "$folder/bin/anyclass-$p" "$build/bin/anyclass-$p"; done
 make -j"${JOBS:-2}" CUDA= build/release/tests/demo/make_demo_data >>"$build.log" 2>&1
-cp build/release/tests/demo/make_demo_data "$folder/"
-if [ ! -e "$folder/shards/train-manifest.json" ]; then
-    data=$(mktemp -d)
-    build/release/tests/demo/make_demo_data --output "$data" --n_train 800 --n_val 64 --n_test 8 --size 80 >/dev/null
-    "$build/bin/anyclass-preprocess" --dataset coco --ann_root "$data/annotations" --data_root "$data/images" --output "$folder/shards" --image_size 64 --log_level warn
-    rm -rf "$data"
-fi
+strip -o "$folder/make_demo_data" build/release/tests/demo/make_demo_data
 cp tests/gpu/curves.sh "$folder/"
 cp bench/peer_gpu.py bench/gpu_table.py tests/gpu/call.sh "$folder/"
 [ -e tests/reference ] && cp -r tests/reference "$folder/tests/"
