@@ -18,6 +18,7 @@ void ac_forward_destroy(ac_forward *forward);
 AC_NODISCARD ac_status ac_forward_run(ac_forward *forward);
 /** How many passes it is worth to have under way before the oldest is taken: 1, or 0 where ac_forward_run() returns when it is done. */
 int ac_forward_lag(const ac_forward *forward);
+/** Passes that were run and not taken. */
 int ac_forward_n_waiting(const ac_forward *forward);
 /** Wait for the oldest pass. @param[out] result  host memory of the result's shape, which may be written to; whole until the pass behind the next one is run */
 AC_NODISCARD ac_status ac_forward_take(ac_forward *forward, void **result);

@@ -20,33 +20,6 @@ static const shape shapes[] = {
     {"window of 9", AC_ATTENTION_WINDOW, 1, 9, 9, 1, 32, 9},
 };
 
-/* Forward and backward on copies in the device's memory; the gradient of the input comes back. */
-static ac_status run_on_device(alone *a)
-{
-    ac_status status = AC_OK;
-    const ac_backend *backend = a->device->backend;
-    void *copy[ALONE_ARRAYS] = {NULL};
-    for (int k = 0; k < ALONE_ARRAYS; k++) {
-        AC_TRY(backend->allocate(a->device, a->bytes[k] + ALONE_GUARD, &copy[k]));
-        AC_TRY(backend->upload(a->device, copy[k], a->array[k], a->bytes[k]));
-    }
-    a->call.input[0] = copy[ALONE_X];
-    a->call.output[0] = copy[ALONE_Y];
-    a->call.param[0] = copy[ALONE_PARAM];
-    a->call.param_gradient[0] = copy[ALONE_DPARAM];
-    a->call.saved[0] = copy[ALONE_SAVED];
-    a->call.doutput[0] = copy[ALONE_DY];
-    a->call.dinput[0] = copy[ALONE_DX];
-    a->call.workspace = copy[ALONE_WORKSPACE];
-    AC_TRY(a->kernel->forward(&a->call));
-    AC_TRY(a->kernel->backward(&a->call));
-    AC_TRY(backend->download(a->device, a->array[ALONE_DX], copy[ALONE_DX], a->bytes[ALONE_DX]));
-out:
-    for (int k = 0; k < ALONE_ARRAYS; k++)
-        backend->release(a->device, copy[k]);
-    return status;
-}
-
 static ac_status run(alone *a, const shape *s, const char *backend)
 {
     ac_status status = AC_OK;
@@ -62,7 +35,7 @@ static ac_status run(alone *a, const shape *s, const char *backend)
         alone_set(a, ALONE_DY, i, 2 * drawn("gradient", (uint64_t)i) - 1);
     for (int64_t i = 0; i < a->n_param; i++)
         alone_set(a, ALONE_PARAM, i, 2 * drawn("table", (uint64_t)i) - 1);
-    AC_TRY(run_on_device(a));
+    AC_TRY(alone_run_on_device(a));
 out:
     return status;
 }

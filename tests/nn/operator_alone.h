@@ -99,4 +99,33 @@ static inline double alone_get(const alone *a, int array, int64_t i)
     return (double)((const float *)(const void *)a->array[array])[i];
 }
 
+/* Forward and backward on copies in the device's memory; y, dx and dparam come back. */
+static inline ac_status alone_run_on_device(alone *a)
+{
+    ac_status status = AC_OK;
+    const ac_backend *backend = a->device->backend;
+    void *copy[ALONE_ARRAYS] = {NULL};
+    for (int k = 0; k < ALONE_ARRAYS; k++) {
+        AC_TRY(backend->allocate(a->device, a->bytes[k] + ALONE_GUARD, &copy[k]));
+        AC_TRY(backend->upload(a->device, copy[k], a->array[k], a->bytes[k]));
+    }
+    a->call.input[0] = copy[ALONE_X];
+    a->call.output[0] = copy[ALONE_Y];
+    a->call.param[0] = copy[ALONE_PARAM];
+    a->call.param_gradient[0] = copy[ALONE_DPARAM];
+    a->call.saved[0] = copy[ALONE_SAVED];
+    a->call.doutput[0] = copy[ALONE_DY];
+    a->call.dinput[0] = copy[ALONE_DX];
+    a->call.workspace = copy[ALONE_WORKSPACE];
+    AC_TRY(a->kernel->forward(&a->call));
+    AC_TRY(a->kernel->backward(&a->call));
+    static const int results[] = {ALONE_Y, ALONE_DX, ALONE_DPARAM};
+    for (int k = 0; k < 3; k++)
+        AC_TRY(backend->download(a->device, a->array[results[k]], copy[results[k]], a->bytes[results[k]]));
+out:
+    for (int k = 0; k < ALONE_ARRAYS; k++)
+        backend->release(a->device, copy[k]);
+    return status;
+}
+
 #endif
