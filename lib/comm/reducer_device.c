@@ -155,7 +155,6 @@ static ac_status ask_for_bucket(device_side *d, size_t first, size_t n)
         if (first == 0 && d->state) /* J is whole before backward begins */
             AC_TRY(d->queue->group_sum_double(d->device, &d->state->loss, 1));
         AC_TRY(d->queue->group_sum(d->device, d->values + first, n));
-        d->n_buckets++;
     } else {
         AC_TRY(d->queue->stage_out(d->device, d->host + first, d->values + first, n, arrived, &d->arrival[first / d->bucket]));
     }

@@ -5,6 +5,7 @@
 
 #include "anyclass/comm.h"
 #include <pthread.h>
+#include <stdatomic.h>
 
 enum { AC_TAG_ROUND = 0, AC_TAG_BUCKET = 1 }; /* a bucket's place p has the tags 1 + 2p and 2 + 2p */
 
@@ -80,14 +81,13 @@ typedef struct device_side {
     ac_device *device;
     const ac_queue *queue;
     bool group;            /* the devices sum among themselves */
-    bool gave_up;          /* nothing is asked of the device any more */
+    atomic_bool gave_up;   /* nothing is asked of the device any more */
     float *values, *host;  /* [n] on the device; [n] where MPI finds them, NULL for a group */
     size_t n, bucket;
     ac_step_state *state;
     size_t n_asked, n_announced; /* of this pass: floats in buckets that are on their way, floats that are final */
     arrival *arrival;      /* [n_buckets] */
     int64_t *clock;        /* device memory [2]: when backward ended, time spent waiting behind it */
-    uint64_t n_buckets, sent_bytes; /* group: asked for, recordings not counted again */
 } device_side;
 
 enum { AC_WAY_BYTES = 256 };
