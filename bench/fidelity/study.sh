@@ -1,0 +1,103 @@
+#!/usr/bin/env bash
+# The fidelity study: makes the data, trains the common initial network, then preprocess, train, infer and evaluate for every setting, share of
+# negatives and seed, the same with PyTorch for two of the settings, tables and plots. docs/fidelity.md says what is compared and why.
+# usage: PEER_PYTHON=/path/to/python bench/fidelity/study.sh [FOLDER]     (default build/fidelity)
+# Run it again after a stop: whatever is finished stays, a training that was cut off goes on from its last epoch.
+# Environment: JOBS (2) trainings at a time, each with one thread; SEEDS; SHARES; SETTINGS; PEER_SETTINGS; RESULTS (where tables go: FOLDER/report).
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+. tests/mpi.sh
+export OMP_NUM_THREADS=1
+BIN=${BIN:-build/release/bin}
+python=${PEER_PYTHON:-python3}
+here=bench/fidelity
+
+SHARES=${SHARES:-50 70 90}
+SEEDS=${SEEDS:-1 2 3 4 5 6}
+SETTINGS=${SETTINGS:-bce any_bce_0.1 any_bce_0.5 any_bce_0.7 any_bce_0.9 focal any_focal_0.1 any_focal_0.5 any_focal_0.7 any_focal_0.9}
+PEER_SETTINGS=${PEER_SETTINGS:-bce any_focal_0.5}
+EPOCHS=${EPOCHS:-6}
+RATE=${RATE:-0.0005}
+
+# What every training shares, ours and PyTorch's
+common=(--model resnet18 --optimizer adamW --learning_rate "$RATE" --weight_decay 0.05 --schedule cosine --restart_period "$EPOCHS"
+    --batch_size 32 --max_epochs "$EPOCHS")
+ours=(--augment none --no_flip --precision bf16-mixed --n_threads 1 --log_every 0 --log_level warn)
+
+settings_of() { # NAME -> options of the loss; any_bce_0.5: alpha 1, lambda 0.5
+    case $1 in
+    bce | focal) echo "--base_loss $1 --meta_loss_weight 0" ;;
+    any_*) set -- ${1//_/ }; echo "--base_loss $2 --meta_loss_weight 1 --meta_loss_beta $3" ;;
+    *) echo "study.sh: no setting $1" >&2; return 2 ;;
+    esac
+}
+
+make_data() { # SHARE: scenes and shards
+    local data=$out/data/$1
+    [ -e "$data/sha256.txt" ] || nice -n 10 "$python" $here/make_data.py "$data" --negatives "0.$1"
+    "$BIN/anyclass-preprocess" --dataset csv --ann_root "$data" --data_root "$data/images" --output "$out/shards/$1" \
+        --image_size 32 --mean .25 .25 .25 --std .15 .15 .15 --log_level warn
+}
+
+make_initial() { # the network that every training begins with
+    [ -e "$out/initial.safetensors" ] && return
+    local data=$out/data/single
+    [ -e "$data/sha256.txt" ] || nice -n 10 "$python" $here/make_data.py "$data" --single --train 8000 --val 500 --test 0
+    "$BIN/anyclass-preprocess" --dataset csv --ann_root "$data" --data_root "$data/images" --output "$out/shards/single" --splits Train Val \
+        --image_size 32 --mean .25 .25 .25 --std .15 .15 .15 --log_level warn
+    "$BIN/anyclass-train" --data_root "$out/shards/single" --log_save_dir "$out/logs" --version_name single --checkpoint auto --model resnet18 \
+        --base_loss bce --meta_loss_weight 0 --optimizer adamW --learning_rate 0.001 --weight_decay 0.05 --schedule cosine --restart_period 5 \
+        --batch_size 64 --max_epochs 5 "${ours[@]}"
+    "$BIN/anyclass-weights" export "$out/logs/version_single/last.h5" "$out/initial.safetensors" --overwrite
+    rm "$out"/logs/version_single/*.h5
+}
+
+run_one() { # WHO SHARE SETTING SEED: one training, scored and measured
+    local who=$1 share=$2 setting=$3 seed=$4 name=$1_$2_$3_$4 start=$SECONDS
+    local folder=$out/results/version_$name shards=$out/shards/$share
+    [ -e "$folder/done" ] && return
+    mkdir -p "$folder"
+    if [ "$who" = torch ]; then
+        [ -e "$folder/trained" ] || "$python" $here/reference_train.py --data_root "$shards" --init "$out/initial.safetensors" --output "$folder" \
+            "${common[@]}" $(settings_of "$setting") --seed "$seed" >"$folder/training.csv.part"
+        [ -e "$folder/trained" ] || mv "$folder/training.csv.part" "$folder/training.csv"
+        touch "$folder/trained"
+    else
+        [ -e "$folder/trained" ] || "$BIN/anyclass-train" --data_root "$shards" --init "$out/initial.safetensors" --new_head --log_save_dir "$out/logs" \
+            --version_name "$name" --checkpoint auto "${common[@]}" $(settings_of "$setting") --seed "$seed" "${ours[@]}"
+        touch "$folder/trained"
+        "$BIN/anyclass-infer" --log_dir "$out/logs" --versions "$name" --checkpoints val_f1 --data_root "$shards" --split Val Test \
+            --results_output "$out/results" --precision bf16-mixed --n_threads 1 --log_level warn
+        cp "$out/logs/version_$name/metrics.csv" "$folder/training.csv"
+    fi
+    "$BIN/anyclass-evaluate" --results_output "$out/results" --versions "$name" --split Test --data_root "$shards" --max_fbeta --f_beta 1 \
+        --log_level warn >/dev/null
+    touch "$folder/done"
+    [ "$who" = torch ] || rm -f "$out/logs/version_$name"/*.h5 # 134 MB each
+    echo "$(date +%T) $name: $((SECONDS - start)) s"
+}
+
+if [ "${1-}" = --run ]; then # a worker of the call below
+    out=$2
+    run_one ${3//:/ }
+    exit
+fi
+out=${1:-build/fidelity}
+mkdir -p "$out"
+make_initial
+for share in $SHARES; do
+    make_data "$share"
+done
+for seed in $SEEDS; do # whole seeds one after the other: what a stopped study has is complete for some seeds
+    for share in $SHARES; do
+        for setting in $SETTINGS; do
+            echo "ours:$share:$setting:$seed"
+        done
+        for setting in $PEER_SETTINGS; do
+            echo "torch:$share:$setting:$seed"
+        done
+    done
+done >"$out/runs.txt"
+echo "$(wc -l <"$out/runs.txt") trainings, ${JOBS:-2} at a time; each that is done has a file results/version_NAME/done in $out"
+xargs -P "${JOBS:-2}" -n 1 bash "$0" --run "$out" <"$out/runs.txt"
+"$python" $here/analyse.py "$out" "${RESULTS:-$out/report}"
