@@ -105,7 +105,7 @@ def main():
     test_pixels, _, test_names, _ = read_split(args.data_root, "test")
     model = build(args, len(classes))
     loss_of = AnyClassLoss(labels, args)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=args.learning_rate, weight_decay=args.weight_decay)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=args.learning_rate, weight_decay=args.weight_decay, fused=True)
     best = -1.0
     print("epoch,train_loss,val_f1", flush=True)
     for epoch in range(args.max_epochs):

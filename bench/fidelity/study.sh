@@ -3,7 +3,8 @@
 # negatives and seed, the same with PyTorch for two of the settings, tables and plots. docs/fidelity.md says what is compared and why.
 # usage: PEER_PYTHON=/path/to/python bench/fidelity/study.sh [FOLDER]     (default build/fidelity)
 # Run it again after a stop: whatever is finished stays, a training that was cut off goes on from its last epoch.
-# Environment: JOBS (2) trainings at a time, each with one thread; SEEDS; SHARES; SETTINGS; PEER_SETTINGS; RESULTS (where tables go: FOLDER/report).
+# Environment: JOBS (2) trainings at a time, each with one thread; SEEDS; SHARES; SETTINGS; PEER_SETTINGS; EXTRA (settings that run last); LOGS (for checkpoints
+# while a training runs, FOLDER/logs; in memory, such as /dev/shm/NAME, they need not be synced); PREFIX of tables, page and figure (FOLDER/fidelity).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . tests/mpi.sh
@@ -13,10 +14,11 @@ python=${PEER_PYTHON:-python3}
 here=bench/fidelity
 
 SHARES=${SHARES:-50 70 90}
-SEEDS=${SEEDS:-1 2 3 4 5 6}
-SETTINGS=${SETTINGS:-bce any_bce_0.1 any_bce_0.5 any_bce_0.7 any_bce_0.9 focal any_focal_0.1 any_focal_0.5 any_focal_0.7 any_focal_0.9}
+SEEDS=${SEEDS:-1 2 3 4 5}
+SETTINGS=${SETTINGS:-bce any_bce_0.5 any_bce_0.7 any_bce_0.9 focal any_focal_0.5 any_focal_0.7 any_focal_0.9}
 PEER_SETTINGS=${PEER_SETTINGS:-bce any_focal_0.5}
-EPOCHS=${EPOCHS:-6}
+EXTRA=${EXTRA:-any_bce_0.1 any_focal_0.1}
+EPOCHS=${EPOCHS:-5}
 RATE=${RATE:-0.0005}
 
 # What every training shares, ours and PyTorch's
@@ -32,24 +34,25 @@ settings_of() { # NAME -> options of the loss; any_bce_0.5: alpha 1, lambda 0.5
     esac
 }
 
-make_data() { # SHARE: scenes and shards
-    local data=$out/data/$1
-    [ -e "$data/sha256.txt" ] || nice -n 10 "$python" $here/make_data.py "$data" --negatives "0.$1"
-    "$BIN/anyclass-preprocess" --dataset csv --ann_root "$data" --data_root "$data/images" --output "$out/shards/$1" \
+make_data() { # NAME, OPTIONS of make_data.py: scenes and shards
+    local name=$1 data=$out/data/$1
+    shift
+    [ -e "$data/sha256.txt" ] || nice -n 10 "$python" $here/make_data.py "$data" "$@"
+    "$BIN/anyclass-preprocess" --dataset csv --ann_root "$data" --data_root "$data/images" --output "$out/shards/$name" \
         --image_size 32 --mean .25 .25 .25 --std .15 .15 .15 --log_level warn
 }
 
-make_initial() { # the network that every training begins with
+make_initial() { # the network that every training begins with: single digits first, then scenes without negatives
     [ -e "$out/initial.safetensors" ] && return
-    local data=$out/data/single
-    [ -e "$data/sha256.txt" ] || nice -n 10 "$python" $here/make_data.py "$data" --single --train 8000 --val 500 --test 0
-    "$BIN/anyclass-preprocess" --dataset csv --ann_root "$data" --data_root "$data/images" --output "$out/shards/single" --splits Train Val \
-        --image_size 32 --mean .25 .25 .25 --std .15 .15 .15 --log_level warn
-    "$BIN/anyclass-train" --data_root "$out/shards/single" --log_save_dir "$out/logs" --version_name single --checkpoint auto --model resnet18 \
-        --base_loss bce --meta_loss_weight 0 --optimizer adamW --learning_rate 0.001 --weight_decay 0.05 --schedule cosine --restart_period 5 \
-        --batch_size 64 --max_epochs 5 "${ours[@]}"
-    "$BIN/anyclass-weights" export "$out/logs/version_single/last.h5" "$out/initial.safetensors" --overwrite
-    rm "$out"/logs/version_single/*.h5
+    local schedule=(--model resnet18 --base_loss bce --meta_loss_weight 0 --optimizer adamW --weight_decay 0.05 --schedule cosine --restart_period 5
+        --max_epochs 5 --batch_size 64 --log_save_dir "$logs" --checkpoint auto)
+    make_data single --single --train 8000 --val 500 --test 0
+    make_data many --negatives 0 --train 8000 --val 500 --test 0
+    "$BIN/anyclass-train" --data_root "$out/shards/single" --version_name single --learning_rate 0.001 "${schedule[@]}" "${ours[@]}"
+    "$BIN/anyclass-train" --data_root "$out/shards/many" --version_name many --init "$logs/version_single/last.h5" --learning_rate 0.0005 \
+        "${schedule[@]}" "${ours[@]}"
+    "$BIN/anyclass-weights" export "$logs/version_many/last.h5" "$out/initial.safetensors" --overwrite --log_level warn
+    rm -r "$logs/version_single" "$logs/version_many"
 }
 
 run_one() { # WHO SHARE SETTING SEED: one training, scored and measured
@@ -58,46 +61,57 @@ run_one() { # WHO SHARE SETTING SEED: one training, scored and measured
     [ -e "$folder/done" ] && return
     mkdir -p "$folder"
     if [ "$who" = torch ]; then
-        [ -e "$folder/trained" ] || "$python" $here/reference_train.py --data_root "$shards" --init "$out/initial.safetensors" --output "$folder" \
-            "${common[@]}" $(settings_of "$setting") --seed "$seed" >"$folder/training.csv.part"
-        [ -e "$folder/trained" ] || mv "$folder/training.csv.part" "$folder/training.csv"
-        touch "$folder/trained"
+        if [ ! -e "$folder/training.csv" ]; then
+            "$python" $here/reference_train.py --data_root "$shards" --init "$out/initial.safetensors" --output "$folder" "${common[@]}" \
+                $(settings_of "$setting") --seed "$seed" >"$folder/training.csv.part"
+            mv "$folder/training.csv.part" "$folder/training.csv"
+        fi
     else
-        [ -e "$folder/trained" ] || "$BIN/anyclass-train" --data_root "$shards" --init "$out/initial.safetensors" --new_head --log_save_dir "$out/logs" \
+        "$BIN/anyclass-train" --data_root "$shards" --init "$out/initial.safetensors" --new_head --log_save_dir "$logs" \
             --version_name "$name" --checkpoint auto "${common[@]}" $(settings_of "$setting") --seed "$seed" "${ours[@]}"
-        touch "$folder/trained"
-        "$BIN/anyclass-infer" --log_dir "$out/logs" --versions "$name" --checkpoints val_f1 --data_root "$shards" --split Val Test \
+        "$BIN/anyclass-infer" --log_dir "$logs" --versions "$name" --checkpoints val_f1 --data_root "$shards" --split Val Test \
             --results_output "$out/results" --precision bf16-mixed --n_threads 1 --log_level warn
-        cp "$out/logs/version_$name/metrics.csv" "$folder/training.csv"
+        cp "$logs/version_$name/metrics.csv" "$folder/training.csv"
     fi
     "$BIN/anyclass-evaluate" --results_output "$out/results" --versions "$name" --split Test --data_root "$shards" --max_fbeta --f_beta 1 \
         --log_level warn >/dev/null
     touch "$folder/done"
-    [ "$who" = torch ] || rm -f "$out/logs/version_$name"/*.h5 # 134 MB each
+    [ "$who" = torch ] || rm -rf "$logs/version_$name" # 134 MB for each checkpoint
     echo "$(date +%T) $name: $((SECONDS - start)) s"
 }
 
-if [ "${1-}" = --run ]; then # a worker of the call below
-    out=$2
-    run_one ${3//:/ }
-    exit
-fi
-out=${1:-build/fidelity}
-mkdir -p "$out"
-make_initial
-for share in $SHARES; do
-    make_data "$share"
-done
-for seed in $SEEDS; do # whole seeds one after the other: what a stopped study has is complete for some seeds
-    for share in $SHARES; do
-        for setting in $SETTINGS; do
-            echo "ours:$share:$setting:$seed"
-        done
-        for setting in $PEER_SETTINGS; do
-            echo "torch:$share:$setting:$seed"
+list_runs() {
+    for seed in $SEEDS; do # whole seeds one after the other: what a stopped study has is complete for some seeds
+        for share in $SHARES; do
+            for setting in $SETTINGS; do
+                echo "ours:$share:$setting:$seed"
+            done
+            for setting in $PEER_SETTINGS; do
+                echo "torch:$share:$setting:$seed"
+            done
         done
     done
-done >"$out/runs.txt"
-echo "$(wc -l <"$out/runs.txt") trainings, ${JOBS:-2} at a time; each that is done has a file results/version_NAME/done in $out"
-xargs -P "${JOBS:-2}" -n 1 bash "$0" --run "$out" <"$out/runs.txt"
-"$python" $here/analyse.py "$out" "${RESULTS:-$out/report}"
+    for seed in $SEEDS; do
+        for share in $SHARES; do
+            for setting in $EXTRA; do
+                echo "ours:$share:$setting:$seed"
+            done
+        done
+    done
+}
+
+if [ "${1-}" = --run ]; then # a worker of the call below
+    out=$2 logs=$3
+    run_one ${4//:/ }
+    exit
+fi
+out=${1:-build/fidelity} logs=${LOGS:-${1:-build/fidelity}/logs}
+mkdir -p "$out" "$logs"
+make_initial
+for share in $SHARES; do
+    make_data "$share" --negatives "0.$share"
+done
+list_runs >"$out/runs.txt"
+echo "$(wc -l <"$out/runs.txt") trainings, ${JOBS:-2} at a time; one that is done has a file $out/results/version_NAME/done"
+xargs -P "${JOBS:-2}" -n 1 bash "$0" --run "$out" "$logs" <"$out/runs.txt"
+"$python" $here/analyse.py "$out" "${PREFIX:-$out/fidelity}"
