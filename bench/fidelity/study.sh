@@ -18,8 +18,8 @@ SEEDS=${SEEDS:-1 2 3 4 5}
 SETTINGS=${SETTINGS:-bce any_bce_0.5 any_bce_0.7 any_bce_0.9 focal any_focal_0.5 any_focal_0.7 any_focal_0.9}
 PEER_SETTINGS=${PEER_SETTINGS:-bce any_focal_0.5}
 EXTRA=${EXTRA:-any_bce_0.1 any_focal_0.1}
-EPOCHS=${EPOCHS:-5}
-RATE=${RATE:-0.0005}
+EPOCHS=${EPOCHS:-4}
+RATE=${RATE:-0.0002}
 
 # What every training shares, ours and PyTorch's
 common=(--model resnet18 --optimizer adamW --learning_rate "$RATE" --weight_decay 0.05 --schedule cosine --restart_period "$EPOCHS"
