@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Tables, tests and plots of the fidelity study, from the metrics that anyclass-evaluate left for each training.
 
-usage: analyse.py FOLDER PREFIX     FOLDER is study.sh's; writes PREFIX-runs.csv, -summary.csv, -tests.csv, -peer.csv, -report.html, -figure.svg
+usage: analyse.py FOLDER PREFIX     FOLDER is study.sh's; writes PREFIX-runs.csv, -summary.csv, -tests.csv, -peer.csv, -tables.md,
+-report.html, -figure.svg
 What is drawn and how stands in plots.py. docs/fidelity.md says what was compared before any of this was looked at."""
 import csv
 import glob
@@ -17,7 +18,7 @@ from scipy import stats
 
 import plots
 
-METRICS = ("F1", "F2", "mAP", "F1-Neg", "P", "R", "tuned F1", "tuned F2", "tuned F1-Neg")
+METRICS = ("F1", "F2", "mAP", "F1-Neg", "P", "R", "tuned F1", "tuned F2", "tuned F1-Neg", "threshold", "FPR positive", "FPR negative")
 MAIN = ("F1", "F2", "mAP", "F1-Neg", "tuned F1")
 
 
@@ -39,7 +40,8 @@ def read_run(folder):
     best = max(epochs, key=lambda e: (e[0], -e[1]))
     main, meta = plain["Main"], plain["Meta"]
     values = (main["MACRO_F1"], main["MACRO_F2"], main["mAP"], meta["NEGATIVE_F1"], main["MACRO_P"], main["MACRO_R"],
-              tuned["Main"]["MACRO_F1"], tuned["Main"]["MACRO_F2"], tuned["Meta"]["NEGATIVE_F1"])
+              tuned["Main"]["MACRO_F1"], tuned["Main"]["MACRO_F2"], tuned["Meta"]["NEGATIVE_F1"],
+              float(np.mean(tuned["Class"]["THRESHOLD_CLS"])), main["FPR_IN_POSITIVE"], main["FPR_IN_NEGATIVE"])
     return {"who": who, "negatives": int(share), "setting": setting, "seed": int(seed), "epoch": best[1], "val F1": best[0],
             **{name: number(value) for name, value in zip(METRICS, values)}}
 
@@ -113,7 +115,7 @@ def test_all(of, shares, settings):
                 continue
             val = [np.mean([run["val F1"] for run in of["ours", share, s].values()]) for s in ours]
             for s in ours:
-                for metric in MAIN + ("P", "R", "tuned F2", "tuned F1-Neg"):
+                for metric in METRICS:
                     d = paired(of, ("ours", share, base), ("ours", share, s), metric)
                     if d:
                         out.append({"negatives": share, "base": base, "setting": s, "chosen": int(s == ours[int(np.argmax(val))]), "metric": metric,
@@ -143,6 +145,30 @@ def compare_peer(of, shares):
     return out
 
 
+def markdown(shares, settings, summary, tests, peer):
+    """The tables of docs/fidelity.md."""
+    shown = ("F1", "F2", "mAP", "F1-Neg", "P", "R", "tuned F1", "threshold")
+    out = ["| negatives | setting | seeds | " + " | ".join(shown) + " |", "|---|---|---|" + "---|" * len(shown)]
+    for share in shares:
+        mine = {row["setting"]: row for row in summary if row["who"] == "ours" and row["negatives"] == share}
+        for s in settings:
+            if s in mine:
+                cells = (f"{100 * mine[s][m]:.1f} ± {100 * mine[s][m + ' sd']:.1f}" if m != "threshold" else f"{mine[s][m]:.2f}" for m in shown)
+                out.append(f"| {share} % | {plots.name_of(s).replace('|', chr(92) + '|')} | {mine[s]['n']} | " + " | ".join(cells) + " |")
+    out += ["", "| negatives | λ chosen on val | metric | gain, points | 95 % | above 0 | p (t) | p (sign flips) | p (Holm) |", "|---|---|---|---|---|---|---|---|---|"]
+    for t in tests:
+        if t["chosen"] and t["metric"] in MAIN:
+            out.append(f"| {t['negatives']} % | {plots.name_of(t['setting']).replace('|', chr(92) + '|')} | {t['metric']} | {100 * t['mean']:+.2f} | "
+                       f"{100 * t['low']:+.2f} .. {100 * t['high']:+.2f} | {t['above']} of {t['n']} | {t['p t']:.3f} | {t['p flip']:.3f} | {t['p t, Holm']:.3f} |")
+    out += ["", "| negatives | setting | metric | ours | PyTorch | PyTorch's range | p (Welch) |", "|---|---|---|---|---|---|---|"]
+    for row in peer:
+        if row["metric"] in ("F1", "mAP"):
+            out.append(f"| {row['negatives']} % | {plots.name_of(row['setting']).replace('|', chr(92) + '|')} | {row['metric']} | {100 * row['ours']:.1f} ± {100 * row['ours sd']:.1f} "
+                       f"({row['n ours']}) | {100 * row['torch']:.1f} ± {100 * row['torch sd']:.1f} ({row['n torch']}) | {100 * row['torch min']:.1f} .. {100 * row['torch max']:.1f} "
+                       f"| {row['p Welch']:.2f} |")
+    return "\n".join(out) + "\n"
+
+
 def main():
     folder, prefix = sys.argv[1:3]
     os.makedirs(os.path.dirname(prefix) or ".", exist_ok=True)
@@ -162,8 +188,9 @@ def main():
         write_table(prefix + "-tests.csv", tests)
     if peer:
         write_table(prefix + "-peer.csv", peer)
+    plots.write(prefix + "-tables.md", markdown(shares, settings, summary, tests, peer))
     plots.write_all(prefix, of, shares, settings, summary, tests, peer)
-    print(f"{len(runs)} finished trainings: {prefix}-report.html, -figure.svg and four tables")
+    print(f"{len(runs)} finished trainings: {prefix}-report.html, -figure.svg and tables")
     for row in tests:
         if row["chosen"] and row["metric"] in ("F1", "tuned F1"):
             print(f"{row['negatives']} % negatives, {row['metric']}: {row['setting']} - {row['base']} = {100 * row['mean']:+.2f} points "

@@ -161,8 +161,9 @@ def table(caption, header, rows):
     return f'<div class="wide"><table><caption>{html.escape(caption)}</caption><tr>{head}</tr>{body}</table></div>'
 
 
-def summary_table(summary, share, metrics):
+def summary_table(summary, share, settings, metrics):
     rows = [row for row in summary if row["negatives"] == share and row["who"] == "ours"]
+    rows.sort(key=lambda row: settings.index(row["setting"]))
     rows += [row for row in summary if row["negatives"] == share and row["who"] == "torch"]
     best = {m: max(row[m] for row in rows if row["who"] == "ours") for m in metrics}
     out = []
@@ -219,7 +220,7 @@ def write_all(prefix, of, shares, settings, summary, tests, peer):
                                                                                                        "F1-Neg at threshold 0.5, points"))]
     metrics = ("F1", "F2", "mAP", "F1-Neg", "P", "R", "tuned F1", "tuned F1-Neg")
     body.append("<h2>Values</h2>")
-    body += [summary_table(summary, share, metrics) for share in shares]
+    body += [summary_table(summary, share, settings, metrics) for share in shares]
     body += [values(of, shares, settings, metric) for metric in ("F1", "mAP", "F1-Neg", "tuned F1")]
     if tests:
         body.append("<h2>Tests</h2>")

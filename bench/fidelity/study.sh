@@ -3,7 +3,7 @@
 # negatives and seed, the same with PyTorch for two of the settings, tables and plots. docs/fidelity.md says what is compared and why.
 # usage: PEER_PYTHON=/path/to/python bench/fidelity/study.sh [FOLDER]     (default build/fidelity)
 # Run it again after a stop: whatever is finished stays, a training that was cut off goes on from its last epoch.
-# Environment: JOBS (2) trainings at a time, each with one thread; SEEDS; SHARES; SETTINGS; PEER_SETTINGS; EXTRA (settings that run last); LOGS (for checkpoints
+# Environment: JOBS (2) trainings at a time, each with one thread; SEEDS; SHARES; SETTINGS, PEER_SETTINGS, MORE, EXTRA; LOGS (for checkpoints
 # while a training runs, FOLDER/logs; in memory, such as /dev/shm/NAME, they need not be synced); PREFIX of tables, page and figure (FOLDER/fidelity).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -15,8 +15,9 @@ here=bench/fidelity
 
 SHARES=${SHARES:-50 70 90}
 SEEDS=${SEEDS:-1 2 3 4 5}
-SETTINGS=${SETTINGS:-bce any_bce_0.5 any_bce_0.7 any_bce_0.9 focal any_focal_0.5 any_focal_0.7 any_focal_0.9}
+SETTINGS=${SETTINGS:-bce any_bce_0.5 focal any_focal_0.5} # first these, for all seeds, then PyTorch's, then other lambdas
 PEER_SETTINGS=${PEER_SETTINGS:-bce any_focal_0.5}
+MORE=${MORE:-any_bce_0.7 any_bce_0.9 any_focal_0.7 any_focal_0.9}
 EXTRA=${EXTRA:-any_bce_0.1 any_focal_0.1}
 EPOCHS=${EPOCHS:-4}
 RATE=${RATE:-0.0002}
@@ -80,21 +81,13 @@ run_one() { # WHO SHARE SETTING SEED: one training, scored and measured
     echo "$(date +%T) $name: $((SECONDS - start)) s"
 }
 
-list_runs() {
-    for seed in $SEEDS; do # whole seeds one after the other: what a stopped study has is complete for some seeds
-        for share in $SHARES; do
-            for setting in $SETTINGS; do
-                echo "ours:$share:$setting:$seed"
-            done
-            for setting in $PEER_SETTINGS; do
-                echo "torch:$share:$setting:$seed"
-            done
-        done
-    done
+list_runs() { # WHO SETTING...: whole seeds one after the other, so that a stopped study has pairs
+    local who=$1 seed share setting
+    shift
     for seed in $SEEDS; do
         for share in $SHARES; do
-            for setting in $EXTRA; do
-                echo "ours:$share:$setting:$seed"
+            for setting; do
+                echo "$who:$share:$setting:$seed"
             done
         done
     done
@@ -111,7 +104,12 @@ make_initial
 for share in $SHARES; do
     make_data "$share" --negatives "0.$share"
 done
-list_runs >"$out/runs.txt"
+{
+    list_runs ours $SETTINGS
+    list_runs torch $PEER_SETTINGS
+    list_runs ours $MORE
+    list_runs ours $EXTRA
+} >"$out/runs.txt"
 echo "$(wc -l <"$out/runs.txt") trainings, ${JOBS:-2} at a time; one that is done has a file $out/results/version_NAME/done"
 xargs -P "${JOBS:-2}" -n 1 bash "$0" --run "$out" "$logs" <"$out/runs.txt"
 "$python" $here/analyse.py "$out" "${PREFIX:-$out/fidelity}"
