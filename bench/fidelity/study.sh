@@ -13,7 +13,7 @@ BIN=${BIN:-build/release/bin}
 python=${PEER_PYTHON:-python3}
 here=bench/fidelity
 
-SHARES=${SHARES:-50 70 90}
+SHARES=${SHARES:-90 50 70}
 SEEDS=${SEEDS:-1 2 3 4 5}
 SETTINGS=${SETTINGS:-bce any_bce_0.5 focal any_focal_0.5} # first these, for all seeds, then PyTorch's, then other lambdas
 PEER_SETTINGS=${PEER_SETTINGS:-bce any_focal_0.5}
@@ -81,11 +81,11 @@ run_one() { # WHO SHARE SETTING SEED: one training, scored and measured
     echo "$(date +%T) $name: $((SECONDS - start)) s"
 }
 
-list_runs() { # WHO SETTING...: whole seeds one after the other, so that a stopped study has pairs
+list_runs() { # WHO SETTING...: all seeds of a share, then the next share: what a stopped study has can be tested
     local who=$1 seed share setting
     shift
-    for seed in $SEEDS; do
-        for share in $SHARES; do
+    for share in $SHARES; do
+        for seed in $SEEDS; do
             for setting; do
                 echo "$who:$share:$setting:$seed"
             done
