@@ -47,7 +47,9 @@ def read_run(folder):
 
 
 def base_of(setting):
-    return re.fullmatch(r"any_([a-z]+)_.*", setting).group(1) if setting.startswith("any_") else None
+    """any_bce_0.5 -> bce, any_bce_0.5-inv -> bce-inv; None for a base loss"""
+    match = re.fullmatch(r"any_([a-z]+)_[0-9.]+(-inv)?", setting)
+    return match.group(1) + (match.group(2) or "") if match else None
 
 
 def sign_flip(differences):
@@ -109,7 +111,7 @@ def test_all(of, shares, settings):
     """Every any-class setting against its base loss; `chosen` marks the lambda with the best mean val F1, which is the comparison that counts."""
     out = []
     for share in shares:
-        for base in ("bce", "focal"):
+        for base in ("bce", "focal", "bce-inv", "focal-inv"):
             ours = [s for s in settings if base_of(s) == base and ("ours", share, s) in of]
             if not ours or ("ours", share, base) not in of:
                 continue
@@ -121,7 +123,7 @@ def test_all(of, shares, settings):
                         out.append({"negatives": share, "base": base, "setting": s, "chosen": int(s == ours[int(np.argmax(val))]), "metric": metric,
                                     **compare(d)})
     for metric in {row["metric"] for row in out}:
-        mine = [row for row in out if row["metric"] == metric and row["chosen"]]
+        mine = [row for row in out if row["metric"] == metric and row["chosen"] and not row["base"].endswith("-inv")]
         for row, p in zip(mine, holm([row["p t"] for row in mine])):
             row["p t, Holm"] = p
     return [{**row, "p t, Holm": row.get("p t, Holm", "")} for row in out]
@@ -159,7 +161,7 @@ def markdown(shares, settings, summary, tests, peer):
     for t in tests:
         if t["chosen"] and t["metric"] in MAIN:
             out.append(f"| {t['negatives']} % | {plots.name_of(t['setting']).replace('|', chr(92) + '|')} | {t['metric']} | {100 * t['mean']:+.2f} | "
-                       f"{100 * t['low']:+.2f} .. {100 * t['high']:+.2f} | {t['above']} of {t['n']} | {t['p t']:.3f} | {t['p flip']:.3f} | {t['p t, Holm']:.3f} |")
+                       f"{100 * t['low']:+.2f} .. {100 * t['high']:+.2f} | {t['above']} of {t['n']} | {t['p t']:.3f} | {t['p flip']:.3f} | {plots.adjusted(t)} |")
     out += ["", "| negatives | setting | metric | ours | PyTorch | PyTorch's range | p (Welch) |", "|---|---|---|---|---|---|---|"]
     for row in peer:
         if row["metric"] in ("F1", "mAP"):
@@ -179,7 +181,7 @@ def main():
     for run in runs:
         of[run["who"], run["negatives"], run["setting"]][run["seed"]] = run
     shares = sorted({run["negatives"] for run in runs})
-    settings = sorted({run["setting"] for run in runs if run["who"] == "ours"}, key=lambda s: (base_of(s) or s, base_of(s) is not None, s))
+    settings = sorted({run["setting"] for run in runs if run["who"] == "ours"}, key=lambda s: (s.endswith("-inv"), base_of(s) or s, base_of(s) is not None, s))
     runs.sort(key=lambda r: (r["who"], r["negatives"], settings.index(r["setting"]) if r["setting"] in settings else 99, r["seed"]))
     summary, tests, peer = summarise(of), test_all(of, shares, settings), compare_peer(of, shares)
     write_table(prefix + "-runs.csv", runs)
@@ -194,7 +196,7 @@ def main():
     for row in tests:
         if row["chosen"] and row["metric"] in ("F1", "tuned F1"):
             print(f"{row['negatives']} % negatives, {row['metric']}: {row['setting']} - {row['base']} = {100 * row['mean']:+.2f} points "
-                  f"[{100 * row['low']:+.2f}, {100 * row['high']:+.2f}], n = {row['n']}, p = {row['p t']:.3g} (Holm {row['p t, Holm']:.3g})")
+                  f"[{100 * row['low']:+.2f}, {100 * row['high']:+.2f}], n = {row['n']}, p = {row['p t']:.3g} (Holm {row['p t, Holm'] or '-'})")
 
 
 if __name__ == "__main__":

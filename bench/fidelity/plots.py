@@ -26,10 +26,16 @@ border-bottom:1px solid var(--line);white-space:nowrap}th:first-child,td:first-c
 
 def name_of(setting):
     """As the paper writes it."""
-    if not setting.startswith("any_"):
-        return f"J_{setting}"
-    _, base, strength = setting.split("_")
-    return f"J_any|{base}, λ {strength}"
+    plain = setting.removesuffix("-inv")
+    tail = ", β 0.9999" if plain != setting else ""
+    if not plain.startswith("any_"):
+        return f"J_{plain}{tail}"
+    _, base, strength = plain.split("_")
+    return f"J_any|{base}, λ {strength}{tail}"
+
+
+def adjusted(test):
+    return f"{test['p t, Holm']:.3g}" if test["p t, Holm"] != "" else ""
 
 
 def ticks(low, high, most=6):
@@ -89,7 +95,7 @@ def gains(of, tests, shares, metrics, labels):
     each = (width - left - 12 - gap * (len(shares) - 1)) / len(shares)
     parts = []
     for r, (metric, label) in enumerate(zip(metrics, labels)):
-        rows = [t for t in tests if t["metric"] == metric]
+        rows = [t for t in tests if t["metric"] == metric and not t["base"].endswith("-inv")]
         seeds = {(t["negatives"], t["setting"]): 100 * np.array(seed_gains(of, t)) for t in rows}
         low, high = span([v for values in seeds.values() for v in values] + [100 * t[k] for t in rows for k in ("low", "high")] + [0])
         y = top + r * (height + 44)
@@ -183,11 +189,10 @@ def test_table(tests, metric):
     for t in tests:
         if t["metric"] != metric:
             continue
-        adjusted = f"{t['p t, Holm']:.3g}" if t["chosen"] else ""
         out.append((' class="chosen"' if t["chosen"] else "",
-                    [f"<td>{t['negatives']} %, {html.escape(name_of(t['setting']))} - J_{t['base']}</td>",
+                    [f"<td>{t['negatives']} %, {html.escape(name_of(t['setting']))} - {name_of(t['base'])}</td>",
                      f"<td>{100 * t['mean']:+.2f}</td><td>{100 * t['low']:+.2f} .. {100 * t['high']:+.2f}</td><td>{t['above']} of {t['n']}</td>",
-                     f"<td>{t['p t']:.3g}</td><td>{t['p flip']:.3g}</td><td>{t['p wilcoxon']:.3g}</td><td>{adjusted}</td>"]))
+                     f"<td>{t['p t']:.3g}</td><td>{t['p flip']:.3g}</td><td>{t['p wilcoxon']:.3g}</td><td>{adjusted(t)}</td>"]))
     return table(f"{metric}: paired over seeds, points; shaded: the lambda chosen on val", ["difference", "mean", "95 %", "above 0", "p (t)", "p (sign flips)",
                  "p (Wilcoxon)", "p (t, Holm)"], out)
 

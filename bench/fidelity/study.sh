@@ -3,7 +3,7 @@
 # negatives and seed, the same with PyTorch for two of the settings, tables and plots. docs/fidelity.md says what is compared and why.
 # usage: PEER_PYTHON=/path/to/python bench/fidelity/study.sh [FOLDER]     (default build/fidelity)
 # Run it again after a stop: whatever is finished stays, a training that was cut off goes on from its last epoch.
-# Environment: JOBS (2) trainings at a time, each with one thread; SEEDS; SHARES; SETTINGS, PEER_SETTINGS, MORE, EXTRA; LOGS (for checkpoints
+# Environment: JOBS (2) trainings at a time, each with one thread; SEEDS; SHARES; SETTINGS, PEER_SETTINGS, MORE, EXTRA, INVERSE; LOGS (for checkpoints
 # while a training runs, FOLDER/logs; in memory, such as /dev/shm/NAME, they need not be synced); PREFIX of tables, page and figure (FOLDER/fidelity).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -19,18 +19,23 @@ SETTINGS=${SETTINGS:-bce any_bce_0.5 focal any_focal_0.5} # first these, for all
 PEER_SETTINGS=${PEER_SETTINGS:-bce any_focal_0.5}
 MORE=${MORE:-any_bce_0.7 any_bce_0.9 any_focal_0.7 any_focal_0.9}
 EXTRA=${EXTRA:-any_bce_0.1 any_focal_0.1}
+INVERSE=${INVERSE:-bce-inv any_bce_0.5-inv focal-inv any_focal_0.5-inv}
 EPOCHS=${EPOCHS:-4}
 RATE=${RATE:-0.0002}
+BETA=${BETA:-0.99}
 
 # What every training shares, ours and PyTorch's
 common=(--model resnet18 --optimizer adamW --learning_rate "$RATE" --weight_decay 0.05 --schedule cosine --restart_period "$EPOCHS"
     --batch_size 32 --max_epochs "$EPOCHS")
 ours=(--augment none --no_flip --precision bf16-mixed --n_threads 1 --log_every 0 --log_level warn)
 
-settings_of() { # NAME -> options of the loss; any_bce_0.5: alpha 1, lambda 0.5
+settings_of() { # NAME -> options of the loss; any_bce_0.5: alpha 1, lambda 0.5; with -inv: weights of (nearly) inverse frequency
+    local beta=$BETA
+    [[ $1 != *-inv ]] || beta=0.9999
+    set -- "${1%-inv}"
     case $1 in
-    bce | focal) echo "--base_loss $1 --meta_loss_weight 0" ;;
-    any_*) set -- ${1//_/ }; echo "--base_loss $2 --meta_loss_weight 1 --meta_loss_beta $3" ;;
+    bce | focal) echo "--class_balancing_beta $beta --base_loss $1 --meta_loss_weight 0" ;;
+    any_*) set -- ${1//_/ }; echo "--class_balancing_beta $beta --base_loss $2 --meta_loss_weight 1 --meta_loss_beta $3" ;;
     *) echo "study.sh: no setting $1" >&2; return 2 ;;
     esac
 }
@@ -109,6 +114,7 @@ done
     list_runs torch $PEER_SETTINGS
     list_runs ours $MORE
     list_runs ours $EXTRA
+    list_runs ours $INVERSE
 } >"$out/runs.txt"
 echo "$(wc -l <"$out/runs.txt") trainings, ${JOBS:-2} at a time; one that is done has a file $out/results/version_NAME/done"
 xargs -P "${JOBS:-2}" -n 1 bash "$0" --run "$out" "$logs" <"$out/runs.txt"
