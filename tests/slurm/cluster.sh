@@ -19,7 +19,7 @@
 set -euo pipefail
 
 die() { echo "cluster.sh: $2" >&2; exit "$1"; }
-usage() { sed -n '6,13s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+usage() { sed -n '6,14s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 # the time a process started, in ticks since boot: with its id it names a process for good
 started() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
 note() { echo "$1 $(started "$1")" >"$2.new" && mv "$2.new" "$2"; }
@@ -185,13 +185,13 @@ head_host() {
 # the one process of the machine's own that holds all: it ends the cluster when it is told to, when its owner ends, or when time is up
 guard() {
     local owner=$1 life=$2 then
-    then=$(started "$owner")
+    then=$(started "$owner" || true)
     setpriv --pdeathsig KILL "${namespaces[@]}" bash "$self" .head "$folder" >"$folder/log/head" 2>&1 &
     child=$!
     trap 'kill -9 "$child" 2>/dev/null; wait "$child" 2>/dev/null; rm -f "$folder/run/head"; exit 0' EXIT TERM INT HUP
     note "$child" "$folder/run/head"
     while kill -0 "$child" 2>/dev/null && [ "$SECONDS" -lt "$life" ]; do
-        [ "$owner" = 0 ] || [ "$(started "$owner")" = "$then" ] || break
+        [ "$owner" = 0 ] || [ "$(started "$owner" || true)" = "$then" ] || break
         sleep 1 & wait $!
     done
 }
