@@ -55,6 +55,7 @@ submit() { env "${plain_mpi[@]/#/-u}" OMPI_MCA_mpi_yield_when_idle=1 "$root/slur
 # submitted NAME [ARGUMENT...]: job_STAGE and log_STAGE of a run file that is submitted
 submitted() {
     local name=$1 stage id log; shift
+    unset job_preprocess job_train job_infer job_evaluate
     tap_ok "submit $name" submit "$TMP/$name.run" "$@"
     while read -r stage _ id _ log; do printf -v "job_$stage" %s "$id"; printf -v "log_$stage" %s "$log"; done < <(grep -E '^[a-z]+ +job [0-9]+ +log ' "$TMP/.tap_out")
 }
@@ -89,5 +90,6 @@ same_checkpoint() {
     [ "$at" -gt 0 ] && diff <(checkpoint_info "$1" "$at" "$bytes") <(checkpoint_info "$2" "$at" "$bytes") || return 1
     cmp -i "$((at + bytes))" "$1" "$2"
 }
-checkpoint_lines() { head -c 32768 "$1" | tr -d '\0' | sed 's/^\(info [0-9]* [0-9]*\) .*/\1/; /^header /d'; }
+# without the hash of `info` and the one of all lines
+checkpoint_lines() { head -c 32768 "$1" | tr -d '\0' | sed 's/^\(info [0-9]* [0-9]*\) .*/\1/; /^seal /d'; }
 checkpoint_info() { tail -c "+$(($2 + 1))" "$1" | head -c "$3" | sed "s#$TMP/[a-z0-9]*/#FOLDER/#g"; echo; }
