@@ -99,12 +99,14 @@ arguments_train() {
     out+=("${words[@]}")
 }
 
+# arguments_infer ARRAY [VERSION...]
 arguments_infer() {
     local -n out=$1
-    local words splits
+    local words splits versions=("${@:2}")
+    ((${#versions[@]})) || versions=("$VERSION")
     split_words "$INFER_OPTIONS" words
     scored_splits splits
-    out=(anyclass-infer --log_dir "$LOGS" --versions "$VERSION" --data_root "$SHARDS" --split "${splits[@]}" --results_output "$RESULTS")
+    out=(anyclass-infer --log_dir "$LOGS" --versions "${versions[@]}" --data_root "$SHARDS" --split "${splits[@]}" --results_output "$RESULTS")
     if [[ $INFER_GPUS_PER_NODE ]]; then out+=(--device cuda); fi
     out+=("${words[@]}")
 }
