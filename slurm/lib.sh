@@ -99,12 +99,14 @@ arguments_train() {
     out+=("${words[@]}")
 }
 
+# arguments_infer ARRAY [VERSION...]
 arguments_infer() {
     local -n out=$1
-    local words splits
+    local words splits versions=("${@:2}")
+    ((${#versions[@]})) || versions=("$VERSION")
     split_words "$INFER_OPTIONS" words
     scored_splits splits
-    out=(anyclass-infer --log_dir "$LOGS" --versions "$VERSION" --data_root "$SHARDS" --split "${splits[@]}" --results_output "$RESULTS")
+    out=(anyclass-infer --log_dir "$LOGS" --versions "${versions[@]}" --data_root "$SHARDS" --split "${splits[@]}" --results_output "$RESULTS")
     if [[ $INFER_GPUS_PER_NODE ]]; then out+=(--device cuda); fi
     out+=("${words[@]}")
 }
@@ -212,9 +214,7 @@ choose_threads() {
 launcher() {
     local -n launch_out=$1
     local site
-    # mpirun's daemons on other nodes are a job step of their own, with a SLURM_NTASKS of its own, which the ranks there would inherit;
-    # the programs compare it with the number of ranks.
-    local rank_env=(env SLURM_NTASKS="$RANKS" OMP_NUM_THREADS="$THREADS")
+    local rank_env=(env OMP_NUM_THREADS="$THREADS")
     if [[ $INTERFACE ]]; then
         # asked for TCP on that network, Open MPI is to use nothing else between nodes
         export OMPI_MCA_pml=ob1 OMPI_MCA_btl=self,vader,tcp OMPI_MCA_btl_tcp_if_include=$INTERFACE OMPI_MCA_oob_tcp_if_include=$INTERFACE
@@ -290,9 +290,9 @@ launch() {
     return "$code"
 }
 
-# job_end CODE: ends the job with the program's code, or has it queued again. The last line of the log says why, and what to do.
+# job_end CODE: ends the job with the program's code, or has it queued again. The last line of the log says why, and what comes next.
 job_end() {
-    local code=$1 why what again=no reason
+    local code=$1 why next='' limit='' reason
     trap '' USR1 TERM # from here on only this
     if [[ -n ${GUARD:-} ]]; then kill "$GUARD" 2>/dev/null || true; fi
     if ((code == 0)); then
@@ -303,24 +303,26 @@ job_end() {
     if [[ $STOP ]] && ((code == 138 || code == 143)); then code=75; fi
     reason=$(last_error)
     case $code in
-        2) why='wrong use' what='correct the run file or the line above, submit again' ;;
-        3) why='bad input data' what='repair what the line names, submit again: what is finished is kept' ;;
-        4) why='input/output' what='see to disk space, permissions, or the other run that holds the lock; submit again: it goes on from what was saved' ;;
-        5) why='a number that is not finite' what='change the learning rate, precision or clipping (docs/training.md), or look at the image that is named' ;;
-        6) why='the ranks are out of step, or one has died' again=yes ;;
-        7) why='the watchdog ended it' again=yes ;;
-        75) why='stopped by a signal, state saved' again=yes ;;
-        137) why='a rank was killed (kill -9, or out of memory: MEM_PER_NODE)' again=yes ;;
-        143) why='a rank was ended by SIGTERM' again=yes ;;
-        205 | 1) # Open MPI: 205 is "lost communication with a remote daemon", 1 its own failures
-            why='the launcher failed, or a node was lost' again=yes
-            ((code == 205)) || [[ -z $reason ]] || again=no ;;
-        127 | 126) why='the program or the launcher cannot be started' what='see BIN, MODULES and CONTAINER in the site file' ;;
-        *) if ((code > 128)); then why="a rank died of signal $((code - 128))"; else why='unknown'; fi
-            what='see the lines above' ;;
+        # the programs' own
+        2) why='wrong use' next='Correct what the line names and submit again.' ;;
+        3) why='bad input data' next='Repair what the line names and submit again: what is finished is kept.' ;;
+        4) why='input/output' next='See to disk space, permissions, or the other run that holds the lock, and submit again: it goes on from what was saved.' ;;
+        5) why='a number that is not finite' next='See docs/training.md: learning rate, precision, clipping, or the image that is named.' ;;
+        6) why='the ranks are out of step, or one has died' limit=$MAX_RESTARTS ;;
+        7) why='ended by the watchdog' limit=$MAX_RESTARTS ;;
+        75) why='stopped by a signal, state saved' limit=$MAX_RESTARTS ;;
+        # a rank's signal, from mpirun and srun alike
+        137) why='a rank was killed: kill -9, or out of memory (MEM_PER_NODE)' limit=$MAX_RESTARTS ;;
+        143) why='a rank was ended by SIGTERM' limit=$MAX_RESTARTS ;;
+        12[67]) why='program or launcher cannot be started' next='See BIN, MODULES, SETUP and CONTAINER in the site file.' ;;
+        # Open MPI's: a lost daemon, that is a lost node; and all that goes wrong before the ranks run, which may be a node's fault once, not ever
+        205) why='a node was lost' limit=$MAX_RESTARTS ;;
+        1) why='the launcher failed, see above' limit=$((MAX_RESTARTS < 2 ? MAX_RESTARTS : 2)) ;;
+        *) why='see above'
+            if ((code > 128)); then why="a rank died of signal $((code - 128)), see above"; fi ;;
     esac
-    if [[ $again == yes ]]; then queue_again "$code" "$why"; fi
-    say "$STAGE: exit code $code ($why)${reason:+: $reason}${what:+. To do: $what}"
+    if [[ $limit ]]; then queue_again "$limit"; fi
+    say "$STAGE: job $JOB ends with exit code $code ($why)${reason:+: $reason}${next:+ | $next}"
     exit "$code"
 }
 
@@ -330,16 +332,16 @@ last_error() {
     tail -c "+$((LOG_START + 1))" "$LOG_FILE" | grep -a '^anyclass-[a-z]*: error: ' | tail -n 1 || true
 }
 
-# queue_again CODE WHY: sets `what` of the caller where it is not
+# queue_again LIMIT: says in `next` of the caller what comes of it
 queue_again() {
+    local answer
     if [[ $STOP == TERM ]] && ! time_is_up; then
-        # preempted: Slurm queues the job again itself; or cancelled: then it is to end
-        what='nothing: Slurm queues a preempted job again; after scancel, submit again and it goes on'
-    elif ((RESTARTS >= MAX_RESTARTS)); then
-        what="MAX_RESTARTS=$MAX_RESTARTS is reached, so it is not queued again: see above whether it makes progress, then submit again (with a larger one): it goes on where it is"
-    elif reason_to_stay=$(scontrol requeue "$JOB" 2>&1); then
-        what="nothing: job $JOB is queued again (restart $((RESTARTS + 1)) of at most $MAX_RESTARTS) and goes on from what was saved"
-    else what="'scontrol requeue $JOB' failed (${reason_to_stay##*error: }): submit again, it goes on from what was saved"; fi
+        next='If it was preempted, Slurm queues it again by itself. If it was cancelled, submit again: it goes on from what was saved.'
+    elif ((RESTARTS >= $1)); then
+        next="It was queued again $RESTARTS times (MAX_RESTARTS=$MAX_RESTARTS) and is not any more. See above whether it gets on, then submit again: it goes on from what was saved."
+    elif answer=$(scontrol requeue "$JOB" 2>&1); then
+        next="It is queued again (restart $((RESTARTS + 1)) of at most $1) and goes on from what was saved."
+    else next="It could not be queued again (${answer##*: }): submit again, it goes on from what was saved."; fi
 }
 
 time_is_up() {

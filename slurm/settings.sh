@@ -2,12 +2,12 @@
 # else submits); queues nothing. The files are parsed, never executed.
 # shellcheck shell=bash disable=SC2034,SC2088,SC2154,SC2178 # most settings are read by the jobs; `program`, `here` and `run_file` are the caller's
 
-stages=(preprocess train infer evaluate)
+stages=(preprocess train infer evaluate collect) # collect: infer and evaluate of a sweep
 
 # kind of each key's value; see check_value
 declare -A kind=(
     [NAME]=name [DATASET]='one of sewer|coco|chest|csv' [ANN_ROOT]=path [IMAGES]=path [SHARDS]=path [LOGS]=path [RESULTS]=path [VERSION]=name
-    [MODEL]=word [SPLITS]='some of Train|Val|Test' [STAGES]='some of preprocess|train|infer|evaluate'
+    [MODEL]=word [SPLITS]='some of Train|Val|Test' [STAGES]='some of preprocess|train|infer|evaluate|collect'
     [NODES]=count [TASKS_PER_NODE]=count [GPUS_PER_NODE]=gpus [CPUS_PER_TASK]=count [MEM_PER_NODE]=memory [TIME]=time
     [MAX_RESTARTS]=count0 [SIGNAL_S]=count [STAGE_SHARDS]='one of yes|no'
     [BATCH_SIZE]=count [LEARNING_RATE]=number [OPTIMIZER]='one of sgd|adamW' [MAX_EPOCHS]=count [BASE_LOSS]='one of bce|focal' [META_LOSS_WEIGHT]=number
@@ -25,7 +25,8 @@ for stage in "${stages[@]}"; do
     kind[${stage^^}_OPTIONS]=words
     site_kind[${stage^^}_PARTITION]=word
 done
-kind[TRAIN_GPUS_PER_NODE]=gpus kind[INFER_GPUS_PER_NODE]=gpus
+kind[TRAIN_GPUS_PER_NODE]=gpus kind[INFER_GPUS_PER_NODE]=gpus kind[COLLECT_GPUS_PER_NODE]=gpus
+unset 'kind[COLLECT_OPTIONS]' # its programs have theirs
 
 declare -A value=() from=()
 n_wrong=0
@@ -144,7 +145,10 @@ fill_defaults() {
     default SHARDS "$folder/shards"
     default LOGS "$folder/logs"
     default RESULTS "$folder/results"
-    default STAGES "${stages[*]}"
+    default STAGES "preprocess train infer evaluate"
+    if [[ ${value[SWEEP]:-} ]]; then
+        for name in infer evaluate; do value[STAGES]=" ${value[STAGES]} " value[STAGES]=${value[STAGES]/ $name / collect }; done
+    fi
     default NODES 1
     [[ ${value[GPUS_PER_NODE]:-} != 0 ]] || value[GPUS_PER_NODE]=''
     for stage in TRAIN INFER; do
@@ -158,6 +162,9 @@ fill_defaults() {
     default TASKS_PER_NODE 1
     default EVALUATE_NODES 1
     for stage in "${stages[@]}"; do
+        if [[ $stage == collect ]]; then # most of it is inference
+            for key in NODES TASKS_PER_NODE CPUS_PER_TASK MEM_PER_NODE TIME GPUS_PER_NODE PARTITION; do default "COLLECT_$key" "${value[INFER_$key]:-}"; done
+        fi
         for key in NODES TASKS_PER_NODE CPUS_PER_TASK MEM_PER_NODE TIME; do default "${stage^^}_$key" "${value[$key]:-}"; done
         default "${stage^^}_PARTITION" "${value[PARTITION]:-}"
     done
@@ -205,6 +212,12 @@ check_together() {
         (($(seconds "$time") > value[SIGNAL_S] + 60)) ||
             wrong "$(where TIME "$run"): TIME=$time of $stage: the signal comes SIGNAL_S=${value[SIGNAL_S]} s before its end, and up to a minute early: nothing is left to work in"
     done
+    if [[ ! ${value[SWEEP]:-} ]]; then
+        for key in SWEEP_METHOD SWEEP_POINTS SWEEP_AT_ONCE; do [[ ! ${value[$key]:-} ]] || wrong "$(where "$key" "$run"): $key goes with SWEEP"; done
+        if has collect; then wrong "$(where STAGES "$run"): the stage collect goes with SWEEP"; fi
+    elif [[ ${value[BEST_METRIC]} == @(val_loss|val_bce) ]]; then
+        wrong "$(where BEST_METRIC "$run"): BEST_METRIC=${value[BEST_METRIC]}: the best of a sweep is named by val_f1, val_f2 or val_ap"
+    fi
     ranks=$((value[TRAIN_NODES] * value[TRAIN_TASKS_PER_NODE]))
     if has train && ((${value[BATCH_SIZE]:-256} < ranks)); then
         wrong "$(where BATCH_SIZE "$run"): BATCH_SIZE=${value[BATCH_SIZE]:-256} is smaller than the number of ranks, $ranks"
@@ -234,12 +247,12 @@ log_name() {
     if [[ $2 == %* ]]; then echo "${LOGS//%/%%}/slurm/$NAME-$1-$2.log"; else echo "$LOGS/slurm/$NAME-$1-$2.log"; fi
 }
 
-# sbatch_options STAGE ARRAY: resources and names, without dependency and script
+# sbatch_options STAGE ARRAY [ID]: resources and names, without dependency and script
 sbatch_options() {
     local stage=$1 up=${1^^} key words gpus
     local -n options_out=$2
     resource() { local name=${up}_$1; echo "${!name}"; }
-    options_out=(--parsable --job-name="$NAME-$stage" --output="$(log_name "$stage" %j)"
+    options_out=(--parsable --job-name="$NAME-$stage" --output="$(log_name "$stage" "${3:-%j}")"
         --nodes="$(resource NODES)" --ntasks="$(($(resource NODES) * $(resource TASKS_PER_NODE)))" --ntasks-per-node="$(resource TASKS_PER_NODE)")
     if [[ $(resource CPUS_PER_TASK) ]]; then options_out+=(--cpus-per-task="$(resource CPUS_PER_TASK)"); fi
     if [[ $(resource MEM_PER_NODE) ]]; then options_out+=(--mem="$(resource MEM_PER_NODE)"); fi

@@ -52,8 +52,8 @@ static ac_status check_name(const char *name)
 {
     enum { MOST = 200 };
     for (const char *at = name; *at; at++)
-        if (!((*at >= 'a' && *at <= 'z') || (*at >= 'A' && *at <= 'Z') || (*at >= '0' && *at <= '9') || (at > name && strchr("._-", *at))))
-            return ac_error(AC_ERR_USAGE, "--name %.60s: letters, digits and '.', '_', '-' behind the first make a name of versions", name);
+        if (!((*at >= 'a' && *at <= 'z') || (*at >= 'A' && *at <= 'Z') || (*at >= '0' && *at <= '9') || (at > name && strchr("._+-", *at))))
+            return ac_error(AC_ERR_USAGE, "--name %.60s: letters, digits and '.', '_', '+', '-' behind the first make a name of versions", name);
     if (!*name || strlen(name) > MOST)
         return ac_error(AC_ERR_USAGE, "--name has 1 to %d letters", MOST);
     return AC_OK;
@@ -112,6 +112,25 @@ static ac_status check_elements(const ac_run *run, const sweep_config *config, c
     return status;
 }
 
+/* Given to all elements, and swept: the trainer would only say that it was given twice. */
+static ac_status check_shared(const sweep_ranges *ranges, const ac_string_list *fixed)
+{
+    for (size_t i = 0; i < fixed->n_items; i++) {
+        const char *word = fixed->item[i];
+        for (size_t k = 0; k < ranges->n_keys && word[0] == '-' && word[1] == '-'; k++) {
+            const char *name = ranges->key[k].option->name, *at = word + 2;
+            while (*name && (*name == *at || (*name == '_' && *at == '-'))) {
+                name++;
+                at++;
+            }
+            if (!*name && (!*at || *at == '='))
+                return ac_error(AC_ERR_USAGE, "%s line %zu: --%s is swept, and given to all elements too: take one of them away", ranges->name,
+                                ranges->key[k].line, ranges->key[k].option->name);
+        }
+    }
+    return AC_OK;
+}
+
 static ac_status make_sweep(const ac_run *run, const sweep_config *config, const ac_string_list *fixed)
 {
     ac_status status = AC_OK;
@@ -120,6 +139,7 @@ static ac_status make_sweep(const ac_run *run, const sweep_config *config, const
     char last[SWEEP_VERSION_BYTES];
     const sweep_points points = {(sweep_method)config->method, (uint64_t)config->seed, config->n_points, config->scramble};
     AC_TRY(sweep_read_ranges(config->ranges, &ranges));
+    AC_TRY(check_shared(&ranges, fixed));
     if (points.method == SWEEP_GRID)
         AC_TRY(sweep_list_ranges(&ranges));
     AC_TRY(sweep_table_make(&ranges, &points, config->name, fixed, &table));

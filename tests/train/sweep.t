@@ -45,7 +45,7 @@ tap_refused 2 'method sobol needs --n_points' "no number of points" $S --method 
 tap_refused 2 'a grid has all combinations' "a grid of so many points" $S --n_points 3
 tap_refused 2 'make a name of versions' "a name with a slash" $S --method random --n_points 1 --name a/b
 tap_refused 2 'goes with --status' "--log_save_dir" $S --method random --n_points 1 --log_save_dir "$out"
-tap_refused 2 'element sweep-000: --learning_rate is given twice' "an option of all elements that is swept" $S --method random --n_points 1 -- --learning_rate 0.1
+tap_refused 2 'ranges.txt line 2: --learning_rate is swept, and given to all' "an option of all elements that is swept" $S --method random --n_points 1 -- --learning-rate=0.1
 tap_refused 2 'element sweep-000: --min_lr' "options that contradict each other" $S --method random --n_points 1 -- --min_lr 0.5
 tap_refused 2 'unknown option --modle' "an option that is none" $S --method random --n_points 1 -- --modle resnet18
 tap_refused 2 'no tab' "a tab" $S --method random --n_points 1 -- --data_root $'a\tb'
