@@ -254,6 +254,7 @@ launcher() {
             export OMPI_MCA_orte_launch_agent='env --block-signal=TERM orted'
         else # coreutils before 8.31; a failed run then takes up to twice this long to end
             export OMPI_MCA_odls_base_sigkill_timeout=20
+            LAUNCHER_S=60
         fi
     fi
     launch_out+=("${site[@]}" "${rank_env[@]}")
@@ -266,11 +267,37 @@ threads_per_core() {
     echo "$n"
 }
 
+# look_after LAUNCHER: tells this script (USR2) when the launcher is still there LAUNCHER_S seconds after the last rank of this node has ended. mpirun waits
+# for its daemons for ever where the network between them is cut, long after the watchdog has ended the ranks.
+look_after() {
+    local seen=0 alone=0
+    trap - USR1 TERM USR2
+    while sleep 2; do
+        if has_ranks "$1"; then seen=1 alone=0
+        elif ((seen && (alone += 2) > LAUNCHER_S)); then break; fi
+    done
+    kill -USR2 $$
+}
+has_ranks() { # LAUNCHER: among its children there are others than those with which it reached the other nodes
+    local child name
+    for child in $(cat "/proc/$1/task/$1/children" 2>/dev/null); do
+        read -r name 2>/dev/null <"/proc/$child/comm" || continue
+        [[ $name == srun || $name == ssh ]] || return 0
+    done
+    return 1
+}
+on_lost_launcher() {
+    SIGNALLED=1 LOST=1
+    say "$STAGE: the ranks of $HOSTNAME have ended, their launcher has not for $LAUNCHER_S s: it is killed"
+    kill -KILL "$CHILD" 2>/dev/null || true
+}
+
 # launch PROGRAM ARGUMENT...: on all ranks of the job. Returns the program's exit code; 75 at once where the job is to stop already.
 launch() {
-    local command wrap program=$1 code
+    local command wrap program=$1 code looker=''
     shift
     [[ -z $STOP ]] || return 75
+    LAUNCHER_S=20
     launcher command
     inside wrap
     if [[ $BIN ]]; then program=$BIN/$program; fi
@@ -279,6 +306,9 @@ launch() {
     SIGNALLED=0
     "${command[@]}" </dev/null &
     CHILD=$!
+    LOST=0
+    trap on_lost_launcher USR2
+    if [[ $LAUNCHER == mpirun ]]; then look_after "$CHILD" & looker=$!; fi
     # a signal ends `wait`, not the program
     while :; do
         code=0
@@ -287,6 +317,12 @@ launch() {
         SIGNALLED=0
     done
     CHILD=''
+    trap '' USR2
+    if [[ $looker ]]; then kill "$looker" 2>/dev/null || true; fi
+    if ((LOST)); then # its code is lost with it: the ranks' own, as far as they said why
+        code=205
+        [[ $(last_error) != *--watchdog_s* ]] || code=7
+    fi
     return "$code"
 }
 
