@@ -268,7 +268,7 @@ threads_per_core() {
 
 # launch PROGRAM ARGUMENT...: on all ranks of the job. Returns the program's exit code; 75 at once where the job is to stop already.
 launch() {
-    local command wrap program=$1 code
+    local command wrap program=$1 code watcher ended
     shift
     [[ -z $STOP ]] || return 75
     launcher command
@@ -279,15 +279,47 @@ launch() {
     SIGNALLED=0
     "${command[@]}" </dev/null &
     CHILD=$!
+    watch_launcher "$CHILD" &
+    watcher=$!
     # a signal ends `wait`, not the program
     while :; do
         code=0
-        wait "$CHILD" || code=$?
+        wait "$CHILD" 2>/dev/null || code=$?
         ((SIGNALLED)) || break
         SIGNALLED=0
     done
     CHILD=''
+    kill "$watcher" 2>/dev/null || true
+    ended=0
+    wait "$watcher" || ended=$?
+    if ((ended == 7)); then code=7; fi
     return "$code"
+}
+
+# watch_launcher PID: ends an mpirun that does not end itself, with 7. The programs' own watchdog ends ranks that cannot reach each other, but mpirun then
+# waits for its daemons on the other nodes, for a quarter of an hour where the network between them is cut, and without end at its start where
+# they cannot call back. The ranks of this node are its children. srun has none; Slurm itself ends it when a node is lost.
+watch_launcher() {
+    local since=$SECONDS limit=300 child children name ranks
+    trap - USR1 TERM
+    [[ $LAUNCHER == mpirun ]] || return 0
+    while sleep 5; do
+        [[ -e /proc/$1/task/$1/children ]] || return 0
+        ranks=''
+        read -r -d '' -a children < <(cat "/proc/$1/task/"*/children 2>/dev/null) || true
+        for child in "${children[@]}"; do
+            read -r name 2>/dev/null <"/proc/$child/comm" || continue
+            [[ $name == @(srun|ssh|rsh|sh) ]] || ranks=yes
+        done
+        if [[ $ranks ]]; then
+            since=$SECONDS limit=30
+        elif ((SECONDS - since >= limit)); then
+            if ((limit == 30)); then say "$STAGE: the ranks of $HOSTNAME have ended, but mpirun waits for other nodes since $limit s: it is killed"
+            else say "$STAGE: error: mpirun has started no rank in $limit s: do its daemons on other nodes reach $HOSTNAME? See INTERFACE and LAUNCHER in the site file"; fi
+            kill -KILL "$1"
+            return 7
+        fi
+    done
 }
 
 # job_end CODE: ends the job with the program's code, or has it queued again. The last line of the log says why, and what comes next.
