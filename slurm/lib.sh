@@ -151,6 +151,7 @@ job_begin() {
     JOB=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
     JOB=${JOB:-$SLURM_JOB_ID}
     RESTARTS=${SLURM_RESTART_COUNT:-0}
+    LIMIT=$(job_limit) || LIMIT=''
     LOG_FILE=$(readlink "/proc/$$/fd/2")
     LOG_START=0
     if [[ -f $LOG_FILE ]]; then LOG_START=$(stat -c %s "$LOG_FILE"); fi
@@ -180,8 +181,7 @@ on_signal() {
 guard() {
     local end
     trap - USR1 TERM
-    end=$(scontrol show job "$SLURM_JOB_ID" -o 2>/dev/null | grep -o 'EndTime=[^ ]*' | head -n 1) || return 0
-    end=$(date -d "${end#EndTime=}" +%s 2>/dev/null) || return 0
+    end=$(job_limit) || return 0
     sleep "$((end - $(date +%s) > 15 ? end - $(date +%s) - 15 : 1))"
     ((RESTARTS < MAX_RESTARTS)) || return 0
     say "$STAGE: has not ended yet, and time is up: job $JOB is queued again and goes on from what was saved last"
@@ -376,11 +376,14 @@ queue_again() {
     else next="It could not be queued again (${answer##*: }): submit again, it goes on from what was saved."; fi
 }
 
-time_is_up() {
+# job_limit: when the time limit falls, in seconds; fails where there is none. Only while the job runs: once it is stopped, by the limit or by
+# scancel, Slurm says when that was. By its own number: that of the whole array would have a line for each element.
+job_limit() {
     local end
-    end=$(scontrol show job "$SLURM_JOB_ID" -o 2>/dev/null | grep -o 'EndTime=[^ ]*' | head -n 1) &&
-        end=$(date -d "${end#EndTime=}" +%s 2>/dev/null) && (($(date +%s) >= end))
+    end=$(scontrol show job "$JOB" -o 2>/dev/null | grep -o 'EndTime=[^ ]*') && date -d "${end#EndTime=}" +%s 2>/dev/null
 }
+
+time_is_up() { [[ $LIMIT ]] && (($(date +%s) >= LIMIT)); }
 
 # stage_shards: sets DATA to SHARDS, or with STAGE_SHARDS=yes their copy on each node's own disk. The copy is checked by hash, and made only where
 # it is not there yet; it stays for the next job. Where the disk is too small the training reads SHARDS.
