@@ -215,10 +215,16 @@ static ac_status report(stage_job *job, double took_s)
     uint64_t bytes = count_bytes(job, &n_copies);
     uint64_t sum[4] = {job->rank == 0, job->rank == 0 ? n_copies : 0, job->rank == 0 ? bytes : 0, job->n_mended};
     const char *be = job->config->common.dry_run ? "would be " : "";
+    size_t n;
+    char rate[32] = "";
     AC_TRY(ac_comm_check(MPI_Allreduce(MPI_IN_PLACE, sum, 4, MPI_UINT64_T, MPI_SUM, job->run->comm), "MPI_Allreduce"));
-    ac_log(AC_LOG_INFO, "%s: %zu of %zu shards %scopied, %.1f MB%s in %.1f s (%.0f MB/s); %zu %skept", job->config->to, (size_t)sum[1], job->n_files * (size_t)sum[0],
-           be, (double)sum[2] / 1e6, sum[0] > 1 ? " on all machines" : "", took_s, (double)sum[2] / 1e6 / (took_s > 0 ? took_s : 1),
-           job->n_files * (size_t)sum[0] - (size_t)sum[1], be);
+    n = job->n_files * (size_t)sum[0];
+    if (sum[2] > 0 && !be[0])
+        snprintf(rate, sizeof rate, " in %.1f s, %.0f MB/s", took_s, (double)sum[2] / 1e6 / took_s);
+    ac_log(AC_LOG_INFO, "%s: %zu of %zu shards %scopied (%.1f MB%s), %zu %skept%s", job->config->to, (size_t)sum[1], n, be, (double)sum[2] / 1e6, rate,
+           n - (size_t)sum[1], be, sum[0] > 1 ? "; on all machines together" : "");
+    if (sum[3] > 0)
+        ac_log(AC_LOG_WARN, "%s: %zu copies had rotten and were made anew", job->config->to, (size_t)sum[3]);
 out:
     return status;
 }
