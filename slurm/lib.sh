@@ -252,8 +252,8 @@ launcher() {
         if env --block-signal=TERM true 2>/dev/null; then
             launch_out=(env --block-signal=TERM "${launch_out[@]}")
             export OMPI_MCA_orte_launch_agent='env --block-signal=TERM orted'
-        else # coreutils before 8.31; a failed run then takes up to twice this long to end
-            export OMPI_MCA_odls_base_sigkill_timeout=20
+        else # coreutils before 8.31: twice so long then, of the 30 s that KillWait mostly is; a failed run takes as much longer to end
+            export OMPI_MCA_odls_base_sigkill_timeout=12
         fi
     fi
     launch_out+=("${site[@]}" "${rank_env[@]}")
@@ -398,7 +398,7 @@ stage_shards() {
         return 0
     fi
     disk=$disk/anyclass-$(id -un)-$(sha256sum <<<"$SHARDS" | head -c 16)
-    launch anyclass-preprocess stage --data_root "$SHARDS" --to "$disk" || code=$?
+    launch anyclass-preprocess stage --data_root "$SHARDS" --to "$disk" --splits Train Val || code=$?
     case $code in
         0) DATA=$disk ;;
         75 | 138 | 143) job_end "$code" ;;
