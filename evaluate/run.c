@@ -261,6 +261,7 @@ static ac_status evaluate_sets(MPI_Comm comm, const evaluate_config *config, con
         AC_TRY(evaluate_tune_on_val(comm, config, sets, labels, of.tuned));
     ac_progress_begin(&progress, "evaluating", "score sets", sets->n_sets);
     for (size_t i = 0; i < sets->n_sets; i++) {
+        AC_TRY(ac_comm_check_stop(comm, EVALUATE_STOPPED));
         AC_TRY(evaluate_set(comm, config, sets, &sets->set[i], labels, &of.tuned[i], &of.result[i]));
         ac_progress_update(&progress, i + 1, NULL);
     }

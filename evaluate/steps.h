@@ -15,6 +15,9 @@
 #include <stdint.h>
 #include <stdio.h>
 
+/* What a signal's line says: all files are complete or absent, and none depends on an earlier run. */
+#define EVALUATE_STOPPED "nothing is half written, run it again"
+
 typedef struct evaluate_config {
     ac_common_config common;
     const char *results_output; /* folder with version_* folders, or NULL */

@@ -1,4 +1,5 @@
 /* anyclass-preprocess: options, checks before any work, one split after the other. */
+#include "anyclass/stop.h"
 #include "preprocess/prepare.h"
 #include "preprocess/preprocess.h"
 #include "preprocess/steps.h"
@@ -267,6 +268,7 @@ ac_status preprocess_run_all(ac_run *run, const preprocess_config *c)
     omp_set_num_threads(n_threads);
     ac_log(AC_LOG_DEBUG, "%d ranks with %d threads", run->size, n_threads);
     for (size_t i = 0; i < n; i++) {
+        AC_TRY(ac_comm_check_stop(run->comm, PREPROCESS_STOPPED));
         if (!c->verify) {
             AC_TRY(preprocess_split(run, c, split[i], &n_rejected[i]));
             continue;
@@ -291,6 +293,7 @@ int ac_preprocess_run(MPI_Comm comm, int argc, char **argv)
         return prepare_refuse(argv[1], comm, argv);
     ac_run run;
     preprocess_config config;
+    ac_stop_catch();
     ac_status status = ac_run_begin(&run, comm, &program, argc, argv, &config, NULL);
     if (status == AC_OK && run.go)
         status = preprocess_run_all(&run, &config);

@@ -52,6 +52,53 @@ static const ac_program program = {
     .config_bytes = sizeof(stage_config),
 };
 
+ac_status stage_beat(stage_job *job)
+{
+    const int64_t *told = job->beat.told;
+    ac_status status = beat_once(&job->beat);
+    if (job->run->rank == 0 && told[BEAT_ALL_BYTES] > 0) {
+        job->progress.total = (uint64_t)told[BEAT_ALL_BYTES] / 1000000;
+        ac_progress_update(&job->progress, (uint64_t)told[BEAT_DONE_BYTES] / 1000000, NULL);
+    }
+    return status;
+}
+
+/* AC_OK on all ranks of a machine when all of them succeeded; those without a reason of their own get AC_ERR_SYNC. Collective over the machine. */
+static ac_status machine_agree(stage_job *job, ac_status mine)
+{
+    ac_status status = AC_OK;
+    MPI_Request request;
+    int any = mine != AC_OK;
+    char text[AC_ERROR_TEXT_BYTES];
+    snprintf(text, sizeof text, "%s", ac_error_text());
+    AC_TRY(ac_comm_check(MPI_Iallreduce(MPI_IN_PLACE, &any, 1, MPI_INT, MPI_MAX, job->machine, &request), "MPI_Iallreduce"));
+    AC_TRY(beat_wait(&job->beat, &request));
+    if (mine != AC_OK)
+        status = ac_error(mine, "%s", text);
+    else if (any)
+        status = ac_error(AC_ERR_SYNC, "another rank of this machine failed");
+out:
+    return status;
+}
+
+/* This rank is done, and failed or not; returns when all are. Collective. */
+static ac_status leave(stage_job *job, ac_status mine)
+{
+    ac_status status = AC_OK;
+    char text[AC_ERROR_TEXT_BYTES];
+    snprintf(text, sizeof text, "%s", ac_error_text());
+    AC_TRY(beat_end(&job->beat, mine != AC_OK && mine != AC_ERR_DATA && mine != AC_ERR_SIGNAL));
+    int signal = ac_stop_signal();
+    if (job->beat.told[BEAT_SIGNALLED]) /* the same on all ranks */
+        AC_TRY(ac_comm_check(MPI_Allreduce(MPI_IN_PLACE, &signal, 1, MPI_INT, MPI_MAX, job->run->comm), "MPI_Allreduce"));
+    if (mine == AC_ERR_SIGNAL)
+        status = ac_error(mine, "stopped by signal %d: finished copies are kept, run it again to go on", signal);
+    else if (mine != AC_OK)
+        status = ac_error(mine, "%s", text);
+out:
+    return status;
+}
+
 static ac_status open_manifests(stage_job *job)
 {
     ac_status status = AC_OK;
@@ -100,9 +147,9 @@ static ac_status share_files(stage_job *job)
     int n;
     AC_TRY(ac_comm_count(job->n_files, &n));
     AC_TRY(ac_comm_check(MPI_Iallreduce(MPI_IN_PLACE, job->state, n, MPI_UINT8_T, MPI_MAX, job->machine, &request), "MPI_Iallreduce"));
-    AC_TRY(stage_beat_wait(job, &request));
+    AC_TRY(beat_wait(&job->beat, &request));
     AC_TRY(ac_comm_check(MPI_Iallreduce(MPI_IN_PLACE, job->n_bytes, n, MPI_UINT64_T, MPI_MAX, job->machine, &request), "MPI_Iallreduce"));
-    AC_TRY(stage_beat_wait(job, &request));
+    AC_TRY(beat_wait(&job->beat, &request));
 out:
     return status;
 }
@@ -120,7 +167,7 @@ static ac_status look_at_all(stage_job *job)
     for (size_t k = 0; k < job->n_files && status == AC_OK; k++)
         if (is_mine(job, k))
             status = stage_look(job, k, &job->state[k], &job->n_bytes[k]);
-    AC_TRY(stage_machine_agree(job, status));
+    AC_TRY(machine_agree(job, status));
     AC_TRY(share_files(job));
 out:
     return status;
@@ -167,22 +214,22 @@ static ac_status stage_machine(stage_job *job)
     bool first = job->rank == 0;
     size_t n_copies;
     if (!job->config->common.dry_run)
-        AC_TRY(stage_machine_agree(job, first ? stage_lock(job) : AC_OK));
+        AC_TRY(machine_agree(job, first ? stage_lock(job) : AC_OK));
     AC_TRY(look_at_all(job));
-    AC_TRY(stage_machine_agree(job, first ? stage_check_space(job) : AC_OK));
+    AC_TRY(machine_agree(job, first ? stage_check_space(job) : AC_OK));
     if (job->config->common.dry_run)
         return AC_OK;
     uint64_t n_bytes = count_bytes(job, &n_copies);
-    AC_TRY(stage_machine_agree(job, first ? stage_clear(job) : AC_OK));
+    AC_TRY(machine_agree(job, first ? stage_clear(job) : AC_OK));
     job->beat.mine[BEAT_ALL_BYTES] = first ? (int64_t)n_bytes : 0;
     job->keep_cache = n_bytes < ac_machine_memory_bytes() / 2;
     status = copy_mine(job);
-    ac_status whole = stage_machine_agree(job, status == AC_ERR_DATA ? AC_OK : status);
+    ac_status whole = machine_agree(job, status == AC_ERR_DATA ? AC_OK : status);
     if (whole == AC_OK) {
         char text[AC_ERROR_TEXT_BYTES];
         snprintf(text, sizeof text, "%s", ac_error_text());
         whole = share_files(job);
-        whole = stage_machine_agree(job, whole == AC_OK && first ? stage_complete(job) : whole);
+        whole = machine_agree(job, whole == AC_OK && first ? stage_complete(job) : whole);
         if (status != AC_OK)
             return ac_error(status, "%s", text);
     }
@@ -215,10 +262,16 @@ static ac_status report(stage_job *job, double took_s)
     uint64_t bytes = count_bytes(job, &n_copies);
     uint64_t sum[4] = {job->rank == 0, job->rank == 0 ? n_copies : 0, job->rank == 0 ? bytes : 0, job->n_mended};
     const char *be = job->config->common.dry_run ? "would be " : "";
+    size_t n;
+    char rate[32] = "";
     AC_TRY(ac_comm_check(MPI_Allreduce(MPI_IN_PLACE, sum, 4, MPI_UINT64_T, MPI_SUM, job->run->comm), "MPI_Allreduce"));
-    ac_log(AC_LOG_INFO, "%s: %zu of %zu shards %scopied, %.1f MB%s in %.1f s (%.0f MB/s); %zu %skept", job->config->to, (size_t)sum[1], job->n_files * (size_t)sum[0],
-           be, (double)sum[2] / 1e6, sum[0] > 1 ? " on all machines" : "", took_s, (double)sum[2] / 1e6 / (took_s > 0 ? took_s : 1),
-           job->n_files * (size_t)sum[0] - (size_t)sum[1], be);
+    n = job->n_files * (size_t)sum[0];
+    if (sum[2] > 0 && !be[0])
+        snprintf(rate, sizeof rate, " in %.1f s, %.0f MB/s", took_s, (double)sum[2] / 1e6 / took_s);
+    ac_log(AC_LOG_INFO, "%s: %zu of %zu shards %scopied (%.1f MB%s), %zu %skept%s", job->config->to, (size_t)sum[1], n, be, (double)sum[2] / 1e6, rate,
+           n - (size_t)sum[1], be, sum[0] > 1 ? "; on all machines together" : "");
+    if (sum[3] > 0)
+        ac_log(AC_LOG_WARN, "%s: %zu copies had rotten and were made anew", job->config->to, (size_t)sum[3]);
 out:
     return status;
 }
@@ -246,10 +299,10 @@ static ac_status run_stage(ac_run *run, const void *config)
     AC_TRY(ac_comm_check(MPI_Comm_size(job.machine, &job.size), "MPI_Comm_size"));
     AC_TRY(ac_comm_agree(run->comm, open_job(&job)));
     ac_progress_begin(&job.progress, "staging", "MB", 0);
-    stage_beat_begin(&job);
+    beat_begin(&job.beat, run->comm, run->watchdog, "staging");
     status = job.config->remove ? remove_machine(&job) : stage_machine(&job);
     stage_unlock(&job);
-    status = stage_beat_end(&job, status);
+    status = leave(&job, status);
     AC_TRY(ac_comm_agree(run->comm, status));
     if (job.config->remove && job.rank == 0 && rmdir(job.config->to) != 0 && errno != ENOENT && errno != ENOTEMPTY && errno != EEXIST)
         ac_log_here(AC_LOG_WARN, "%s: is empty, but cannot be removed", job.config->to);

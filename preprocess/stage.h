@@ -1,5 +1,5 @@
-/* What the files of the command `stage` share. stage.c has options and the order of things; stage_beat.c keeps ranks informed of each other while
- * each works at its own pace; stage_folder.c is about the target folder as a whole, stage_file.c about one shard in it. */
+/* What the files of the command `stage` share. stage.c has options and the order of things; stage_folder.c is about the target folder as a
+ * whole, stage_file.c about one shard in it. Ranks go their own ways and hear of each other by beats (beat.h). */
 #ifndef ANYCLASS_PREPROCESS_STAGE_H
 #define ANYCLASS_PREPROCESS_STAGE_H
 
@@ -8,6 +8,7 @@
 #include "anyclass/log.h"
 #include "anyclass/program.h"
 #include "anyclass/shard.h"
+#include "preprocess/beat.h"
 
 enum { STAGE_MAX_STREAMS = 8 /* ranks of a machine that copy at a time */, STAGE_PIECE_BYTES = 1 << 20 };
 
@@ -24,14 +25,6 @@ typedef struct stage_file { /* a shard */
     size_t split;
 } stage_file;
 
-enum { BEAT_WORKING, BEAT_FAILED, BEAT_SIGNALLED, BEAT_DONE_BYTES, BEAT_ALL_BYTES, N_BEAT };
-
-typedef struct stage_beat { /* what all ranks know of each other, a moment ago */
-    MPI_Request request;
-    int64_t mine[N_BEAT], sum[N_BEAT], told[N_BEAT];
-    int64_t count; /* calls, for the watchdog */
-} stage_beat;
-
 typedef struct stage_job {
     const stage_config *config;
     ac_run *run;
@@ -46,7 +39,7 @@ typedef struct stage_job {
     uint64_t *n_bytes;     /* [n_files] at the source; likewise */
     bool keep_cache;       /* the copies fit into memory beside other things */
     size_t n_mended;       /* copies found damaged by this rank */
-    stage_beat beat;
+    work_beat beat;
     ac_progress progress;
     char lock_path[AC_PATH_BYTES];
     int lock;              /* descriptor; -1: none */
@@ -54,19 +47,10 @@ typedef struct stage_job {
 
 typedef enum stage_state { STAGE_KEEP, STAGE_COPY, STAGE_FAILED } stage_state; /* of a file; agreed on by maximum */
 
-/* ---- stage_beat.c. Ranks go their own ways between stage_beat_begin() and stage_beat_end(): no other collective call on the run's communicator may be
- * made there. ---- */
+/* ---- stage.c ---- */
 
-void stage_beat_begin(stage_job *job);
-/* Tell and hear. Called between any two pieces of work.
- * @return AC_ERR_SIGNAL when any rank got a signal; AC_ERR_SYNC when another one failed, or MPI did. */
-ac_status stage_beat_once(stage_job *job);
-/* Wait for a request of the machine's ranks, whatever is told meanwhile: they all come. AC_ERR_SYNC when MPI fails. */
-ac_status stage_beat_wait(stage_job *job, MPI_Request *request);
-/* AC_OK on all ranks of a machine when all of them succeeded; those without a reason of their own get AC_ERR_SYNC. Collective over the machine. */
-ac_status stage_machine_agree(stage_job *job, ac_status mine);
-/* This rank is done, and failed or not; returns when all are. Collective. */
-ac_status stage_beat_end(stage_job *job, ac_status mine);
+/* Tell and hear of failures and signals, show progress: between any two pieces of work. As beat_once(). */
+ac_status stage_beat(stage_job *job);
 
 /* ---- stage_folder.c: the machine's first rank ---- */
 

@@ -77,7 +77,7 @@ static ac_status pass(stage_job *job, const char *path, int fd, ac_hash hash, ac
     (void)posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
     for (uint64_t at = 0, behind = 0, end = ac_shard_pass_bytes(p); at < end;) {
         size_t n = end - at < STAGE_PIECE_BYTES ? (size_t)(end - at) : STAGE_PIECE_BYTES;
-        AC_TRY(stage_beat_once(job));
+        AC_TRY(stage_beat(job));
         status = ac_file_read_at(fd, at, piece, n);
         if (status == AC_OK)
             status = ac_shard_pass_add(p, piece, n);
@@ -135,7 +135,7 @@ ac_status stage_look(stage_job *job, size_t k, uint8_t *state, uint64_t *n_bytes
     struct stat source, copy;
     bool whole;
     *state = STAGE_COPY;
-    AC_TRY(stage_beat_once(job));
+    AC_TRY(stage_beat(job));
     AC_TRY(ac_path_join(from, job->config->data_root, f->name));
     AC_TRY(ac_path_join(to, job->config->to, f->name));
     *n_bytes = stat(from, &source) == 0 ? (uint64_t)source.st_size : 0; /* what is wrong with it is told when it is copied */

@@ -141,7 +141,7 @@ ac_status stage_lock(stage_job *job)
     job->lock = -1;
     AC_TRY(target_path(job, lock_name, job->lock_path));
     for (;;) {
-        AC_TRY(stage_beat_once(job));
+        AC_TRY(stage_beat(job));
         if (job->config->remove && !ac_path_exists(job->config->to))
             return AC_OK;
         AC_TRY(try_lock(job, &state));

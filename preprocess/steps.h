@@ -13,6 +13,9 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+/* What a signal's line says. */
+#define PREPROCESS_STOPPED "finished shards are kept, run it again to go on"
+
 enum { REASON_BYTES = AC_IMAGE_REASON_BYTES };
 
 typedef struct preprocess_config {

@@ -151,6 +151,7 @@ job_begin() {
     JOB=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
     JOB=${JOB:-$SLURM_JOB_ID}
     RESTARTS=${SLURM_RESTART_COUNT:-0}
+    LIMIT=$(job_limit) || LIMIT=''
     LOG_FILE=$(readlink "/proc/$$/fd/2")
     LOG_START=0
     if [[ -f $LOG_FILE ]]; then LOG_START=$(stat -c %s "$LOG_FILE"); fi
@@ -180,8 +181,7 @@ on_signal() {
 guard() {
     local end
     trap - USR1 TERM
-    end=$(scontrol show job "$SLURM_JOB_ID" -o 2>/dev/null | grep -o 'EndTime=[^ ]*' | head -n 1) || return 0
-    end=$(date -d "${end#EndTime=}" +%s 2>/dev/null) || return 0
+    end=$(job_limit) || return 0
     sleep "$((end - $(date +%s) > 15 ? end - $(date +%s) - 15 : 1))"
     ((RESTARTS < MAX_RESTARTS)) || return 0
     say "$STAGE: has not ended yet, and time is up: job $JOB is queued again and goes on from what was saved last"
@@ -252,9 +252,8 @@ launcher() {
         if env --block-signal=TERM true 2>/dev/null; then
             launch_out=(env --block-signal=TERM "${launch_out[@]}")
             export OMPI_MCA_orte_launch_agent='env --block-signal=TERM orted'
-        else # coreutils before 8.31; a failed run then takes up to twice this long to end
-            export OMPI_MCA_odls_base_sigkill_timeout=20
-            LAUNCHER_S=60
+        else # coreutils before 8.31: twice so long then, of the 30 s that KillWait mostly is; a failed run takes as much longer to end
+            export OMPI_MCA_odls_base_sigkill_timeout=12
         fi
     fi
     launch_out+=("${site[@]}" "${rank_env[@]}")
@@ -267,37 +266,11 @@ threads_per_core() {
     echo "$n"
 }
 
-# look_after LAUNCHER: tells this script (USR2) when the launcher is still there LAUNCHER_S seconds after the last rank of this node has ended. mpirun waits
-# for its daemons for ever where the network between them is cut, long after the watchdog has ended the ranks.
-look_after() {
-    local seen=0 alone=0
-    trap - USR1 TERM USR2
-    while sleep 2; do
-        if has_ranks "$1"; then seen=1 alone=0
-        elif ((seen && (alone += 2) > LAUNCHER_S)); then break; fi
-    done
-    kill -USR2 $$
-}
-has_ranks() { # LAUNCHER: among its children there are others than those with which it reached the other nodes
-    local child name
-    for child in $(cat "/proc/$1/task/$1/children" 2>/dev/null); do
-        read -r name 2>/dev/null <"/proc/$child/comm" || continue
-        [[ $name == srun || $name == ssh ]] || return 0
-    done
-    return 1
-}
-on_lost_launcher() {
-    SIGNALLED=1 LOST=1
-    say "$STAGE: the ranks of $HOSTNAME have ended, their launcher has not for $LAUNCHER_S s: it is killed"
-    kill -KILL "$CHILD" 2>/dev/null || true
-}
-
 # launch PROGRAM ARGUMENT...: on all ranks of the job. Returns the program's exit code; 75 at once where the job is to stop already.
 launch() {
-    local command wrap program=$1 code looker=''
+    local command wrap program=$1 code watcher ended
     shift
     [[ -z $STOP ]] || return 75
-    LAUNCHER_S=20
     launcher command
     inside wrap
     if [[ $BIN ]]; then program=$BIN/$program; fi
@@ -306,24 +279,47 @@ launch() {
     SIGNALLED=0
     "${command[@]}" </dev/null &
     CHILD=$!
-    LOST=0
-    trap on_lost_launcher USR2
-    if [[ $LAUNCHER == mpirun ]]; then look_after "$CHILD" & looker=$!; fi
+    watch_launcher "$CHILD" &
+    watcher=$!
     # a signal ends `wait`, not the program
     while :; do
         code=0
-        wait "$CHILD" || code=$?
+        wait "$CHILD" 2>/dev/null || code=$?
         ((SIGNALLED)) || break
         SIGNALLED=0
     done
     CHILD=''
-    trap '' USR2
-    if [[ $looker ]]; then kill "$looker" 2>/dev/null || true; fi
-    if ((LOST)); then # its code is lost with it: the ranks' own, as far as they said why
-        code=205
-        [[ $(last_error) != *--watchdog_s* ]] || code=7
-    fi
+    kill "$watcher" 2>/dev/null || true
+    ended=0
+    wait "$watcher" || ended=$?
+    if ((ended == 7)); then code=7; fi
     return "$code"
+}
+
+# watch_launcher PID: ends an mpirun that does not end itself, with 7. The programs' own watchdog ends ranks that cannot reach each other, but mpirun then
+# waits for its daemons on the other nodes, for a quarter of an hour where the network between them is cut, and without end at its start where
+# they cannot call back. The ranks of this node are its children. srun has none; Slurm itself ends it when a node is lost.
+watch_launcher() {
+    local since=$SECONDS limit=300 child children name ranks
+    trap - USR1 TERM
+    [[ $LAUNCHER == mpirun ]] || return 0
+    while sleep 5; do
+        [[ -e /proc/$1/task/$1/children ]] || return 0
+        ranks=''
+        read -r -d '' -a children < <(cat "/proc/$1/task/"*/children 2>/dev/null) || true
+        for child in "${children[@]}"; do
+            read -r name 2>/dev/null <"/proc/$child/comm" || continue
+            [[ $name == @(srun|ssh|rsh|sh) ]] || ranks=yes
+        done
+        if [[ $ranks ]]; then
+            since=$SECONDS limit=30
+        elif ((SECONDS - since >= limit)); then
+            if ((limit == 30)); then say "$STAGE: the ranks of $HOSTNAME have ended, but mpirun waits for other nodes since $limit s: it is killed"
+            else say "$STAGE: error: mpirun has started no rank in $limit s: do its daemons on other nodes reach $HOSTNAME? See INTERFACE and LAUNCHER in the site file"; fi
+            kill -KILL "$1"
+            return 7
+        fi
+    done
 }
 
 # job_end CODE: ends the job with the program's code, or has it queued again. The last line of the log says why, and what comes next.
@@ -380,11 +376,14 @@ queue_again() {
     else next="It could not be queued again (${answer##*: }): submit again, it goes on from what was saved."; fi
 }
 
-time_is_up() {
+# job_limit: when the time limit falls, in seconds; fails where there is none. Only while the job runs: once it is stopped, by the limit or by
+# scancel, Slurm says when that was. By its own number: that of the whole array would have a line for each element.
+job_limit() {
     local end
-    end=$(scontrol show job "$SLURM_JOB_ID" -o 2>/dev/null | grep -o 'EndTime=[^ ]*' | head -n 1) &&
-        end=$(date -d "${end#EndTime=}" +%s 2>/dev/null) && (($(date +%s) >= end))
+    end=$(scontrol show job "$JOB" -o 2>/dev/null | grep -o 'EndTime=[^ ]*') && date -d "${end#EndTime=}" +%s 2>/dev/null
 }
+
+time_is_up() { [[ $LIMIT ]] && (($(date +%s) >= LIMIT)); }
 
 # stage_shards: sets DATA to SHARDS, or with STAGE_SHARDS=yes their copy on each node's own disk. The copy is checked by hash, and made only where
 # it is not there yet; it stays for the next job. Where the disk is too small the training reads SHARDS.
@@ -399,7 +398,7 @@ stage_shards() {
         return 0
     fi
     disk=$disk/anyclass-$(id -un)-$(sha256sum <<<"$SHARDS" | head -c 16)
-    launch anyclass-preprocess stage --data_root "$SHARDS" --to "$disk" || code=$?
+    launch anyclass-preprocess stage --data_root "$SHARDS" --to "$disk" --splits Train Val || code=$?
     case $code in
         0) DATA=$disk ;;
         75 | 138 | 143) job_end "$code" ;;

@@ -86,6 +86,10 @@ newest_log() {
 say_unfinished() {
     local log last=''
     log=$(newest_log "$1")
-    if [[ $log ]]; then last=$(grep -a '^anyclass-slurm: \|^anyclass-[a-z]*: error: ' "$log" | tail -n 1 || true); fi
-    say "$STAGE: $1: $2; ${log:+log $log}${log:-no log of it in $LOGS/slurm}${last:+: $last}"
+    if [[ ! $log ]]; then
+        say "$STAGE: $1: $2; no log in $LOGS/slurm names it"
+        return
+    fi
+    last=$(grep -a '^anyclass-slurm: \|^anyclass-[a-z]*: error: ' "$log" | tail -n 1) || true
+    say "$STAGE: $1: $2; log $log ends with: $last"
 }

@@ -79,13 +79,10 @@ static ac_status train(trainer *t)
 {
     ac_status status = AC_OK;
     double values[AC_N_TRACKED];
-    bool stop;
     if (t->info.epoch >= t->config->max_epochs)
         ac_log(AC_LOG_INFO, "all %lld epochs are done already: nothing is left to do", (long long)t->config->max_epochs);
     while (t->info.epoch < t->config->max_epochs) {
-        AC_TRY(trainer_stop_asked(t, &stop));
-        if (stop)
-            return trainer_stop(t, false);
+        AC_TRY(trainer_check_stop(t));
         if (t->info.step < t->n_steps)
             AC_TRY(trainer_epoch(t));
         AC_TRY(trainer_check_drift(t));

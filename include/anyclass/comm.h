@@ -20,6 +20,9 @@ AC_NODISCARD ac_status ac_comm_begin(MPI_Comm parent, MPI_Comm *comm);
  * AC_ERR_SYNC, which may only say that another rank left, counts when no rank has another reason. */
 AC_NODISCARD ac_status ac_comm_agree(MPI_Comm comm, ac_status mine);
 
+/** Where all ranks can stop together: AC_ERR_SIGNAL on all of them when any got a signal (stop.h), with the text "stopped by signal N: <what>". */
+AC_NODISCARD ac_status ac_comm_check_stop(MPI_Comm comm, const char *what);
+
 /** Turn an MPI error code into AC_ERR_SYNC with MPI's text; AC_OK for MPI_SUCCESS. Not collective. */
 AC_NODISCARD ac_status ac_comm_check(int mpi_error, const char *what);
 
