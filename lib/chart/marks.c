@@ -35,10 +35,9 @@ static bool passes(const ac_panel *panel, const double *x, const double *y, size
     return true;
 }
 
-void ac_panel_line(ac_markup *out, const ac_panel *panel, const char *style, const char *name, const double *x,
-                   const double *y, size_t n)
+/* Points of a path, without those that a line without them passes. */
+static void add_points(ac_markup *out, const ac_panel *panel, const double *x, const double *y, size_t n)
 {
-    begin_path(out, style, name);
     for (size_t i = 0; i < n;) {
         if (isnan(x[i]) || isnan(y[i])) {
             i++;
@@ -52,6 +51,48 @@ void ac_panel_line(ac_markup *out, const ac_panel *panel, const char *style, con
             next++;
         i = next;
     }
+}
+
+void ac_panel_line(ac_markup *out, const ac_panel *panel, const char *style, const char *name, const double *x,
+                   const double *y, size_t n)
+{
+    begin_path(out, style, name);
+    add_points(out, panel, x, y, n);
+    ac_markup_add(out, "\"/>\n");
+}
+
+void ac_panel_region(ac_markup *out, const ac_panel *panel, const char *color, const double *x, const double *y, size_t n)
+{
+    ac_markup_format(out, "<path fill=\"%s\" fill-rule=\"evenodd\" d=\"", color);
+    add_points(out, panel, x, y, n);
+    ac_markup_add(out, "\"/>\n");
+}
+
+void ac_panel_contour(ac_markup *out, const ac_panel *panel, const char *color, double opacity, double width_px, const double *x,
+                      const double *y, size_t n)
+{
+    ac_markup_format(out, "<path fill=\"none\" stroke=\"%s\" stroke-opacity=\"%.2g\" stroke-width=\"%.2g\" d=\"", color, opacity, width_px);
+    add_points(out, panel, x, y, n);
+    ac_markup_add(out, "\"/>\n");
+}
+
+void ac_panel_arrow(ac_markup *out, const ac_panel *panel, const char *color, double x, double y, double right_px, double down_px)
+{
+    double length = hypot(right_px, down_px);
+    if (!isfinite(length) || isnan(x) || isnan(y) || length == 0)
+        return;
+    double head = length < 10 ? 0.4 * length : 4, ux = right_px / length * head, uy = down_px / length * head;
+    double tip_x = chart_x(panel, x) + right_px / 2, tip_y = chart_y(panel, y) + down_px / 2;
+    ac_markup_format(out, "<path fill=\"none\" stroke=\"%s\" stroke-opacity=\".75\" stroke-linecap=\"round\" stroke-linejoin=\"round\" d=\"M", color);
+    chart_point(out, tip_x - right_px, tip_y - down_px);
+    ac_markup_add(out, "L");
+    chart_point(out, tip_x, tip_y);
+    ac_markup_add(out, "M");
+    chart_point(out, tip_x - ux - 0.6 * uy, tip_y - uy + 0.6 * ux);
+    ac_markup_add(out, "L");
+    chart_point(out, tip_x, tip_y);
+    ac_markup_add(out, "L");
+    chart_point(out, tip_x - ux + 0.6 * uy, tip_y - uy - 0.6 * ux);
     ac_markup_add(out, "\"/>\n");
 }
 
