@@ -37,7 +37,7 @@ static double logit(double p)
 
 double simulate_axis(int n, int i)
 {
-    return 0.01 + 0.98 * i / (n - 1);
+    return i == n - 1 ? 0.99 : 0.01 + 0.98 * i / (n - 1);
 }
 
 static double product_of(const simulate_scene *scene, double p1, double p2)

@@ -39,10 +39,11 @@ static double clamped(int at, int n)
     return at < 0 ? 0 : at >= n ? n - 1 : at;
 }
 
-/* Where the contour crosses a side, in units of nodes. */
+/* Where the contour crosses a side, in units of nodes; the same for both cells that share it, to the last bit. */
 static void add_crossing(tracer *t, int x, int y, int side)
 {
-    int x0 = x + corner_x[side], y0 = y + corner_y[side], x1 = x + corner_x[(side + 1) & 3], y1 = y + corner_y[(side + 1) & 3];
+    int from = side == TOP || side == LEFT ? (side + 1) & 3 : side, to = side ^ from ^ ((side + 1) & 3);
+    int x0 = x + corner_x[from], y0 = y + corner_y[from], x1 = x + corner_x[to], y1 = y + corner_y[to];
     double part = 0, ax = clamped(x0, t->grid->n_columns), ay = clamped(y0, t->grid->n_rows);
     if (t->n_points >= t->capacity)
         return;
