@@ -125,10 +125,12 @@ static ac_status find_weights(const simulate_config *config, simulate_plan *out)
     return status;
 }
 
-static void warn_unused(const ac_options *given, bool used, const char *name, const char *of)
+static void warn_unused(const simulate_config *config, simulate_format format)
 {
-    if (!used && ac_options_given(given, name))
-        ac_log(AC_LOG_WARN, "--%s is %s alone", name, of);
+    if (format != SIMULATE_SVG && config->levels != SIMULATE_LEVELS)
+        ac_log(AC_LOG_WARN, "--levels is the SVG's alone");
+    if (format == SIMULATE_CSV && (config->arrows || config->colormap != AC_MAP_BLUES))
+        ac_log(AC_LOG_WARN, "--arrows and --colormap are the SVG's and the page's alone");
 }
 
 ac_status simulate_check(const simulate_config *config, const ac_options *given, simulate_plan *out)
@@ -143,12 +145,10 @@ ac_status simulate_check(const simulate_config *config, const ac_options *given,
     AC_TRY(find_surfaces(config, out));
     AC_TRY(find_format(config, given, out));
     AC_TRY(find_classes(config, &out->scene));
-    if (config->counts.n_items == 0 && (ac_options_given(given, "negatives") || ac_options_given(given, "class_balancing_beta")))
-        return ac_error(AC_ERR_USAGE, "--negatives, --class_balancing_beta: they go with --counts");
+    if (config->counts.n_items == 0 && config->negatives > 0)
+        AC_TRY(ac_error(AC_ERR_USAGE, "--negatives: they go with --counts"));
     AC_TRY(find_weights(config, out));
-    warn_unused(given, out->format == SIMULATE_SVG, "levels", "the SVG's");
-    warn_unused(given, out->format != SIMULATE_CSV, "arrows", "the SVG's and the page's");
-    warn_unused(given, out->format != SIMULATE_CSV, "colormap", "the SVG's and the page's");
+    warn_unused(config, out->format);
 out:
     return status;
 }

@@ -23,7 +23,7 @@
   function fresh() {
     const s = data.state;
     return {surface: s.surface, map: s.map, lambda: s.lambda, alpha: s.alpha, gamma: s.gamma, y: s.y.slice(), p: s.p.map((p, i) => i < 2 ? .5 : p),
-      counts: s.counts.slice(), negatives: s.negatives, beta: s.beta, weighted: s.weighted, lines: true, arrows: s.arrows, path: false, at: [.3, .6]};
+      counts: s.counts.slice(), negatives: s.counts.length ? s.negatives : 1000, beta: s.beta, weighted: s.weighted, lines: true, arrows: s.arrows, path: false, at: [.3, .6]};
   }
   const round = (value, places) => Number(value.toFixed(places));
   function write(s) { /* what differs from a page that was just opened */
@@ -119,7 +119,7 @@
   const plot = byId('plot'), pen = plot.getContext('2d'), sheet = make('canvas', {width: N, height: N}), sheetPen = sheet.getContext('2d');
   const px = (p, size) => (p - LOW) / (HIGH - LOW) * size;
   function fit() {
-    const box = byId('figure').getBoundingClientRect(), scale = Math.max(2, window.devicePixelRatio || 1), size = Math.max(1, Math.round(box.width * scale));
+    const box = byId('figure').getBoundingClientRect(), scale = Math.max(drawn.fine ? 3 : 1, window.devicePixelRatio || 1), size = Math.max(1, Math.round(box.width * scale));
     if (plot.width !== size) plot.width = plot.height = size;
     drawn.size = box.width;
     drawn.scale = size / box.width;
@@ -226,14 +226,11 @@
     }
   }
   function drawLegend(levels) {
-    const ticks = byId('ticks-bar'), width = drawn.size, out = [];
-    let last = -Infinity;
-    for (const value of levels.values) {
-      const text = levels.text(value), x = (value - drawn.low) / (drawn.high - drawn.low) * width;
-      if (x < last + 7 * text.length + 8) continue;
-      last = x;
-      out.push(`<span style="left:${x.toFixed(1)}px">${text}</span>`);
-    }
+    const ticks = byId('ticks-bar'), all = levels.values, out = [], place = value => (value - drawn.low) / (drawn.high - drawn.low) * drawn.size;
+    const step = all.length > 1 ? all[1] - all[0] : 1, room = 8 + 7 * Math.max(0, ...all.map(value => levels.text(value).length));
+    const stride = [1, 2, 5, 10, 20].find(k => place(drawn.low + k * step) >= room) || 50;
+    for (const value of all)
+      if (Math.round(value / step) % stride === 0) out.push(`<span style="left:${place(value).toFixed(1)}px">${levels.text(value)}</span>`);
     const html = out.join('') || `<span style="left:50%">${short(drawn.low)}</span>`;
     if (ticks.innerHTML !== html) ticks.innerHTML = html;
   }
@@ -381,7 +378,7 @@
     }
   }
   function buildMatrix() {
-    const matrix = byId('matrix'), head = ['BCE', 'any-class', 'product', 'BCE with any-class', 'BCE with product'];
+    const matrix = byId('matrix'), head = ['BCE', 'any-class', 'product', 'BCE & any-class', 'BCE & product'];
     const word = (text, className, headOf) => { const b = make('b', {textContent: text, className: className || ''}); if (headOf) b.dataset.head = text; matrix.append(b); };
     const choice = which => {
       const label = make('label', {title: data.surfaces[which].title}), input = make('input', {type: 'radio', name: 'surface', value: data.surfaces[which].name});
@@ -452,7 +449,9 @@
     });
     addEventListener('hashchange', () => { state = read(location.hash); show(); change(); });
     addEventListener('resize', () => change());
-    addEventListener('beforeprint', redraw);
+    const print = fine => () => { drawn.fine = fine; redraw(); };
+    addEventListener('beforeprint', print(true));
+    addEventListener('afterprint', print(false));
   }
   function bindFigure() {
     const figure = byId('figure'), clamp = p => Math.max(LOW, Math.min(HIGH, p));

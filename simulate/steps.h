@@ -6,6 +6,8 @@
 #include "anyclass/option.h"
 #include "simulate/surface.h"
 
+enum { SIMULATE_LEVELS = 16 }; /* contour lines without --levels */
+
 typedef struct simulate_config {
     ac_common_config common;
     ac_string_list surface;
