@@ -7,7 +7,7 @@
 
 enum {
     PLOT_PX = 270, LEFT_PX = 44, RIGHT_PX = 22, TOP_PX = 74, BOTTOM_PX = 74, BAR_TOP_PX = 44, BAR_PX = 9,
-    MOST_ACROSS = 4, BANDS_PER_LINE = 2, N_ARROWS = 13, LABEL_APART_PX = 34, MOST_LABELS = 64
+    MOST_ACROSS = 4, BANDS_PER_LINE = 2, N_ARROWS = 11, LABEL_APART_PX = 34, MOST_LABELS = 64
 };
 
 typedef struct picture { /* one surface */
@@ -30,9 +30,16 @@ static double shade(const picture *p, double value)
     return p->high > p->low ? (value - p->low) / (p->high - p->low) : 0.5;
 }
 
+static const char *const ink[2] = {"#ffffff", "#10161d"}; /* on dark, on light */
+
 static const char *ink_at(const picture *p, double value)
 {
-    return ac_color_map_is_light(p->map, shade(p, value)) ? "#10161d" : "#ffffff";
+    return ink[ac_color_map_is_light(p->map, shade(p, value))];
+}
+
+static double arrow_place(int i)
+{
+    return 0.01 + 0.98 * (i + 0.5) / N_ARROWS;
 }
 
 static size_t trace(picture *p, double level, bool closed)
@@ -129,16 +136,20 @@ static void add_lines(ac_markup *out, picture *p)
 /* Down the loss of the surface, by the two logits; the longest is as long as they are apart. */
 static void add_arrows(ac_markup *out, picture *p)
 {
-    double gradient[2], longest = 0, apart = p->panel.width_px / N_ARROWS;
-    for (int pass = 0; pass < 2; pass++)
-        for (int j = 0; j < N_ARROWS; j++)
-            for (int i = 0; i < N_ARROWS; i++) {
-                double x = 0.01 + 0.98 * (i + 0.5) / N_ARROWS, y = 0.01 + 0.98 * (j + 0.5) / N_ARROWS;
-                double value = simulate_at(&p->plan->scene, p->surface, x, y, gradient), length = hypot(gradient[0], gradient[1]);
-                longest = fmax(longest, length);
-                if (pass == 1 && length > 0.04 * longest)
-                    ac_panel_arrow(out, &p->panel, ink_at(p, value), x, y, -gradient[0] / longest * apart, gradient[1] / longest * apart);
-            }
+    ac_arrow dark[N_ARROWS * N_ARROWS], light[N_ARROWS * N_ARROWS];
+    double down[N_ARROWS * N_ARROWS][2], value[N_ARROWS * N_ARROWS], longest = 0, apart = p->panel.width_px / N_ARROWS;
+    size_t n_dark = 0, n_light = 0;
+    for (int k = 0; k < N_ARROWS * N_ARROWS; k++) {
+        value[k] = simulate_at(&p->plan->scene, p->surface, arrow_place(k % N_ARROWS), arrow_place(k / N_ARROWS), down[k]);
+        longest = fmax(longest, hypot(down[k][0], down[k][1]));
+    }
+    for (int k = 0; k < N_ARROWS * N_ARROWS && longest > 0; k++) {
+        bool on_light = ac_color_map_is_light(p->map, shade(p, value[k]));
+        ac_arrow *to = on_light ? &dark[n_dark++] : &light[n_light++];
+        *to = (ac_arrow){arrow_place(k % N_ARROWS), arrow_place(k / N_ARROWS), -down[k][0] / longest * apart, down[k][1] / longest * apart};
+    }
+    ac_panel_arrows(out, &p->panel, ink[1], dark, n_dark);
+    ac_panel_arrows(out, &p->panel, ink[0], light, n_light);
 }
 
 static void add_legend(ac_markup *out, const picture *p)

@@ -130,8 +130,12 @@ void ac_panel_region(ac_markup *out, const ac_panel *panel, const char *color, c
  * @param color "#rrggbb"; @param opacity 0..1 */
 void ac_panel_contour(ac_markup *out, const ac_panel *panel, const char *color, double opacity, double width_px, const double *x,
                       const double *y, size_t n);
-/** An arrow with its middle at (x, y), so many px to the right and down. Nothing when one is not finite. */
-void ac_panel_arrow(ac_markup *out, const ac_panel *panel, const char *color, double x, double y, double right_px, double down_px);
+typedef struct ac_arrow {
+    double x, y;               /* of its middle, in the panel's values */
+    double right_px, down_px; /* from end to tip */
+} ac_arrow;
+/** Arrows in one colour; those that are no longer than a tenth of a pixel, or not finite, are left out. */
+void ac_panel_arrows(ac_markup *out, const ac_panel *panel, const char *color, const ac_arrow *arrow, size_t n);
 
 typedef struct ac_contour_grid {
     int n_columns, n_rows; /* both >= 2 */

@@ -76,23 +76,27 @@ void ac_panel_contour(ac_markup *out, const ac_panel *panel, const char *color, 
     ac_markup_add(out, "\"/>\n");
 }
 
-void ac_panel_arrow(ac_markup *out, const ac_panel *panel, const char *color, double x, double y, double right_px, double down_px)
+static void add_step(ac_markup *out, const char *letter, double x, double y)
 {
-    double length = hypot(right_px, down_px);
-    if (!isfinite(length) || isnan(x) || isnan(y) || length == 0)
-        return;
-    double head = length < 10 ? 0.4 * length : 4, ux = right_px / length * head, uy = down_px / length * head;
-    double tip_x = chart_x(panel, x) + right_px / 2, tip_y = chart_y(panel, y) + down_px / 2;
-    ac_markup_format(out, "<path fill=\"none\" stroke=\"%s\" stroke-opacity=\".75\" stroke-linecap=\"round\" stroke-linejoin=\"round\" d=\"M", color);
-    chart_point(out, tip_x - right_px, tip_y - down_px);
-    ac_markup_add(out, "L");
-    chart_point(out, tip_x, tip_y);
-    ac_markup_add(out, "M");
-    chart_point(out, tip_x - ux - 0.6 * uy, tip_y - uy + 0.6 * ux);
-    ac_markup_add(out, "L");
-    chart_point(out, tip_x, tip_y);
-    ac_markup_add(out, "L");
-    chart_point(out, tip_x - ux + 0.6 * uy, tip_y - uy - 0.6 * ux);
+    ac_markup_add(out, letter);
+    chart_point(out, x, y);
+}
+
+void ac_panel_arrows(ac_markup *out, const ac_panel *panel, const char *color, const ac_arrow *arrow, size_t n)
+{
+    ac_markup_format(out, "<path fill=\"none\" stroke=\"%s\" stroke-opacity=\".75\" stroke-linecap=\"round\" stroke-linejoin=\"round\" d=\"", color);
+    for (size_t i = 0; i < n; i++) {
+        double dx = arrow[i].right_px, dy = arrow[i].down_px, length = hypot(dx, dy);
+        if (!isfinite(length) || length <= 0.1 || isnan(arrow[i].x) || isnan(arrow[i].y))
+            continue;
+        double head = fmin(4, 0.4 * length) / length, ux = dx * head, uy = dy * head;
+        double tip_x = chart_x(panel, arrow[i].x) + dx / 2, tip_y = chart_y(panel, arrow[i].y) + dy / 2;
+        add_step(out, "M", tip_x - dx, tip_y - dy);
+        add_step(out, "L", tip_x, tip_y);
+        add_step(out, "M", tip_x - ux - 0.6 * uy, tip_y - uy + 0.6 * ux);
+        add_step(out, "L", tip_x, tip_y);
+        add_step(out, "L", tip_x - ux + 0.6 * uy, tip_y - uy - 0.6 * ux);
+    }
     ac_markup_add(out, "\"/>\n");
 }
 

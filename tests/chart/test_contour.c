@@ -161,6 +161,11 @@ static void test_most(void)
     ac_contour_grid least = {2, 2, (const double[]){0, 0, 0, 1}};
     size_t n = ac_contour_trace(&least, 0.5, false, seen, xy);
     TAP_OK(n == 3 && n_lines(n) == 1, "a grid of one cell: %zu points", n);
+    least.value = (const double[]){1, 0, 0, 1}; /* a saddle, 0.5 in its middle */
+    n = ac_contour_trace(&least, 0.4, false, seen, xy);
+    TAP_OK(n == 6 && fabs(xy[0] + xy[1] - xy[2] - xy[3]) > 0.5, "the middle of a saddle is above 0.4: lines cut off what is below");
+    n = ac_contour_trace(&least, 0.6, false, seen, xy);
+    TAP_OK(n == 6 && fabs(xy[0] + xy[1] - xy[2] - xy[3]) < 1e-12, "and below 0.6: they cut off what is above");
 }
 
 static void test_colors(void)
@@ -193,11 +198,10 @@ static void test_marks(void)
 {
     ac_markup out = {0};
     ac_panel panel = {.width_px = 100, .height_px = 100, .x = {0, 1, false, NULL}, .y = {0, 1, false, NULL}};
-    ac_panel_arrow(&out, &panel, "#000000", 0.5, 0.5, 0, 0);
-    ac_panel_arrow(&out, &panel, "#000000", 0.5, 0.5, NAN, 1);
-    TAP_OK(out.n_bytes == 0, "no arrow without a direction");
-    ac_panel_arrow(&out, &panel, "#000000", 0.5, 0.5, 20, 0);
-    TAP_OK(out.text && strstr(out.text, "d=\"M40 50L60 50M"), "an arrow has its middle where it is asked for: %s", out.text ? out.text : "");
+    const ac_arrow arrow[] = {{0.5, 0.5, 0, 0}, {0.5, 0.5, NAN, 1}, {NAN, 0.5, 1, 1}, {0.5, 0.5, 20, 0}};
+    ac_panel_arrows(&out, &panel, "#000000", arrow, 4);
+    TAP_OK(out.text && strstr(out.text, "d=\"M40 50L60 50M56 52.4L60 50L56 47.6\""), "an arrow has its middle where it is asked for, others none: %s",
+           out.text ? out.text : "");
     ac_markup_release(&out);
     double x[] = {0, 1, 1, 0, 0, NAN, 0.2, 0.2, 0.4}, y[] = {0, 0, 1, 1, 0, NAN, 0.2, 0.4, 0.4};
     ac_panel_region(&out, &panel, "#123456", x, y, 9);
