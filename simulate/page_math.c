@@ -5,6 +5,7 @@
 
 static const double ln2_high = 0x1.62e42fefa38p-1; /* 11 bits are free: k * ln2_high is exact */
 static const double ln2_low = 0x1.ef35793c7673p-45;
+static const double tiny = 5e-17; /* below it x is the nearest to expm1(x) and log1p(x) */
 static const double per_ln2 = 0x1.71547652b82fep+0;
 
 static uint64_t bits_of(double x)
@@ -78,7 +79,7 @@ double page_expm1(double x)
         return x != x ? x : x * 0x1p1023;
     if (x < -40)
         return -1;
-    if (x < 0x1p-54 && x > -0x1p-54)
+    if (x < tiny && x > -tiny)
         return x;
     int k = reduce(x, &r, &low);
     double tail = exp_tail(r, low);
@@ -136,7 +137,7 @@ double page_log1p(double x)
         return x == -1 ? -1 / 0.0 : (x - x) / 0.0;
     if (x > 0x1.fffffffffffffp+1023)
         return x;
-    if (x < 0x1p-54 && x > -0x1p-54)
+    if (x < tiny && x > -tiny)
         return x;
     if (x > -0.29 && x < 0.41)
         return log_sum(x, 0, 0);
