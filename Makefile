@@ -172,7 +172,7 @@ $(BUILD)/%.cc.o: %.cc Makefile $(wildcard config.mk)
 	$(CXX) $(ALL_CXXFLAGS) -MMD -MP -c $< -o $@
 endif
 
-$(LIB): $(call objects,$(LIB_SRC) $(PROG_SRC)) $(ASSETS:%=$(PLAIN)/%.asset.o) $(PLAIN)/$(PAGE).asset.o $(CUDA_OBJS)
+$(LIB): $(call objects,$(LIB_SRC) $(PROG_SRC)) $(ASSETS:%=$(PLAIN)/%.asset.o) $(if $(ASSETS),$(PLAIN)/$(PAGE).asset.o) $(CUDA_OBJS)
 	@rm -f $@
 	ar rcs $@ $^
 

@@ -26,8 +26,10 @@ const simulate_name simulate_names[SIMULATE_N_SURFACES] = {
     {"bce_likelihood", "BCE likelihood", "exp(" MINUS OF_ALL ")"},
     {"any_likelihood", "Any-class likelihood", "exp(" MINUS OF_MEAN ")"},
     {"product_likelihood", "Product likelihood", "exp(" MINUS OF_SUM ")"},
-    {"bce_any_likelihood", "BCE \xC3\x97 any-class likelihood", "exp(" MINUS OF_ALL " " MINUS " " ALPHA " " OF_MEAN ")"},
-    {"bce_product_likelihood", "BCE \xC3\x97 product likelihood", "exp(" MINUS OF_ALL " " MINUS " " ALPHA " " OF_SUM ")"},
+    {"bce_any_likelihood", "BCE \xC3\x97 any-class likelihood",
+     "exp(" MINUS OF_ALL " " MINUS " " ALPHA " " OF_MEAN ")"},
+    {"bce_product_likelihood", "BCE \xC3\x97 product likelihood",
+     "exp(" MINUS OF_ALL " " MINUS " " ALPHA " " OF_SUM ")"},
     {"bce_loss", "BCE loss", OF_ALL},
     {"any_loss", "Any-class loss", OF_MEAN},
     {"product_loss", "Product loss", OF_SUM},
@@ -75,8 +77,8 @@ static ac_status find_format(const simulate_config *config, const ac_options *gi
     if (stat(path, &info) == 0 && S_ISDIR(info.st_mode))
         return ac_error(AC_ERR_IO, "--output %s: is a folder", path);
     if (out->format == SIMULATE_PAGE && ac_options_given(given, "grid") && config->grid != SIMULATE_PAGE_GRID)
-        return ac_error(AC_ERR_USAGE, "--grid %d: the page's grid is %d x %d; SVG and CSV take others", (int)config->grid,
-                        SIMULATE_PAGE_GRID, SIMULATE_PAGE_GRID);
+        return ac_error(AC_ERR_USAGE, "--grid %d: the page's grid is %d x %d; SVG and CSV take others",
+                        (int)config->grid, SIMULATE_PAGE_GRID, SIMULATE_PAGE_GRID);
     if (out->format == SIMULATE_PAGE && out->n_surfaces != 1)
         return ac_error(AC_ERR_USAGE, "--surface: the page shows one large and all small; name the one");
     return out->format == SIMULATE_PAGE ? simulate_check_page() : AC_OK;
@@ -86,9 +88,11 @@ static ac_status find_classes(const simulate_config *config, simulate_scene *out
 {
     size_t n = config->other_p.n_items;
     if (n > SIMULATE_MOST_CLASSES - 2)
-        return ac_error(AC_ERR_USAGE, "--other_p: %zu classes beside the two; %d are the most", n, SIMULATE_MOST_CLASSES - 2);
+        return ac_error(AC_ERR_USAGE, "--other_p: %zu classes beside the two; %d are the most", n,
+                        SIMULATE_MOST_CLASSES - 2);
     if (config->other_y.n_items != n && config->other_y.n_items != 0)
-        return ac_error(AC_ERR_USAGE, "--other_y: %zu labels for %zu probabilities of --other_p", config->other_y.n_items, n);
+        return ac_error(AC_ERR_USAGE, "--other_y: %zu labels for %zu probabilities of --other_p",
+                        config->other_y.n_items, n);
     out->n_classes = (int)n + 2;
     out->y[0] = (unsigned char)config->y1;
     out->y[1] = (unsigned char)config->y2;

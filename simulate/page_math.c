@@ -1,5 +1,6 @@
 /* exp and its like without a C library: reduce the argument by powers of two, sum a Taylor series, put the parts that
- * were rounded off back in. Speed and an error below 1 ulp are what matters; errno and rounding modes are not served. */
+ * were rounded off back in. Speed and an error below 1 ulp are what matters; errno and rounding modes are not served.
+ */
 #include "simulate/page_math.h"
 #include <stdint.h>
 
@@ -93,8 +94,8 @@ double page_expm1(double x)
     return high + (power * tail + (error + lost));
 }
 
-/* log(1 + f) + k ln 2 + c, 1 + f within sqrt(1/2) .. sqrt(2): with s = f / (2 + f) it is 2 s + 2 s^3/3 + 2 s^5/5 + ..., and
- * 2 s = f - s f, s f = f^2/2 - s f^2/2. */
+/* log(1 + f) + k ln 2 + c, 1 + f within sqrt(1/2) .. sqrt(2): with s = f / (2 + f) it is 2 s + 2 s^3/3 + 2 s^5/5 + ...,
+ * and 2 s = f - s f, s f = f^2/2 - s f^2/2. */
 static double log_sum(double f, double k, double c)
 {
     double s = f / (2 + f), z = s * s, half = 0.5 * f * f;

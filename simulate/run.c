@@ -12,22 +12,112 @@
 #define O(field) .offset = offsetof(simulate_config, field)
 
 static const ac_option options[] = {
-    {.group = "Image", .name = "y1", .type = AC_OPTION_INT, O(y1), .fallback = "1", .max = 1, .help = "Label of the class across."},
+    {.group = "Image",
+     .name = "y1",
+     .type = AC_OPTION_INT,
+     O(y1),
+     .fallback = "1",
+     .max = 1,
+     .help = "Label of the class across."},
     {.name = "y2", .type = AC_OPTION_INT, O(y2), .fallback = "0", .max = 1, .help = "Label of the class upwards."},
-    {.name = "other_p", .type = AC_OPTION_DOUBLES, O(other_p), .min = 1e-6, .max = 1 - 1e-6, .unit = "P ...", .help = "Probabilities of further classes, which stand still."},
-    {.name = "other_y", .type = AC_OPTION_DOUBLES, O(other_y), .min = 0, .max = 1, .unit = "Y ...", .help = "Their labels; all 0 without it."},
-    {.group = "Loss", .name = "lambda", .type = AC_OPTION_DOUBLE, O(lambda), .fallback = "0.1", .min = 0, .max = 1e6, .help = "Weight of absent classes in the any-class presence of a positive image (--meta_loss_beta of the trainer)."},
-    {.name = "alpha", .type = AC_OPTION_DOUBLE, O(alpha), .fallback = "1", .min = 0, .max = 1e6, .help = "Weight of the any-class term (--meta_loss_weight); 0 is the base loss alone."},
-    {.name = "gamma", .type = AC_OPTION_DOUBLE, O(gamma), .fallback = "0", .min = 0, .max = 100, .help = "Focal exponent (--focal_gamma); 0 is BCE."},
-    {.name = "counts", .type = AC_OPTION_DOUBLES, O(counts), .min = 0, .max = 1e15, .unit = "N ...", .help = "Images that show each class: losses are multiplied by the image's class-balanced weight."},
-    {.name = "negatives", .type = AC_OPTION_INT, O(negatives), .fallback = "0", .min = 0, .max = 1e15, .unit = "N", .help = "Images that show none, beside --counts."},
-    {.name = "class_balancing_beta", .type = AC_OPTION_DOUBLE, O(class_balancing_beta), .fallback = "0.9999", .min = 0, .max = 1, .help = "beta of the effective number of samples, beside --counts."},
-    {.group = "Output", .name = "output", .type = AC_OPTION_STRING, O(output), .unit = "FILE", .help = "By its ending: the page (.html), a picture (.svg) or numbers (.csv); without it the CSV goes to stdout."},
-    {.name = "surface", .type = AC_OPTION_STRINGS, O(surface), .fallback = "bce_any_loss", .unit = "NAME ...", .help = "Surfaces, or all; the page shows one large at first."},
-    {.name = "grid", .type = AC_OPTION_INT, O(grid), .fallback = "200", .min = 2, .max = 1000, .unit = "N", .help = "Places on each axis, 0.01 to 0.99."},
-    {.name = "levels", .type = AC_OPTION_INT, O(levels), .fallback = "16", .min = 0, .max = 16, .unit = "N", .help = "Contour lines, at most; 0: none."},
-    {.name = "colormap", .type = AC_OPTION_CHOICE, O(colormap), .fallback = "blues", .choices = AC_COLOR_MAP_CHOICES, .help = "Colours of low to high values."},
-    {.name = "arrows", .type = AC_OPTION_FLAG, O(arrows), .fallback = "false", .help = "Where training pushes the two logits."},
+    {.name = "other_p",
+     .type = AC_OPTION_DOUBLES,
+     O(other_p),
+     .min = 1e-6,
+     .max = 1 - 1e-6,
+     .unit = "P ...",
+     .help = "Probabilities of further classes, which stand still."},
+    {.name = "other_y",
+     .type = AC_OPTION_DOUBLES,
+     O(other_y),
+     .min = 0,
+     .max = 1,
+     .unit = "Y ...",
+     .help = "Their labels; all 0 without it."},
+    {.group = "Loss",
+     .name = "lambda",
+     .type = AC_OPTION_DOUBLE,
+     O(lambda),
+     .fallback = "0.1",
+     .min = 0,
+     .max = 1e6,
+     .help =
+         "Weight of absent classes in the any-class presence of a positive image (--meta_loss_beta of the trainer)."},
+    {.name = "alpha",
+     .type = AC_OPTION_DOUBLE,
+     O(alpha),
+     .fallback = "1",
+     .min = 0,
+     .max = 1e6,
+     .help = "Weight of the any-class term (--meta_loss_weight); 0 is the base loss alone."},
+    {.name = "gamma",
+     .type = AC_OPTION_DOUBLE,
+     O(gamma),
+     .fallback = "0",
+     .min = 0,
+     .max = 100,
+     .help = "Focal exponent (--focal_gamma); 0 is BCE."},
+    {.name = "counts",
+     .type = AC_OPTION_DOUBLES,
+     O(counts),
+     .min = 0,
+     .max = 1e15,
+     .unit = "N ...",
+     .help = "Images that show each class: losses are multiplied by the image's class-balanced weight."},
+    {.name = "negatives",
+     .type = AC_OPTION_INT,
+     O(negatives),
+     .fallback = "0",
+     .min = 0,
+     .max = 1e15,
+     .unit = "N",
+     .help = "Images that show none, beside --counts."},
+    {.name = "class_balancing_beta",
+     .type = AC_OPTION_DOUBLE,
+     O(class_balancing_beta),
+     .fallback = "0.9999",
+     .min = 0,
+     .max = 1,
+     .help = "beta of the effective number of samples, beside --counts."},
+    {.group = "Output",
+     .name = "output",
+     .type = AC_OPTION_STRING,
+     O(output),
+     .unit = "FILE",
+     .help = "By its ending: the page (.html), a picture (.svg) or numbers (.csv); without it the CSV goes to stdout."},
+    {.name = "surface",
+     .type = AC_OPTION_STRINGS,
+     O(surface),
+     .fallback = "bce_any_loss",
+     .unit = "NAME ...",
+     .help = "Surfaces, or all; the page shows one large at first."},
+    {.name = "grid",
+     .type = AC_OPTION_INT,
+     O(grid),
+     .fallback = "200",
+     .min = 2,
+     .max = 1000,
+     .unit = "N",
+     .help = "Places on each axis, 0.01 to 0.99."},
+    {.name = "levels",
+     .type = AC_OPTION_INT,
+     O(levels),
+     .fallback = "16",
+     .min = 0,
+     .max = 16,
+     .unit = "N",
+     .help = "Contour lines, at most; 0: none."},
+    {.name = "colormap",
+     .type = AC_OPTION_CHOICE,
+     O(colormap),
+     .fallback = "blues",
+     .choices = AC_COLOR_MAP_CHOICES,
+     .help = "Colours of low to high values."},
+    {.name = "arrows",
+     .type = AC_OPTION_FLAG,
+     O(arrows),
+     .fallback = "false",
+     .help = "Where training pushes the two logits."},
     AC_COMMON_OPTIONS(simulate_config),
 };
 
@@ -59,9 +149,12 @@ out:
 static ac_status compose(ac_markup *out, const simulate_plan *plan)
 {
     switch (plan->format) {
-    case SIMULATE_CSV: return simulate_write_csv(out, plan);
-    case SIMULATE_SVG: return simulate_write_svg(out, plan);
-    case SIMULATE_PAGE: return simulate_write_page(out, plan);
+    case SIMULATE_CSV:
+        return simulate_write_csv(out, plan);
+    case SIMULATE_SVG:
+        return simulate_write_svg(out, plan);
+    case SIMULATE_PAGE:
+        return simulate_write_page(out, plan);
     }
     return AC_OK;
 }
@@ -112,7 +205,9 @@ static ac_status simulate(const simulate_config *config, const ac_options *given
         goto out;
     }
     AC_TRY(compose(&text, &plan));
-    AC_TRY(text.status == AC_OK ? AC_OK : ac_error(text.status, "no memory for %s", config->output ? config->output : "the CSV"));
+    AC_TRY(text.status == AC_OK
+               ? AC_OK
+               : ac_error(text.status, "no memory for %s", config->output ? config->output : "the CSV"));
     AC_TRY(config->output ? save(config->output, &text) : print(&text));
 out:
     ac_markup_release(&text);

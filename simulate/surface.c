@@ -59,7 +59,8 @@ static void logits_of(const simulate_scene *scene, double p1, double p2, double 
         z[j] = logit(j == 0 ? p1 : j == 1 ? p2 : scene->p[j]);
 }
 
-/* The presence's loss at zbar or, for the product, at sum_j w_j z_j; adds factor times its gradient by the first two logits. */
+/* The presence's loss at zbar or, for the product, at sum_j w_j z_j; adds factor times its gradient by the first two
+ * logits. */
 static double presence_loss(const simulate_scene *scene, const double *z, bool product, double factor, double *gradient)
 {
     ac_loss_config config = config_of(scene, 1);
@@ -86,7 +87,8 @@ double simulate_at(const simulate_scene *scene, simulate_surface surface, double
         ac_loss_config config = config_of(scene, of.any ? scene->alpha : 0);
         loss = ac_image_loss_double(&config, z, scene->y, scene->n_classes, scene->weight, slope);
     }
-    if (of.product || !of.base) /* the trainer has no such loss: its terms alone, or with the product in the mean's place */
+    if (of.product ||
+        !of.base) /* the trainer has no such loss: its terms alone, or with the product in the mean's place */
         loss += presence_loss(scene, z, of.product, scene->weight * (of.base ? scene->alpha : 1), slope);
     if (gradient) {
         gradient[0] = slope[0];
@@ -100,7 +102,8 @@ double simulate_presence(const simulate_scene *scene, double p1, double p2)
     double z[SIMULATE_MOST_CLASSES], total;
     ac_loss_config config = config_of(scene, 1);
     logits_of(scene, p1, p2, z);
-    double sum = ac_presence_sum_double(&config, z, scene->y, scene->n_classes, ac_any_label(scene->y, scene->n_classes), &total);
+    double sum = ac_presence_sum_double(&config, z, scene->y, scene->n_classes,
+                                        ac_any_label(scene->y, scene->n_classes), &total);
     return exp(-ac_softplus_double(-sum / total));
 }
 

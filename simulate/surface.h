@@ -1,5 +1,5 @@
-/* The surfaces over two classes' probabilities, by the trainer's loss formulas (anyclass/loss_formula.h). Compiled for the
- * program and, without a C library, for the page's WebAssembly. Knows nothing of files, options or drawing. */
+/* The surfaces over two classes' probabilities, by the trainer's loss formulas (anyclass/loss_formula.h). Compiled for
+ * the program and, without a C library, for the page's WebAssembly. Knows nothing of files, options or drawing. */
 #ifndef ANYCLASS_SIMULATE_SURFACE_H
 #define ANYCLASS_SIMULATE_SURFACE_H
 
@@ -21,8 +21,8 @@ typedef enum simulate_surface {
     SIMULATE_N_SURFACES
 } simulate_surface;
 
-typedef struct simulate_scene { /* one image */
-    int n_classes;              /* 2 .. SIMULATE_MOST_CLASSES */
+typedef struct simulate_scene {      /* one image */
+    int n_classes;                   /* 2 .. SIMULATE_MOST_CLASSES */
     double p[SIMULATE_MOST_CLASSES]; /* in (0, 1); of the first two classes: not used, they span the surface */
     unsigned char y[SIMULATE_MOST_CLASSES];
     double lambda, alpha;
@@ -40,8 +40,8 @@ double simulate_at(const simulate_scene *scene, simulate_surface surface, double
 /** sigmoid(zbar): the any-class presence at (p1, p2). */
 double simulate_presence(const simulate_scene *scene, double p1, double p2);
 
-/** A whole grid for a page that redraws it while a slider moves: class losses once for each place on an axis, what is of
- * the classes that stand still once. Equal to simulate_at() but for the rounding of sums.
+/** A whole grid for a page that redraws it while a slider moves: class losses once for each place on an axis, what is
+ * of the classes that stand still once. Equal to simulate_at() but for the rounding of sums.
  * @param n 2 .. SIMULATE_PAGE_GRID; @param[out] value [n, n]: p2 down the rows, p1 along them, both upwards */
 void simulate_grid(const simulate_scene *scene, simulate_surface surface, int n, double *value);
 

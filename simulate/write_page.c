@@ -13,8 +13,10 @@ enum { N_COLORS = 256 };
 ac_status simulate_check_page(void)
 {
     if (simulate_page_wasm_bytes == 0)
-        return ac_error(AC_ERR_UNSUPPORTED, "--output: this build has no page: clang or wasm-ld was missing when it was made (Debian's packages "
-                                            "clang and lld; then make again); .svg and .csv are there");
+        return ac_error(
+            AC_ERR_UNSUPPORTED,
+            "--output: this build has no page: clang or wasm-ld was missing when it was made (Debian's packages "
+            "clang and lld; then make again); .svg and .csv are there");
     return AC_OK;
 }
 

@@ -6,8 +6,18 @@
 #include <string.h>
 
 enum {
-    PLOT_PX = 270, LEFT_PX = 44, RIGHT_PX = 22, TOP_PX = 74, BOTTOM_PX = 74, BAR_TOP_PX = 44, BAR_PX = 9,
-    MOST_ACROSS = 4, BANDS_PER_LINE = 2, N_ARROWS = 11, LABEL_APART_PX = 34, MOST_LABELS = 64
+    PLOT_PX = 270,
+    LEFT_PX = 44,
+    RIGHT_PX = 22,
+    TOP_PX = 74,
+    BOTTOM_PX = 74,
+    BAR_TOP_PX = 44,
+    BAR_PX = 9,
+    MOST_ACROSS = 4,
+    BANDS_PER_LINE = 2,
+    N_ARROWS = 11,
+    LABEL_APART_PX = 34,
+    MOST_LABELS = 64
 };
 
 typedef struct picture { /* one surface */
@@ -68,8 +78,8 @@ static void add_bands(ac_markup *out, picture *p)
     char color[8];
     double step = band_step(p), first = step > 0 ? (floor(p->low / step) + 1) * step : INFINITY;
     ac_color_map_text(p->map, step > 0 ? shade(p, fmax(p->low, first - step / 2)) : 0.5, color);
-    ac_markup_format(out, "<rect x=\"%g\" y=\"%g\" width=\"%g\" height=\"%g\" fill=\"%s\"/>", p->panel.left_px, p->panel.top_px,
-                     p->panel.width_px, p->panel.height_px, color);
+    ac_markup_format(out, "<rect x=\"%g\" y=\"%g\" width=\"%g\" height=\"%g\" fill=\"%s\"/>", p->panel.left_px,
+                     p->panel.top_px, p->panel.width_px, p->panel.height_px, color);
     for (int k = 0; first + k * step < p->high && k < 2 * BANDS_PER_LINE * AC_TICKS_MOST; k++) {
         double level = first + k * step;
         ac_color_map_text(p->map, shade(p, fmin(p->high, level + step / 2)), color);
@@ -113,7 +123,8 @@ static void add_labels(ac_markup *out, const picture *p)
         ac_axis_tick_text(&p->line, p->label_line[i], text);
         ac_color_map_text(p->map, shade(p, value), color);
         ac_markup_format(out,
-                         "<text x=\"%.1f\" y=\"%.1f\" style=\"fill:%s;stroke:%s;stroke-width:3px;stroke-linejoin:round;paint-order:stroke;"
+                         "<text x=\"%.1f\" y=\"%.1f\" "
+                         "style=\"fill:%s;stroke:%s;stroke-width:3px;stroke-linejoin:round;paint-order:stroke;"
                          "text-anchor:middle;font-size:10px\">%s</text>\n",
                          p->label_x[i], p->label_y[i] + 3.5, ink_at(p, value), color, text);
     }
@@ -140,13 +151,15 @@ static void add_arrows(ac_markup *out, picture *p)
     double down[N_ARROWS * N_ARROWS][2], value[N_ARROWS * N_ARROWS], longest = 0, apart = p->panel.width_px / N_ARROWS;
     size_t n_dark = 0, n_light = 0;
     for (int k = 0; k < N_ARROWS * N_ARROWS; k++) {
-        value[k] = simulate_at(&p->plan->scene, p->surface, arrow_place(k % N_ARROWS), arrow_place(k / N_ARROWS), down[k]);
+        value[k] =
+            simulate_at(&p->plan->scene, p->surface, arrow_place(k % N_ARROWS), arrow_place(k / N_ARROWS), down[k]);
         longest = fmax(longest, hypot(down[k][0], down[k][1]));
     }
     for (int k = 0; k < N_ARROWS * N_ARROWS && longest > 0; k++) {
         bool on_light = ac_color_map_is_light(p->map, shade(p, value[k]));
         ac_arrow *to = on_light ? &dark[n_dark++] : &light[n_light++];
-        *to = (ac_arrow){arrow_place(k % N_ARROWS), arrow_place(k / N_ARROWS), -down[k][0] / longest * apart, down[k][1] / longest * apart};
+        *to = (ac_arrow){arrow_place(k % N_ARROWS), arrow_place(k / N_ARROWS), -down[k][0] / longest * apart,
+                         down[k][1] / longest * apart};
     }
     ac_panel_arrows(out, &p->panel, ink[1], dark, n_dark);
     ac_panel_arrows(out, &p->panel, ink[0], light, n_light);
@@ -163,8 +176,9 @@ static void add_legend(ac_markup *out, const picture *p)
         if (!(from < to))
             break;
         ac_color_map_text(p->map, shade(p, (from + to) / 2), color);
-        ac_markup_format(out, "<path fill=\"%s\" d=\"M%.1f %gh%.1fv%dh-%.1fz\"/>", color, p->panel.left_px + (from - p->low) * scale, top,
-                         (to - from) * scale + 0.3, BAR_PX, (to - from) * scale + 0.3);
+        ac_markup_format(out, "<path fill=\"%s\" d=\"M%.1f %gh%.1fv%dh-%.1fz\"/>", color,
+                         p->panel.left_px + (from - p->low) * scale, top, (to - from) * scale + 0.3, BAR_PX,
+                         (to - from) * scale + 0.3);
     }
     ac_ticks ticks = p->line;
     ac_axis axis = {.min = p->low, .max = p->high};
@@ -176,7 +190,8 @@ static void add_legend(ac_markup *out, const picture *p)
         if (x - last < ac_figure_text_width(text) + 6)
             continue;
         last = x;
-        ac_markup_format(out, "<text x=\"%.1f\" y=\"%g\" style=\"text-anchor:middle\">%s</text>", x, top + BAR_PX + 13, text);
+        ac_markup_format(out, "<text x=\"%.1f\" y=\"%g\" style=\"text-anchor:middle\">%s</text>", x, top + BAR_PX + 13,
+                         text);
     }
     ac_markup_add(out, "\n");
 }
@@ -228,9 +243,15 @@ static ac_status draw_all(ac_markup *out, const simulate_plan *plan, int across)
         p.surface = plan->surface[k];
         p.n_labels = 0;
         p.line.n = 0;
-        p.panel = (ac_panel){.left_px = LEFT_PX + column * (PLOT_PX + LEFT_PX + RIGHT_PX), .top_px = TOP_PX + row * (PLOT_PX + TOP_PX - 20 + BOTTOM_PX),
-                             .width_px = PLOT_PX, .height_px = PLOT_PX, .x = {0.01, 0.99, false, x}, .y = {0.01, 0.99, false, y},
-                             .most_x_ticks = 6, .most_y_ticks = 6, .title = title};
+        p.panel = (ac_panel){.left_px = LEFT_PX + column * (PLOT_PX + LEFT_PX + RIGHT_PX),
+                             .top_px = TOP_PX + row * (PLOT_PX + TOP_PX - 20 + BOTTOM_PX),
+                             .width_px = PLOT_PX,
+                             .height_px = PLOT_PX,
+                             .x = {0.01, 0.99, false, x},
+                             .y = {0.01, 0.99, false, y},
+                             .most_x_ticks = 6,
+                             .most_y_ticks = 6,
+                             .title = title};
         AC_TRY(draw(out, &p));
     }
 out:
@@ -244,12 +265,16 @@ out:
 ac_status simulate_write_svg(ac_markup *out, const simulate_plan *plan)
 {
     ac_status status = AC_OK;
-    int across = plan->n_surfaces < MOST_ACROSS ? (int)plan->n_surfaces : MOST_ACROSS, down = ((int)plan->n_surfaces + across - 1) / across;
+    int across = plan->n_surfaces < MOST_ACROSS ? (int)plan->n_surfaces : MOST_ACROSS,
+        down = ((int)plan->n_surfaces + across - 1) / across;
     ac_markup state = {0};
     simulate_describe(&state, plan);
     AC_TRY(state.status);
-    ac_figure figure = {.title = "The loss over two classes' probabilities", .text = state.text, .standalone = true,
-                        .width_px = across * (PLOT_PX + LEFT_PX + RIGHT_PX), .height_px = TOP_PX + BOTTOM_PX + PLOT_PX + (down - 1) * (PLOT_PX + TOP_PX - 20 + BOTTOM_PX)};
+    ac_figure figure = {.title = "The loss over two classes' probabilities",
+                        .text = state.text,
+                        .standalone = true,
+                        .width_px = across * (PLOT_PX + LEFT_PX + RIGHT_PX),
+                        .height_px = TOP_PX + BOTTOM_PX + PLOT_PX + (down - 1) * (PLOT_PX + TOP_PX - 20 + BOTTOM_PX)};
     ac_figure_begin(out, &figure);
     ac_markup_format(out, "<text x=\"%d\" y=\"20\">", LEFT_PX - 28);
     ac_markup_escape(out, state.text);

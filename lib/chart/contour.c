@@ -73,7 +73,8 @@ static unsigned char *mark_of(const tracer *t, int x, int y, int side, unsigned 
     return &t->seen[(size_t)(node_y + 1) * (size_t)(t->grid->n_columns + 2) + (size_t)(node_x + 1)];
 }
 
-/* A contour has what is inside at its left: it enters a cell by side k where corner k is inside and corner k + 1 is not. */
+/* A contour has what is inside at its left: it enters a cell by side k where corner k is inside and corner k + 1 is
+ * not. */
 static bool enters(const tracer *t, int x, int y, int side)
 {
     return corner_inside(t, x, y, side) && !corner_inside(t, x, y, side + 1);
@@ -88,7 +89,8 @@ static int side_out(const tracer *t, int x, int y, int in)
     }
     double middle = 0; /* a saddle: its middle says which corners belong together */
     for (int k = 0; k < 4; k++)
-        middle += real_node(t, x + corner_x[k], y + corner_y[k]) ? value_at(t, x + corner_x[k], y + corner_y[k]) / 4 : t->level;
+        middle += real_node(t, x + corner_x[k], y + corner_y[k]) ? value_at(t, x + corner_x[k], y + corner_y[k]) / 4
+                                                                 : t->level;
     return (in + (middle >= t->level ? 1 : 3)) & 3;
 }
 

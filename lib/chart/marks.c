@@ -61,17 +61,19 @@ void ac_panel_line(ac_markup *out, const ac_panel *panel, const char *style, con
     ac_markup_add(out, "\"/>\n");
 }
 
-void ac_panel_region(ac_markup *out, const ac_panel *panel, const char *color, const double *x, const double *y, size_t n)
+void ac_panel_region(ac_markup *out, const ac_panel *panel, const char *color, const double *x, const double *y,
+                     size_t n)
 {
     ac_markup_format(out, "<path fill=\"%s\" fill-rule=\"evenodd\" d=\"", color);
     add_points(out, panel, x, y, n);
     ac_markup_add(out, "\"/>\n");
 }
 
-void ac_panel_contour(ac_markup *out, const ac_panel *panel, const char *color, double opacity, double width_px, const double *x,
-                      const double *y, size_t n)
+void ac_panel_contour(ac_markup *out, const ac_panel *panel, const char *color, double opacity, double width_px,
+                      const double *x, const double *y, size_t n)
 {
-    ac_markup_format(out, "<path fill=\"none\" stroke=\"%s\" stroke-opacity=\"%.2g\" stroke-width=\"%.2g\" d=\"", color, opacity, width_px);
+    ac_markup_format(out, "<path fill=\"none\" stroke=\"%s\" stroke-opacity=\"%.2g\" stroke-width=\"%.2g\" d=\"", color,
+                     opacity, width_px);
     add_points(out, panel, x, y, n);
     ac_markup_add(out, "\"/>\n");
 }
@@ -84,7 +86,10 @@ static void add_step(ac_markup *out, const char *letter, double x, double y)
 
 void ac_panel_arrows(ac_markup *out, const ac_panel *panel, const char *color, const ac_arrow *arrow, size_t n)
 {
-    ac_markup_format(out, "<path fill=\"none\" stroke=\"%s\" stroke-opacity=\".75\" stroke-linecap=\"round\" stroke-linejoin=\"round\" d=\"", color);
+    ac_markup_format(out,
+                     "<path fill=\"none\" stroke=\"%s\" stroke-opacity=\".75\" stroke-linecap=\"round\" "
+                     "stroke-linejoin=\"round\" d=\"",
+                     color);
     for (size_t i = 0; i < n; i++) {
         double dx = arrow[i].right_px, dy = arrow[i].down_px, length = hypot(dx, dy);
         if (!isfinite(length) || length <= 0.1 || isnan(arrow[i].x) || isnan(arrow[i].y))

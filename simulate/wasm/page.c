@@ -1,5 +1,5 @@
-/* What the page calls: one scene, a grid and its contours and pixels in fixed memory, class weights. WebAssembly only; the
- * arithmetic is the trainer's (lib/nn/loss.c, anyclass/loss_formula.h) and surface.c's. */
+/* What the page calls: one scene, a grid and its contours and pixels in fixed memory, class weights. WebAssembly only;
+ * the arithmetic is the trainer's (lib/nn/loss.c, anyclass/loss_formula.h) and surface.c's. */
 #include "anyclass/chart.h"
 #include "anyclass/loss.h"
 #include "anyclass/loss_formula.h"
@@ -112,7 +112,8 @@ PAGE_CALL(weigh) double *page_weigh(int n_classes, double beta)
     int64_t of_class[SIMULATE_MOST_CLASSES];
     for (int i = 0; i < n_classes; i++)
         of_class[i] = (int64_t)counts[i];
-    ac_status status = ac_loss_class_weights(of_class, (int64_t)counts[n_classes], (size_t)n_classes, beta, weights, NULL);
+    ac_status status =
+        ac_loss_class_weights(of_class, (int64_t)counts[n_classes], (size_t)n_classes, beta, weights, NULL);
     return status == AC_OK ? weights : NULL;
 }
 

@@ -1,5 +1,5 @@
-/* What tests of pages share: questions with the answers they want, pointer, keys, sizes, media, pictures. Header only, as tap.h
- * is. */
+/* What tests of pages share: questions with the answers they want, pointer, keys, sizes, media, pictures. Header only,
+ * as tap.h is. */
 #ifndef ANYCLASS_TESTS_BROWSER_LOOK_H
 #define ANYCLASS_TESTS_BROWSER_LOOK_H
 

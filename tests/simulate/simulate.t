@@ -90,6 +90,8 @@ tap_refused 2 'colormap' "an unknown colour map" "$simulate" --colormap jet
 touch "$TMP/file"; mkdir "$TMP/folder.csv"
 tap_refused 4 'file' "an output in a folder that is a file" "$simulate" --output "$TMP/file/a.csv"
 tap_refused 4 'is a folder' "an output that is a folder" "$simulate" --output "$TMP/folder.csv"
+full() { "$simulate" --grid 50 >/dev/full; }
+tap_refused 4 'stdout' "a full disk behind stdout" full
 if "$simulate" --output "$TMP/page.html" --dry_run >/dev/null 2>&1; then
     tap_refused 2 'grid 50: the page' "another grid for the page" "$simulate" --output "$TMP/page.html" --grid 50
     tap_refused 2 'name the one' "two surfaces for the page" "$simulate" --output "$TMP/page.html" --surface product bce_loss

@@ -47,8 +47,8 @@ static void measure(const function *f, double bound)
             at = x;
         }
     }
-    TAP_OK(worst <= bound, "%s on %g .. %g%s: at most %.3f ulp from the exact value, at %.17g", f->name, f->low, f->high,
-           f->log_spaced ? ", by size" : "", worst, at);
+    TAP_OK(worst <= bound, "%s on %g .. %g%s: at most %.3f ulp from the exact value, at %.17g", f->name, f->low,
+           f->high, f->log_spaced ? ", by size" : "", worst, at);
 }
 
 static void test_errors(void)
@@ -75,8 +75,9 @@ static void expect(const char *what, double got, double wanted)
 
 static void test_special(void)
 {
-    const double special[] = {0.0,   -0.0,  1,     -1,        INFINITY,   -INFINITY,  NAN,  710,          1000,  -1000,   1e308,
-                              -1e308, DBL_MIN, -DBL_MIN, DBL_TRUE_MIN, -DBL_TRUE_MIN, DBL_MAX, -DBL_MAX, 0x1p53, 0x1p-53, -0x1p-53};
+    const double special[] = {0.0,          -0.0,          1,       -1,       INFINITY, -INFINITY, NAN,
+                              710,          1000,          -1000,   1e308,    -1e308,   DBL_MIN,   -DBL_MIN,
+                              DBL_TRUE_MIN, -DBL_TRUE_MIN, DBL_MAX, -DBL_MAX, 0x1p53,   0x1p-53,   -0x1p-53};
     char what[64];
     for (size_t i = 0; i < sizeof special / sizeof *special; i++) {
         double x = special[i];

@@ -1,5 +1,5 @@
-/* The surfaces: against what they are by probabilities, against the trainer's batch, slopes against differences, the page's
- * grids against values one by one. */
+/* The surfaces: against what they are by probabilities, against the trainer's batch, slopes against differences, the
+ * page's grids against values one by one. */
 #include "anyclass/loss.h"
 #include "anyclass/random.h"
 #include "simulate/surface.h"
@@ -19,7 +19,11 @@ static double drawn(uint32_t scene, uint32_t k)
 /* The first scenes are the edges: no labels, lambda 0, alpha 0, gamma 0, no weight, the most classes. */
 static simulate_scene scene_of(uint32_t i)
 {
-    simulate_scene s = {.n_classes = i < 8 ? 2 : 2 + (int)(i % 7), .lambda = drawn(i, 0), .alpha = 2 * drawn(i, 1), .gamma = i % 3 ? 4 * drawn(i, 2) : 0, .weight = 3 * drawn(i, 3)};
+    simulate_scene s = {.n_classes = i < 8 ? 2 : 2 + (int)(i % 7),
+                        .lambda = drawn(i, 0),
+                        .alpha = 2 * drawn(i, 1),
+                        .gamma = i % 3 ? 4 * drawn(i, 2) : 0,
+                        .weight = 3 * drawn(i, 3)};
     if (i == 39)
         s.n_classes = SIMULATE_MOST_CLASSES;
     for (int j = 0; j < s.n_classes; j++) {
@@ -51,19 +55,32 @@ static double by_probabilities(const simulate_scene *s, simulate_surface surface
     down = pow(down, 1 / total);
     double mean = any ? up / (up + down) : down / (up + down);
     switch (surface) {
-    case SIMULATE_PRODUCT: return p1 * p2;
-    case SIMULATE_GEOMETRIC_MEAN: return sqrt(p1 * p2);
-    case SIMULATE_BCE_LIKELIHOOD: return base;
-    case SIMULATE_ANY_LIKELIHOOD: return mean;
-    case SIMULATE_PRODUCT_LIKELIHOOD: return product;
-    case SIMULATE_BCE_ANY_LIKELIHOOD: return base * mean;
-    case SIMULATE_BCE_PRODUCT_LIKELIHOOD: return base * product;
-    case SIMULATE_BCE_LOSS: return -log(base);
-    case SIMULATE_ANY_LOSS: return -log(mean);
-    case SIMULATE_PRODUCT_LOSS: return -log(product);
-    case SIMULATE_BCE_ANY_LOSS: return -log(base * mean);
-    case SIMULATE_BCE_PRODUCT_LOSS: return -log(base * product);
-    default: return NAN;
+    case SIMULATE_PRODUCT:
+        return p1 * p2;
+    case SIMULATE_GEOMETRIC_MEAN:
+        return sqrt(p1 * p2);
+    case SIMULATE_BCE_LIKELIHOOD:
+        return base;
+    case SIMULATE_ANY_LIKELIHOOD:
+        return mean;
+    case SIMULATE_PRODUCT_LIKELIHOOD:
+        return product;
+    case SIMULATE_BCE_ANY_LIKELIHOOD:
+        return base * mean;
+    case SIMULATE_BCE_PRODUCT_LIKELIHOOD:
+        return base * product;
+    case SIMULATE_BCE_LOSS:
+        return -log(base);
+    case SIMULATE_ANY_LOSS:
+        return -log(mean);
+    case SIMULATE_PRODUCT_LOSS:
+        return -log(product);
+    case SIMULATE_BCE_ANY_LOSS:
+        return -log(base * mean);
+    case SIMULATE_BCE_PRODUCT_LOSS:
+        return -log(base * product);
+    default:
+        return NAN;
     }
 }
 
@@ -82,7 +99,8 @@ static void test_definitions(void)
             s.lambda = (double)(i / 4) / 3; /* 0, 1/3, 2/3, 1 */
             for (int k = 0; k < GRID * GRID; k++) {
                 double p1 = simulate_axis(GRID, k % GRID), p2 = simulate_axis(GRID, k / GRID);
-                double got = simulate_at(&s, (simulate_surface)surface, p1, p2, NULL), wanted = by_probabilities(&s, (simulate_surface)surface, p1, p2);
+                double got = simulate_at(&s, (simulate_surface)surface, p1, p2, NULL),
+                       wanted = by_probabilities(&s, (simulate_surface)surface, p1, p2);
                 worst = fmax(worst, fabs(got - wanted));
                 if (!isfinite(got))
                     worst = INFINITY;
@@ -110,7 +128,8 @@ static void test_trainer(void)
         for (int j = 0; j <= s.n_classes; j++)
             weights[j] = s.weight / (n_labels > 0 ? n_labels : 1);
         double wanted = ac_loss_batch(&config, z, s.y, 1, (size_t)s.n_classes, weights, 1, gradient);
-        worst = fmax(worst, fabs(simulate_at(&s, SIMULATE_BCE_ANY_LOSS, p1, p2, slope) - wanted) / fmax(1, fabs(wanted)));
+        worst =
+            fmax(worst, fabs(simulate_at(&s, SIMULATE_BCE_ANY_LOSS, p1, p2, slope) - wanted) / fmax(1, fabs(wanted)));
         for (int j = 0; j < 2; j++)
             worst_slope = fmax(worst_slope, fabs(slope[j] - gradient[j]));
     }
@@ -128,13 +147,17 @@ static void test_slopes(void)
     const double step = 1e-5; /* the error of central differences is about step^2 and 1e-16 / step */
     for (int surface = SIMULATE_BCE_LIKELIHOOD; surface < SIMULATE_N_SURFACES; surface++) {
         double worst = 0;
-        simulate_surface loss = (simulate_surface)(surface < SIMULATE_BCE_LOSS ? surface + SIMULATE_BCE_LOSS - SIMULATE_BCE_LIKELIHOOD : surface);
+        simulate_surface loss =
+            (simulate_surface)(surface < SIMULATE_BCE_LOSS ? surface + SIMULATE_BCE_LOSS - SIMULATE_BCE_LIKELIHOOD
+                                                           : surface);
         for (uint32_t i = 0; i < N_SCENES; i++) {
             simulate_scene s = scene_of(i);
             double slope[2], p1 = 0.05 + 0.9 * drawn(i, 60), p2 = 0.05 + 0.9 * drawn(i, 61);
             (void)simulate_at(&s, (simulate_surface)surface, p1, p2, slope);
-            double across = simulate_at(&s, loss, moved(p1, step), p2, NULL) - simulate_at(&s, loss, moved(p1, -step), p2, NULL);
-            double up = simulate_at(&s, loss, p1, moved(p2, step), NULL) - simulate_at(&s, loss, p1, moved(p2, -step), NULL);
+            double across =
+                simulate_at(&s, loss, moved(p1, step), p2, NULL) - simulate_at(&s, loss, moved(p1, -step), p2, NULL);
+            double up =
+                simulate_at(&s, loss, p1, moved(p2, step), NULL) - simulate_at(&s, loss, p1, moved(p2, -step), NULL);
             double size = fmax(1, simulate_at(&s, loss, p1, p2, NULL));
             worst = fmax(worst, fmax(fabs(across / (2 * step) - slope[0]), fabs(up / (2 * step) - slope[1])) / size);
         }
@@ -157,15 +180,21 @@ static void test_grids(void)
             int n = size[i == 11 ? 3 : i % 3];
             simulate_grid(&s, (simulate_surface)surface, n, value);
             for (int k = 0; k < n * n; k++) {
-                double wanted = simulate_at(&s, (simulate_surface)surface, simulate_axis(n, k % n), simulate_axis(n, k / n), NULL);
+                double wanted =
+                    simulate_at(&s, (simulate_surface)surface, simulate_axis(n, k % n), simulate_axis(n, k / n), NULL);
                 /* of a likelihood exp(-loss) the relative error is the loss's absolute one */
-                double bound = surface < SIMULATE_BCE_LOSS && wanted > DBL_MIN ? apart(value[k], wanted) / fmax(1, -log(wanted)) : fabs(value[k] - wanted) / fmax(1, fabs(wanted));
+                double bound = surface < SIMULATE_BCE_LOSS && wanted > DBL_MIN
+                                   ? apart(value[k], wanted) / fmax(1, -log(wanted))
+                                   : fabs(value[k] - wanted) / fmax(1, fabs(wanted));
                 worst = isfinite(value[k]) ? fmax(worst, bound) : INFINITY;
             }
         }
-        TAP_OK(worst < 1e-14 * SIMULATE_MOST_CLASSES, "the page's grid of surface %d equals single values: %.2g", surface, worst);
+        TAP_OK(worst < 1e-14 * SIMULATE_MOST_CLASSES, "the page's grid of surface %d equals single values: %.2g",
+               surface, worst);
     }
-    TAP_OK(simulate_axis(200, 0) == 0.01 && fabs(simulate_axis(200, 199) - 0.99) < 1e-15 && simulate_axis(2, 1) == simulate_axis(200, 199), "from 0.01 to 0.99");
+    TAP_OK(simulate_axis(200, 0) == 0.01 && fabs(simulate_axis(200, 199) - 0.99) < 1e-15 &&
+               simulate_axis(2, 1) == simulate_axis(200, 199),
+           "from 0.01 to 0.99");
 }
 
 static void test_presence(void)
