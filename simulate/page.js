@@ -272,6 +272,10 @@
     byId('cross-across').style.left = x;
     byId('marker').style.left = x;
     byId('marker').style.top = y;
+    const tag = byId('tag');
+    say('tag', short(value));
+    [tag.style.left, tag.style.top] = [x, y];
+    tag.style.transform = `translate(${p1 > .8 ? 'calc(-100% - 12px)' : '12px'},${p2 > .9 ? '10px' : 'calc(-100% - 10px)'})`;
     byId('bar-mark').style.left = (drawn.high > drawn.low ? (value - drawn.low) / (drawn.high - drawn.low) * 100 : 50) + '%';
   }
   function describe() {
