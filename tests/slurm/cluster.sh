@@ -156,7 +156,9 @@ keep_node() {
         wait_until 100 first_child "$child" >/dev/null
         first=$(first_child "$child")
         for net in admin fabric; do
-            ip link add "$net.$node" type veth peer name "$net" netns "$first"
+            ip link delete "$net.$node" 2>/dev/null || true # of one that died: the kernel takes its time
+            # as a machine that comes back: with the address that the others still know
+            ip link add "$net.$node" type veth peer name "$net" address "02:00:00:00:$([ "$net" = admin ] && echo 77 || echo 78):0${node#node}" netns "$first"
             ip link set "$net.$node" master "$net" up
         done
         echo "$child" >"$folder/run/$node"
@@ -228,7 +230,9 @@ case $verb in
     start) start "$@" ;;
     stop) stop ;;
     on) enter "$@" ;;
-    down) enter head kill -9 "$(cat "$folder/run/$1")" ;;
+    down) # the cables first: the sockets of a machine without power say no goodbye
+        for net in admin fabric; do enter head ip link set "$net.$1" down; done
+        enter head kill -9 "$(cat "$folder/run/$1")" ;;
     up) touch "$folder/run/$1.up" ;;
     .guard) guard "$@" ;;
     .head) SLURM_CONF=$folder/etc/slurm.conf head_host ;;

@@ -77,6 +77,7 @@ job_ends() {
 
 # same_training FOLDER FOLDER: the same files with the same bytes, weights, optimiser, counters and options. A checkpoint begins with lines that name
 # its parts and their hashes; the part `info` holds the options, with the name of the training's folder: compared as text without it
+# and without the watchdog's time
 same_training() {
     local a=$1/version_0 b=$2/version_0 file
     diff <(cd "$a" && ls metrics.csv checkpoints.json ./*.h5) <(cd "$b" && ls metrics.csv checkpoints.json ./*.h5) || return 1
@@ -92,4 +93,4 @@ same_checkpoint() {
 }
 # without the hash of `info` and the one of all lines
 checkpoint_lines() { head -c 32768 "$1" | tr -d '\0' | sed 's/^\(info [0-9]* [0-9]*\) .*/\1/; /^seal /d'; }
-checkpoint_info() { tail -c "+$(($2 + 1))" "$1" | head -c "$3" | sed "s#$TMP/[a-z0-9]*/#FOLDER/#g"; echo; }
+checkpoint_info() { tail -c "+$(($2 + 1))" "$1" | head -c "$3" | sed "s#$TMP/[a-z0-9]*/#FOLDER/#g; s/\(watchdog_s[^0-9]*\)[0-9]*/\1N/"; echo; }
