@@ -11,8 +11,8 @@
 #include <stdint.h>
 
 /** Duplicate `parent` into a communicator of the program's own with MPI_ERRORS_RETURN, and check the thread level
- * (MPI_THREAD_FUNNELED or more) and, inside a Slurm job step, that the MPI size is SLURM_NTASKS (AC_ERR_USAGE).
- * Release with MPI_Comm_free. */
+ * (MPI_THREAD_FUNNELED or more) and, inside a Slurm job, that the MPI size is rank 0's SLURM_NTASKS (AC_ERR_USAGE).
+ * Release with MPI_Comm_free; after an error it is MPI_COMM_NULL. */
 AC_NODISCARD ac_status ac_comm_begin(MPI_Comm parent, MPI_Comm *comm);
 
 /** Make all ranks take the same decision after a step that can fail on one of them: returns the status of the lowest
