@@ -102,11 +102,12 @@ DEBIAN_PACKAGES := gcc make pkg-config perl openmpi-bin libopenmpi-dev libhdf5-d
                    libdnnl-dev libyajl-dev libxxhash-dev
 FUZZ_PACKAGES   := clang libclang-rt-dev
 BROWSER_PACKAGES := chromium fonts-dejavu-core
+SLURM_PACKAGES  := slurm-wlm munge iproute2
 PAGE_PACKAGES   := clang lld
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all link-programs install-files programs tests benches help info need-deps deps browser demo check check-run check-emulated check-emulated-run check-neon check-valgrind asan tsan lint format \
+.PHONY: all link-programs install-files programs tests benches help info need-deps deps browser slurm-packages demo check check-run check-emulated check-emulated-run check-neon check-valgrind asan tsan lint format \
         install headers-alone bench bench-image check-gpu bench-gpu fuzz fuzz-run clean
 
 CUDA_FOUND = $(and $(wildcard $(NVCC)),$(wildcard $(CUDNN_HOME)/include/cudnn.h /usr/include/cudnn.h /usr/include/x86_64-linux-gnu/cudnn.h))
@@ -220,6 +221,10 @@ deps: ## install the Debian packages (root or sudo)
 browser: ## install the browser that the report is tested in
 	@command -v chromium >/dev/null || $(MAKE) --no-print-directory deps DEBIAN_PACKAGES='$(BROWSER_PACKAGES)'
 
+slurm-packages: ## install what the tests on a cluster of this machine's own need
+	@command -v slurmctld >/dev/null && command -v slurmd >/dev/null && command -v munged >/dev/null && command -v ip >/dev/null || \
+	  $(MAKE) --no-print-directory deps DEBIAN_PACKAGES='$(SLURM_PACKAGES)'
+
 demo: need-deps ## demo data through all four programs on 2 ranks, under build/demo
 	@$(MAKE) --no-print-directory tests
 	@[ -e bin/anyclass-train ] || $(MAKE) --no-print-directory link-programs
@@ -306,7 +311,9 @@ bench-image: need-deps ## decode and resize against libjpeg-turbo and Pillow (be
 	@bench/image.sh
 
 lint: ## static analysis and script checks
-	@bash -n $$(git ls-files '*.sh' '*.t' tests/run tests/exec tests/fuzz/run .ci/run)
+	@bash -n $$(git ls-files '*.sh' '*.t' '*.sbatch' slurm/submit tests/run tests/exec tests/fuzz/run .ci/run)
+	@command -v shellcheck >/dev/null || { echo "make lint needs shellcheck (apt-get install shellcheck)" >&2; exit 1; }
+	shellcheck slurm/submit slurm/*.sh slurm/*.sbatch
 	@command -v cppcheck >/dev/null || { echo "make lint needs cppcheck (apt-get install cppcheck)" >&2; exit 1; }
 	cppcheck --quiet --std=c11 --enable=warning,portability --inline-suppr --error-exitcode=1 \
 	  --suppress=internalAstError -Iinclude -Ilib lib $(PROGRAMS)
