@@ -236,7 +236,7 @@ static void test_link(browser *b)
             *c = ' ';
         expect_text(b, question, plain, what);
     }
-    expect_nothing(b, "page.links(200)", "200 links of odd pieces: each leaves a state that can be drawn");
+    expect_nothing(b, "page.links(80)", "80 links of odd pieces: each leaves a state that can be drawn");
 }
 
 /* Others may share the processor: what counts is the tenth of the redraws that were disturbed least, of up to three

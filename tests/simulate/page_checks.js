@@ -45,7 +45,7 @@ var page = {
     const shown = Number(document.getElementById('value').textContent.replace('\u2212', '-'));
     return shown >= Math.min(...near) - 1e-3 && shown <= Math.max(...near) + 1e-3 ? '' : shown + ' is not within ' + near;
   },
-  async links(n) { /* links of pieces that may mean something, in any order: each leaves a state that can be drawn */
+  async links(n) { /* links of pieces that may mean something, in any order: each leaves a state that can be drawn; browsers allow 200 in 10 s */
     const names = ['s', 'y', 'p', 'lambda', 'alpha', 'gamma', 'negatives', 'beta', 'n', 'map', 'at', 'weighted', 'lines', 'arrows', 'path', 'x'];
     const parts = ['0', '1', '', 'nan', 'Infinity', '-1', '1e308', '1e-308', '.5', '0.5,0.2', '1,', '101', '0'.repeat(200), '1e6', 'any_loss', 'product', 'RdBu', '%', '%zz',
       '=', '&', '#', '__proto__', 'constructor', '0.01', '.3,.6', '5,6,7', '1e15', '10', '0,0,0', '128'];
