@@ -7,7 +7,7 @@ csv() { local out=$1; shift; quiet "$@" >"$out"; }
 rows() { test "$(wc -l <"$1")" -eq "$2"; }
 columns() { test "$(head -1 "$1" | tr ',' '\n' | wc -l)" -eq "$2"; }
 finite() { ! grep -qi 'nan\|inf' "$1"; }
-near() { awk -F, -v want="$3" -v row="$2" 'NR == row {d = $NF - want; exit !(d < 1e-12 && d > -1e-12)}' "$1"; } # FILE ROW VALUE of the last column
+near() { awk -F, -v want="$3" -v row="$2" 'NR == row {d = $NF - want; good = d < 1e-12 && d > -1e-12} END {exit !good}' "$1"; } # FILE ROW VALUE of the last column
 
 tap_ok "--help" "$simulate" --help
 tap_says 'bce_any_loss (which is trained)' "names the surfaces"
