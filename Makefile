@@ -85,7 +85,7 @@ WASM_LD   ?= wasm-ld
 WASM_SRC  := simulate/wasm/page.c simulate/surface.c simulate/page_math.c lib/chart/contour.c lib/nn/loss.c
 WASM_HEADERS := $(wildcard simulate/*.h simulate/wasm/*.h) $(patsubst %,include/anyclass/%.h,chart loss loss_formula random status)
 WASM_FLAGS := -std=c11 --target=wasm32 -O3 -mbulk-memory -nostdlib -nostdlibinc -isystem simulate/wasm -Iinclude -Ilib -I. $(filter-out -Wmissing-prototypes,$(WARNINGS)) \
-              -ffp-contract=off -Wl,--no-entry,--strip-all
+              -ffp-contract=off -fuse-ld=$(shell command -v $(WASM_LD)) -Wl,--no-entry,--strip-all
 WASM_TOOLS := $(and $(shell command -v $(WASM_CC)),$(shell command -v $(WASM_LD)))
 PAGE      := simulate/$(if $(WASM_TOOLS),page,no_page).wasm
 LIB       := $(BUILD)/libanyclass.a
