@@ -331,8 +331,8 @@ job_end() {
         say "$STAGE: done, job $JOB, $(date -u +%FT%TZ)"
         exit 0
     fi
-    # A launcher or a rank that had no handler yet when the signal came: nothing was begun, nothing is lost.
-    if [[ $STOP ]] && ((code == 138 || code == 143)); then code=75; fi
+    # A launcher or a rank that had no handler yet when the signal came, or a launcher that lost its way over it: what was saved is there.
+    if [[ $STOP ]] && ((code == 1 || code > 128)); then code=75; fi
     reason=$(last_error)
     case $code in
         # the programs' own
@@ -342,14 +342,14 @@ job_end() {
         5) why='a number that is not finite' next='See docs/training.md: learning rate, precision, clipping, or the image that is named.' ;;
         6) why='the ranks are out of step, or one has died' limit=$MAX_RESTARTS ;;
         7) why='ended by the watchdog' limit=$MAX_RESTARTS ;;
-        75) why='stopped by a signal, state saved' limit=$MAX_RESTARTS ;;
+        75) why='stopped by a signal' limit=$MAX_RESTARTS ;;
         # a rank's signal, from mpirun and srun alike
         137) why='a rank was killed: kill -9, or out of memory (MEM_PER_NODE)' limit=$MAX_RESTARTS ;;
         143) why='a rank was ended by SIGTERM' limit=$MAX_RESTARTS ;;
         12[67]) why='program or launcher cannot be started' next='See BIN, MODULES, SETUP and CONTAINER in the site file.' ;;
         # Open MPI's: a lost daemon, that is a lost node; and all that goes wrong before the ranks run, which may be a node's fault once, not ever
         205) why='a node was lost' limit=$MAX_RESTARTS ;;
-        1) why='the launcher failed, see above' limit=$((MAX_RESTARTS < 2 ? MAX_RESTARTS : 2)) ;;
+        1 | 19[3-9] | 2[0-9][0-9]) why='the launcher failed, see above' limit=$((MAX_RESTARTS < 2 ? MAX_RESTARTS : 2)) ;;
         *) why='see above'
             if ((code > 128)); then why="a rank died of signal $((code - 128)), see above"; fi ;;
     esac
