@@ -1,7 +1,7 @@
 /* Whole training or inference steps of a model on random pixels, as peer_train.py runs PyTorch's: forward, loss, backward,
  * clipping and SGD, or forward alone. Prints one JSON line. No data, no files.
  * usage: step [MODEL [BATCH [STEPS [THREADS [32|tf32|bf16|f16 [train|infer]]]]]]
- * BACKEND=cuda: on that backend; RESIDENT=1: the batch is on the device before the first step; OPTIMIZER=adamw; GRAPH=0: steps are not recorded; RATE=0.01: learning rate;
+ * BACKEND=cuda: on that backend (the batch is sent to it for each step); OPTIMIZER=adamw; GRAPH=0: steps are not recorded; RATE=0.01: learning rate;
  * CURVE=1: the loss of every step on a line of its own, to stderr; SIDE=64: image size */
 #include "anyclass/alloc.h"
 #include "anyclass/forward.h"
@@ -109,13 +109,12 @@ out:
 }
 
 /* The numbers of the step before this one are read, as the programs do it. */
-static ac_status step(bench *b, int64_t batch, bool write, bool now)
+static ac_status step(bench *b, int64_t batch, bool now)
 {
     ac_status status = AC_OK;
     ac_step_state state;
     void *logits;
-    if (write)
-        AC_TRY(write_batch(b, batch));
+    AC_TRY(write_batch(b, batch));
     if (!b->training) {
         AC_TRY(ac_forward_run(b->pass));
         while (ac_forward_n_waiting(b->pass) > (now ? 0 : ac_forward_lag(b->pass)))
@@ -145,7 +144,6 @@ static ac_status run(bench *b, const char *model, int64_t batch, int n_steps, co
     ac_status status = AC_OK;
     double *times = NULL, *cpu = NULL; /* processor time says more where other work runs on the machine; with one thread, that is */
     struct rusage usage;
-    bool resident = getenv("RESIDENT") != NULL;
     char device[256];
     ac_plan_memory memory = ac_plan_get_memory(b->plan);
     size_t optimizer_bytes = b->optimizer ? b->params->n_values * sizeof(float) * (size_t)b->optimizer->n_moments : 0;
@@ -154,7 +152,7 @@ static ac_status run(bench *b, const char *model, int64_t batch, int n_steps, co
     for (int k = -WARM_UP; k < n_steps; k++) {
         double start = ac_now_s();
         clock_t used = clock();
-        AC_TRY(step(b, batch, !resident || k == -WARM_UP, k < 0 || k == n_steps - 1));
+        AC_TRY(step(b, batch, k < 0 || k == n_steps - 1));
         if (k == -WARM_UP)
             b->first_loss = b->loss;
         if (k >= 0) {
@@ -167,9 +165,9 @@ static ac_status run(bench *b, const char *model, int64_t batch, int n_steps, co
     getrusage(RUSAGE_SELF, &usage);
     b->device->backend->describe(b->device, device, sizeof device);
     printf("{\"ours\": \"%s\", \"model\": \"%s\", \"precision\": \"%s\", \"batch\": %d, \"images_per_s\": %.3f, \"step_s\": %.4f, \"cpu_s\": %.4f, \"peak_rss_mib\": %ld, "
-           "\"arena_mib\": %zu, \"params_mib\": %zu, \"resident\": %d, \"recorded\": %d, \"gflop_per_image\": %.2f, \"first_loss\": %.6f, \"last_loss\": %.6f, \"device\": \"%s\"}\n",
+           "\"arena_mib\": %zu, \"params_mib\": %zu, \"recorded\": %d, \"gflop_per_image\": %.2f, \"first_loss\": %.6f, \"last_loss\": %.6f, \"device\": \"%s\"}\n",
            b->training ? "training" : "inference", model, precision, (int)batch, (double)batch / times[n_steps / 2], times[n_steps / 2],
-           cpu[n_steps / 2], usage.ru_maxrss / 1024, memory.arena_bytes >> 20, (memory.param_bytes + optimizer_bytes) >> 20, resident, b->step && ac_step_is_recorded(b->step), (b->training ? 3 : 1) * ac_graph_flops(b->net.graph) / 1e9 / (double)batch, b->first_loss,
+           cpu[n_steps / 2], usage.ru_maxrss / 1024, memory.arena_bytes >> 20, (memory.param_bytes + optimizer_bytes) >> 20, b->step && ac_step_is_recorded(b->step), (b->training ? 3 : 1) * ac_graph_flops(b->net.graph) / 1e9 / (double)batch, b->first_loss,
            b->loss, device);
 out:
     ac_free(times);

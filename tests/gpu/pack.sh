@@ -61,6 +61,6 @@ cp tests/gpu/curves.sh "$folder/"
 cp bench/peer_gpu.py bench/gpu_table.py tests/gpu/call.sh "$folder/"
 [ -e tests/reference ] && cp -r tests/reference "$folder/tests/"
 mkdir -p "$folder/shared/golden"
-shared=${ANYCLASS_SHARED:-../../shared}
+shared=${ANYCLASS_SHARED:-../shared}
 [ -e "$shared/golden/models.h5" ] && cp "$shared/golden/models.h5" "$folder/shared/golden/"
 du -sh "$folder"

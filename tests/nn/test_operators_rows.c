@@ -74,6 +74,7 @@ static const op_case cases[] = {
     {"layer norm, 5 channels", 3, 4, 5, add_layer_norm, .probability = 0},
     {"layer norm, 17 channels", 2, 7, 17, add_layer_norm, .probability = 0},
     {"layer norm, 70 channels, several groups", 3, 11, 70, add_layer_norm, .probability = 0},
+    {"layer norm, 384 channels", 3, 5, 384, add_layer_norm, .probability = 0},
     {"layer norm, 768 channels", 2, 2, 768, add_layer_norm, .probability = 0},
     {"layer norm in a stream", 3, 5, 33, add_stream, .probability = 0},
     {"layer norm in a stream that drops", 4, 5, 33, add_stream, .probability = .4f},

@@ -44,11 +44,11 @@ finish() { # NAME LEAST
 problem='' n_tried=0 n_stopped=0
 for n in 1 2; do
     for ((at = 4 + n; at <= mpi[n]; at += every)); do disturb $n HOW=mpi AT=$at; done
-    finish "USR1 to the last of $n ranks before one of ${mpi[n]} MPI calls" 3
+    finish "USR1 to the last of $n ranks before one of ${mpi[n]} MPI calls" 1
 done
 for how in signal signals; do # rank 0 is the one that writes
     for ((at = 2 + ${#how}; at <= calls[1]; at += every + 4)); do disturb 1 HOW=$how AT=$at; done
-    finish "$how before one of ${calls[1]} calls that change files" 3
+    finish "$how before one of ${calls[1]} calls that change files" 1
 done
 disturb 2 HOW=mpi AT=$((mpi[2] / 2)) SIGNAL=15 AFTER=10
 disturb 2 HOW=mpi AT=$((mpi[2] / 3)) SIGNAL=10 AFTER=15

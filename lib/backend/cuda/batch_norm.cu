@@ -133,43 +133,90 @@ template <int VEC> __device__ static inline coefficients<VEC> take(const norm_ca
     return out;
 }
 
+/* Which rows of a tile a thread goes down, and from which end. A second pass over the same tensors goes through tiles and rows backwards: what the first one
+ * read last is still in the cache. */
+struct row_walk {
+    int64_t at, stride; /* elements */
+    int count;
+};
+
+__device__ static inline row_walk walk_rows(const row_grid &g, int channel, bool backwards)
+{
+    int64_t tile = backwards ? gridDim.y - 1 - blockIdx.y : blockIdx.y, first = tile * g.tile_rows + threadIdx.y, end = tile * g.tile_rows + g.tile_rows;
+    row_walk w;
+    w.count = (int)(((end < g.rows ? end : g.rows) - first + blockDim.y - 1) / blockDim.y);
+    w.at = first * g.channels + channel;
+    w.stride = (int64_t)blockDim.y * g.channels;
+    if (backwards) {
+        w.at += (w.count - 1) * w.stride;
+        w.stride = -w.stride;
+    }
+    return w;
+}
+
+/* Several rows are read before the first is used: the compiler cannot do that itself past a store, since what is written may lie where something is read. */
+enum { ROWS_AHEAD = 4, GRADIENT_ROWS_AHEAD = 2 };
+
 template <typename T, int VEC, bool GELU>
-__global__ void __launch_bounds__(CUDA_BLOCK) apply_kernel(const T *x, const T *residual, T *y, row_grid g, norm_call n)
+__global__ void __launch_bounds__(CUDA_BLOCK, 3) apply_kernel(const T *x, const T *residual, T *y, row_grid g, norm_call n)
 {
     int vector = (int)(blockIdx.x * blockDim.x + threadIdx.x);
-    int64_t first = blockIdx.y * g.tile_rows, end = first + g.tile_rows < g.rows ? first + g.tile_rows : g.rows;
+    row_walk w = walk_rows(g, vector * VEC, true);
     if (vector >= g.n_vectors)
         return;
     coefficients<VEC> c = take<VEC>(n, vector * VEC);
-#pragma unroll 4
-    for (int64_t r = first + threadIdx.y; r < end; r += blockDim.y) {
-        int64_t at = r * g.channels + vector * VEC;
-        float v[VEC], add[VEC] = {};
-        load_floats<T, VEC>(x, at, v);
-        if (residual)
-            load_floats<T, VEC>(residual, at, add);
+    for (int done = 0; done < w.count; done += ROWS_AHEAD) {
+        raw<T, VEC> in[ROWS_AHEAD], add[ROWS_AHEAD] = {};
+        int64_t at = w.at + done * w.stride;
 #pragma unroll
-        for (int k = 0; k < VEC; k++)
-            v[k] = activate<T, GELU>((v[k] - c.mean[k]) * c.factor[k] + c.bias[k] + (residual ? add[k] : 0.0f), n.slope);
-        store_floats<T, VEC>(y, at, v);
+        for (int i = 0; i < ROWS_AHEAD; i++)
+            if (done + i < w.count) {
+                in[i] = load_raw<T, VEC>(x, at + i * w.stride);
+                if (residual)
+                    add[i] = load_raw<T, VEC>(residual, at + i * w.stride);
+            }
+#pragma unroll
+        for (int i = 0; i < ROWS_AHEAD; i++)
+            if (done + i < w.count) {
+                float v[VEC];
+#pragma unroll
+                for (int k = 0; k < VEC; k++)
+                    v[k] = activate<T, GELU>((float_at<T, VEC>(in[i], k) - c.mean[k]) * c.factor[k] + c.bias[k] + (residual ? float_at<T, VEC>(add[i], k) : 0.0f), n.slope);
+                store_floats<T, VEC>(y, at + i * w.stride, v);
+            }
     }
 }
 
-/* Gradient before the activation of the vector at element `at`; x there comes with it. `y` null: what the activation saw is
- * computed from x once more. */
-template <typename T, int VEC, bool GELU>
-__device__ static inline void gradient_at(const gradient_parts<T> &parts, const T *x, const T *y, int64_t at, const coefficients<VEC> &c, float slope,
-                                          float *g /* [VEC] */, float *x_off /* [VEC], x - mean */)
+/* What a row of the gradient comes from, as it is read; PARTS: 1 or AC_MAX_DOUT. */
+template <typename T, int VEC, int PARTS> struct gradient_row {
+    raw<T, VEC> x, y, part[PARTS];
+};
+
+template <typename T, int VEC, int PARTS>
+__device__ static inline void read_row(gradient_row<T, VEC, PARTS> &row, const gradient_parts<T> &parts, const T *x, const T *y, int64_t at)
 {
-    float out[VEC] = {};
-    load_floats<T, VEC>(x, at, x_off);
+    row.x = load_raw<T, VEC>(x, at);
     if (y)
-        load_floats<T, VEC>(y, at, out);
-    load_parts<T, VEC>(parts, at, g);
+        row.y = load_raw<T, VEC>(y, at);
+#pragma unroll
+    for (int p = 0; p < PARTS; p++)
+        if (p == 0 || p < parts.n)
+            row.part[p] = load_raw<T, VEC>(parts.part[p], at);
+}
+
+/* Gradient before the activation; x comes with it. `has_y` false: what the activation saw is computed from x once more. */
+template <typename T, int VEC, int PARTS, bool GELU>
+__device__ static inline void gradient_of(const gradient_row<T, VEC, PARTS> &row, int n_parts, bool has_y, const coefficients<VEC> &c, float slope, float *g /* [VEC] */,
+                                          float *x_off /* [VEC], x - mean */)
+{
 #pragma unroll
     for (int k = 0; k < VEC; k++) {
-        x_off[k] -= c.mean[k];
-        float seen = y ? out[k] : x_off[k] * c.factor[k] + c.bias[k];
+        g[k] = float_at<T, VEC>(row.part[0], k);
+#pragma unroll
+        for (int p = 1; p < PARTS; p++)
+            g[k] += p < n_parts ? float_at<T, VEC>(row.part[p], k) : 0.0f;
+        x_off[k] = float_at<T, VEC>(row.x, k) - c.mean[k];
+        float seen = has_y ? float_at<T, VEC>(row.y, k) : x_off[k] * c.factor[k] + c.bias[k];
         if (GELU)
             g[k] *= gelu_slope_of<T>(seen);
         else
@@ -178,26 +225,36 @@ __device__ static inline void gradient_at(const gradient_parts<T> &parts, const 
 }
 
 /* Sums of g and of g (x - mean) over tiles. */
-template <typename T, int VEC, bool GELU>
-__global__ void __launch_bounds__(CUDA_BLOCK) gradient_sums_kernel(gradient_parts<T> parts, const T *x, const T *y, row_grid g, norm_call n, double *partial)
+template <typename T, int VEC, int PARTS, bool GELU>
+__global__ void __launch_bounds__(CUDA_BLOCK, 2) gradient_sums_kernel(gradient_parts<T> parts, const T *x, const T *y, row_grid g, norm_call n, double *partial)
 {
     __shared__ float shared[2 * VEC * CUDA_BLOCK];
     int vector = (int)(blockIdx.x * blockDim.x + threadIdx.x);
-    int64_t first = blockIdx.y * g.tile_rows, end = first + g.tile_rows < g.rows ? first + g.tile_rows : g.rows;
+    row_walk w = walk_rows(g, vector * VEC, false);
     float sum[2 * VEC]; /* of g, of products */
 #pragma unroll
     for (int k = 0; k < 2 * VEC; k++)
         sum[k] = 0;
     if (vector < g.n_vectors) {
         coefficients<VEC> c = take<VEC>(n, vector * VEC);
-#pragma unroll 4
-        for (int64_t r = first + threadIdx.y; r < end; r += blockDim.y) {
-            float d[VEC], x_off[VEC];
-            gradient_at<T, VEC, GELU>(parts, x, y, r * g.channels + vector * VEC, c, n.slope, d, x_off);
+        for (int done = 0; done < w.count; done += GRADIENT_ROWS_AHEAD) {
+            gradient_row<T, VEC, PARTS> row[GRADIENT_ROWS_AHEAD] = {};
+            int64_t at = w.at + done * w.stride;
 #pragma unroll
-            for (int k = 0; k < VEC; k++) {
-                sum[k] += d[k];
-                sum[VEC + k] += d[k] * x_off[k];
+            for (int i = 0; i < GRADIENT_ROWS_AHEAD; i++)
+                if (done + i < w.count)
+                    read_row<T, VEC, PARTS>(row[i], parts, x, y, at + i * w.stride);
+#pragma unroll
+            for (int i = 0; i < GRADIENT_ROWS_AHEAD; i++) {
+                float d[VEC], x_off[VEC];
+                if (done + i >= w.count)
+                    break;
+                gradient_of<T, VEC, PARTS, GELU>(row[i], parts.n, y != nullptr, c, n.slope, d, x_off);
+#pragma unroll
+                for (int k = 0; k < VEC; k++) {
+                    sum[k] += d[k];
+                    sum[VEC + k] += d[k] * x_off[k];
+                }
             }
         }
     }
@@ -219,6 +276,7 @@ __global__ void __launch_bounds__(CUDA_BLOCK) gradient_total_kernel(const double
     __shared__ double shared[CUDA_BLOCK];
     int c = (int)(blockIdx.x * blockDim.x + threadIdx.x);
     double sum = 0, product = 0;
+#pragma unroll 4
     for (int t = (int)threadIdx.y; t < g.n_tiles && c < g.channels; t += (int)blockDim.y) {
         sum += partial[(int64_t)t * 2 * g.channels + c];
         product += partial[(int64_t)t * 2 * g.channels + g.channels + c];
@@ -234,12 +292,12 @@ __global__ void __launch_bounds__(CUDA_BLOCK) gradient_total_kernel(const double
     total[g.channels + c] = product;
 }
 
-template <typename T, int VEC, bool GELU>
-__global__ void __launch_bounds__(CUDA_BLOCK)
+template <typename T, int VEC, int PARTS, bool GELU>
+__global__ void __launch_bounds__(CUDA_BLOCK, 2)
 gradient_apply_kernel(gradient_parts<T> parts, const T *x, const T *y, row_grid g, norm_call n, const double *total, double count, T *dx, T *dresidual)
 {
     int vector = (int)(blockIdx.x * blockDim.x + threadIdx.x);
-    int64_t first = blockIdx.y * g.tile_rows, end = first + g.tile_rows < g.rows ? first + g.tile_rows : g.rows;
+    row_walk w = walk_rows(g, vector * VEC, true);
     if (vector >= g.n_vectors)
         return;
     coefficients<VEC> c = take<VEC>(n, vector * VEC);
@@ -250,23 +308,27 @@ gradient_apply_kernel(gradient_parts<T> parts, const T *x, const T *y, row_grid 
         mean_g[k] = (float)(total[at] / count);
         by_x[k] = (float)(total[g.channels + at] / count) * n.scale[at];
     }
-#pragma unroll 2
-    for (int64_t r = first + threadIdx.y; r < end; r += blockDim.y) {
-        float d[VEC], x_off[VEC];
-        int64_t at = r * g.channels + vector * VEC;
-        gradient_at<T, VEC, GELU>(parts, x, y, at, c, n.slope, d, x_off);
-        pack<T, VEC> v;
-        if (dresidual) {
+    for (int done = 0; done < w.count; done += GRADIENT_ROWS_AHEAD) {
+        gradient_row<T, VEC, PARTS> row[GRADIENT_ROWS_AHEAD] = {};
+        int64_t at = w.at + done * w.stride;
 #pragma unroll
-            for (int k = 0; k < VEC; k++)
-                v.v[k] = from_float<T>(d[k]);
-            store<T, VEC>(dresidual, at, v);
-        }
-        if (dx) {
+        for (int i = 0; i < GRADIENT_ROWS_AHEAD; i++)
+            if (done + i < w.count)
+                read_row<T, VEC, PARTS>(row[i], parts, x, y, at + i * w.stride);
 #pragma unroll
-            for (int k = 0; k < VEC; k++)
-                v.v[k] = from_float<T>(c.factor[k] * (d[k] - mean_g[k] - x_off[k] * by_x[k]));
-            store<T, VEC>(dx, at, v);
+        for (int i = 0; i < GRADIENT_ROWS_AHEAD; i++) {
+            float d[VEC], x_off[VEC];
+            if (done + i >= w.count)
+                break;
+            gradient_of<T, VEC, PARTS, GELU>(row[i], parts.n, y != nullptr, c, n.slope, d, x_off);
+            if (dresidual)
+                store_floats<T, VEC>(dresidual, at + i * w.stride, d);
+            if (dx) {
+#pragma unroll
+                for (int k = 0; k < VEC; k++)
+                    d[k] = c.factor[k] * (d[k] - mean_g[k] - x_off[k] * by_x[k]);
+                store_floats<T, VEC>(dx, at + i * w.stride, d);
+            }
         }
     }
 }
@@ -402,7 +464,7 @@ static ac_status recompute(const ac_call *call)
     return apply<false>(call, grid_of(call));
 }
 
-template <bool GELU> static ac_status gradients(const ac_call *call)
+template <int PARTS, bool GELU> static ac_status gradients(const ac_call *call)
 {
     row_grid g = grid_of(call);
     norm_call n = norm_of(call);
@@ -411,13 +473,13 @@ template <bool GELU> static ac_status gradients(const ac_call *call)
     norm_gradient out = {call->param_gradient[0], call->param_gradient[1], call->accumulate};
     bool residual = call->node->n_inputs > 1, keeps = residual && n.slope != 1;
     CUDA_FOR_TYPE_AND_WIDTH(cuda_in(call, 0)->dtype, g.channels, {
-        CUDA_TRY(AC_LAUNCH((gradient_sums_kernel<T, VEC, GELU>), g.grid, g.block, 0, stream, parts_of<T>(call), (const T *)call->input[0],
+        CUDA_TRY(AC_LAUNCH((gradient_sums_kernel<T, VEC, PARTS, GELU>), g.grid, g.block, 0, stream, parts_of<T>(call), (const T *)call->input[0],
                            keeps ? (const T *)call->output[0] : (const T *)nullptr, g, n, partial));
     });
     CUDA_TRY(AC_LAUNCH(gradient_total_kernel, total_grid(&g), dim3(8, CUDA_BLOCK / 8), 0, stream, (const double *)partial, g, n.scale, out, total));
     CUDA_TRY(share(call, &g, total, false, &count));
     CUDA_FOR_TYPE_AND_WIDTH(cuda_in(call, 0)->dtype, g.channels, {
-        CUDA_TRY(AC_LAUNCH((gradient_apply_kernel<T, VEC, GELU>), g.grid, g.block, 0, stream, parts_of<T>(call), (const T *)call->input[0],
+        CUDA_TRY(AC_LAUNCH((gradient_apply_kernel<T, VEC, PARTS, GELU>), g.grid, g.block, 0, stream, parts_of<T>(call), (const T *)call->input[0],
                            keeps ? (const T *)call->output[0] : (const T *)nullptr, g, n, (const double *)total, count, (T *)call->dinput[0],
                            residual ? (T *)call->dinput[1] : (T *)nullptr));
     });
@@ -426,7 +488,9 @@ template <bool GELU> static ac_status gradients(const ac_call *call)
 
 static ac_status backward(const ac_call *call)
 {
-    return is_gelu((const ac_batch_norm_attribute *)call->node->attribute) ? gradients<true>(call) : gradients<false>(call);
+    if (call->n_doutput == 1)
+        return is_gelu((const ac_batch_norm_attribute *)call->node->attribute) ? gradients<1, true>(call) : gradients<1, false>(call);
+    return is_gelu((const ac_batch_norm_attribute *)call->node->attribute) ? gradients<AC_MAX_DOUT, true>(call) : gradients<AC_MAX_DOUT, false>(call);
 }
 
 extern "C" const ac_kernel ac_cuda_batch_norm = {&ac_op_batch_norm, AC_KERNEL_SUMS_DOUTPUT | AC_KERNEL_INPLACE_FORWARD | AC_KERNEL_INPLACE_BACKWARD, plan, NULL,

@@ -12,6 +12,15 @@ struct conv_call {
     int h, w, c, o, oh, ow, kernel, stride, padding, pixels, depth; /* depth: taps c */
 };
 
+/* Which of a window's places, from `first` on, lie in 0 .. size - 1: a bit each. */
+__device__ static inline uint32_t places_inside(int first, int size, int kernel)
+{
+    uint32_t bits = 0;
+    for (int k = 0; k < kernel; k++)
+        bits |= (uint32_t)(first + k >= 0 && first + k < size) << k;
+    return bits;
+}
+
 /* TILE output channels, blockIdx.y. Of the 8 warps four lie one above the other over the pixels, two side by side: 32 x TILE / 2 each. */
 template <typename T, int TILE> __global__ void __launch_bounds__(THREADS, 2) conv_kernel(conv_call d)
 {
@@ -21,27 +30,27 @@ template <typename T, int TILE> __global__ void __launch_bounds__(THREADS, 2) co
     const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32, row0 = warp / 2 * 32, column0 = warp % 2 * (TILE / 2);
     const int pixel0 = (int)blockIdx.x * PIXELS, o0 = (int)blockIdx.y * TILE, n_steps = (d.depth + DEPTH - 1) / DEPTH;
     const int pack_at = (int)threadIdx.x % PACKS * VEC, row = (int)threadIdx.x / PACKS;
-    int top[ROWS], left[ROWS], base[ROWS]; /* of the thread's pixels: the window's corner, the image's first element */
+    int corner[ROWS];      /* of the thread's pixels: element at the window's corner, which may lie outside the image */
+    uint32_t inside[ROWS]; /* bit y: row y of the window is in the image; bit 16 + x: column x is */
     int channel = pack_at % d.c, tap_x = pack_at / d.c % d.kernel, tap_y = pack_at / d.c / d.kernel, depth = pack_at; /* of the pack fetched next */
     float sum[2][COLUMN_TILES][4] = {};
 #pragma unroll
     for (int k = 0; k < ROWS; k++) {
-        int p = pixel0 + row + k * (THREADS / PACKS), line = p / d.ow;
-        left[k] = p < d.pixels ? p % d.ow * d.stride - d.padding : -(1 << 29); /* nowhere inside */
-        top[k] = line % d.oh * d.stride - d.padding;
-        base[k] = line / d.oh * d.h * d.w * d.c;
+        int p = pixel0 + row + k * (THREADS / PACKS), line = p / d.ow, left = p % d.ow * d.stride - d.padding, top = line % d.oh * d.stride - d.padding;
+        corner[k] = ((line / d.oh * d.h + top) * d.w + left) * d.c;
+        inside[k] = p < d.pixels ? places_inside(top, d.h, d.kernel) | places_inside(left, d.w, d.kernel) << 16 : 0;
     }
     auto fetch = [&](int step) { /* for step 0, 1, 2, ... in order: the pack moves on */
         T *x_to = x_ring + step % STAGES * X_STAGE, *w_to = w_ring + step % STAGES * W_STAGE;
+        bool in_depth = depth < d.depth;
+        int from_corner = (tap_y * d.w + tap_x) * d.c + channel;
 #pragma unroll
         for (int k = 0; k < ROWS; k++) {
-            int iy = top[k] + tap_y, ix = left[k] + tap_x;
-            bool inside = depth < d.depth && iy >= 0 && iy < d.h && ix >= 0 && ix < d.w;
-            int at = inside ? base[k] + (iy * d.w + ix) * d.c + channel : 0;
-            copy_async_of<2 * VEC>(x_to + (row + k * (THREADS / PACKS)) * STRIDE + pack_at, (const T *)d.x + at, inside);
+            bool there = in_depth && (inside[k] >> tap_y & inside[k] >> (16 + tap_x) & 1u);
+            copy_async_of<2 * VEC>(x_to + (row + k * (THREADS / PACKS)) * STRIDE + pack_at, (const T *)d.x + (there ? corner[k] + from_corner : 0), there);
         }
         for (int o = row; o < TILE; o += THREADS / PACKS) {
-            bool there = depth < d.depth && o0 + o < d.o;
+            bool there = in_depth && o0 + o < d.o;
             copy_async_of<2 * VEC>(w_to + o * STRIDE + pack_at, (const T *)d.weight + (there ? (o0 + o) * d.depth + depth : 0), there);
         }
         depth += DEPTH;
@@ -71,11 +80,16 @@ template <typename T, int TILE> __global__ void __launch_bounds__(THREADS, 2) co
                 load_a(a[i], x_tile + 16 * i * STRIDE + k, STRIDE, lane);
 #pragma unroll
             for (int j = 0; j < COLUMN_TILES; j += 2) {
-                load_b_transposed(b, w_tile + 8 * j * STRIDE + k, STRIDE, lane);
+                bool two = j + 1 < COLUMN_TILES;
+                if (two)
+                    load_b_transposed(b, w_tile + 8 * j * STRIDE + k, STRIDE, lane);
+                else
+                    load_b_transposed_alone(b, w_tile + 8 * j * STRIDE + k, STRIDE, lane);
 #pragma unroll
                 for (int i = 0; i < 2; i++) {
                     multiply_tile<T>(sum[i][j], a[i], b);
-                    multiply_tile<T>(sum[i][j + 1], a[i], b + 2);
+                    if (two)
+                        multiply_tile<T>(sum[i][j + 1], a[i], b + 2);
                 }
             }
         }
@@ -108,7 +122,7 @@ template <typename T> __global__ void __launch_bounds__(CUDA_BLOCK) turn_kernel(
 bool cuda_conv_tile_takes(const cuda_conv_spec *s)
 {
     bool small = s->n * s->h * s->w * s->c < INT32_MAX / 2 && s->n * s->oh * s->ow * s->o < INT32_MAX / 2 && s->o * s->c * s->kernel * s->kernel < INT32_MAX / 2;
-    return cuda_is_half(s->type) && s->groups == 1 && s->o % 4 == 0 && s->c % 4 == 0 && (s->o % 8 != 0 || s->c % 8 != 0) && small &&
+    return cuda_is_half(s->type) && s->groups == 1 && s->o % 4 == 0 && s->c % 4 == 0 && (s->o % 8 != 0 || s->c % 8 != 0) && s->kernel <= 16 && small &&
            (s->pass != CUDA_CONV_DX || (s->stride == 1 && s->padding < s->kernel));
 }
 
@@ -123,13 +137,19 @@ template <typename T, int TILE> static ac_status launch(cuda_device *device, con
     return AC_LAUNCH((conv_kernel<T, TILE>), grid, dim3(THREADS), sizeof(T) * STAGES * (PIXELS + TILE) * STRIDE, device->stream, d);
 }
 
-/* Output channels of a block: the fewest left over. */
+/* Output channels of a block: the fewest left over, and of those the most. */
 template <typename T> static ac_status run(cuda_device *device, const conv_call &d)
 {
-    int over_96 = (d.o + 95) / 96 * 96, over_64 = (d.o + 63) / 64 * 64, over_160 = (d.o + 159) / 160 * 160;
-    if (over_160 <= over_96 && over_160 <= over_64)
-        return launch<T, 160>(device, d);
-    return over_96 <= over_64 ? launch<T, 96>(device, d) : launch<T, 64>(device, d);
+    static const int tiles[] = {160, 96, 80, 64};
+    int best = 0, least = INT_MAX;
+    for (size_t i = 0; i < sizeof tiles / sizeof *tiles; i++) {
+        int computed = (d.o + tiles[i] - 1) / tiles[i] * tiles[i];
+        if (computed < least) {
+            least = computed;
+            best = tiles[i];
+        }
+    }
+    return best == 160 ? launch<T, 160>(device, d) : best == 96 ? launch<T, 96>(device, d) : best == 80 ? launch<T, 80>(device, d) : launch<T, 64>(device, d);
 }
 
 ac_status cuda_conv_tile_forward(cuda_device *device, const cuda_conv_spec *s, const void *x, const void *weight, void *y)

@@ -4,6 +4,7 @@
 #define ANYCLASS_LIB_BACKEND_CUDA_H
 
 #ifdef __cplusplus /* C headers with C++'s word for alignment, their system headers outside of extern "C" */
+#include <limits.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stddef.h>

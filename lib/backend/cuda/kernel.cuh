@@ -123,6 +123,87 @@ template <typename T, int N> __device__ static inline void store(T *to, int64_t 
     *reinterpret_cast<pack<T, N> *>(to + at) = value;
 }
 
+/* The same as it lies in memory, made floats where it is used: elements of two bytes that are taken apart as soon as they are read fill a register each. */
+template <typename T, int N, bool IN_WORDS = (N * sizeof(T) >= 4)> struct alignas(sizeof(T) * N < 4 ? 4 : sizeof(T) * N) raw {
+    uint32_t word[N * sizeof(T) / 4];
+};
+
+template <typename T, int N> struct raw<T, N, false> {
+    T v[N];
+};
+
+__host__ __device__ static inline float float_of_bits(uint32_t bits)
+{
+#ifdef __CUDA_ARCH__
+    return __uint_as_float(bits);
+#else
+    float out;
+    memcpy(&out, &bits, sizeof out);
+    return out;
+#endif
+}
+
+__host__ __device__ static inline uint32_t bits_of_float(float v)
+{
+#ifdef __CUDA_ARCH__
+    return __float_as_uint(v);
+#else
+    uint32_t out;
+    memcpy(&out, &v, sizeof out);
+    return out;
+#endif
+}
+
+/* Element k of two in a word, the first in its lower half. */
+__device__ static inline float half_of_word(uint32_t word, int k, bf16)
+{
+    return float_of_bits(k ? word & 0xffff0000u : word << 16);
+}
+
+__device__ static inline float half_of_word(uint32_t word, int k, f16)
+{
+    f16 v = {(uint16_t)(k ? word >> 16 : word)};
+    return to_float(v);
+}
+
+__device__ static inline uint32_t word_of_halves(float first, float second, bf16)
+{
+#ifdef __CUDA_ARCH__
+    __nv_bfloat162 v = __floats2bfloat162_rn(first, second);
+    return *reinterpret_cast<uint32_t *>(&v);
+#else
+    return ac_bf16_from_float(first) | (uint32_t)ac_bf16_from_float(second) << 16;
+#endif
+}
+
+__device__ static inline uint32_t word_of_halves(float first, float second, f16)
+{
+#ifdef __CUDA_ARCH__
+    __half2 v = __floats2half2_rn(first, second);
+    return *reinterpret_cast<uint32_t *>(&v);
+#else
+    return ac_f16_from_float(first) | (uint32_t)ac_f16_from_float(second) << 16;
+#endif
+}
+
+template <typename T, int N> __device__ static inline raw<T, N> load_raw(const T *from, int64_t at)
+{
+    return *reinterpret_cast<const raw<T, N> *>(from + at);
+}
+
+template <typename T, int N> __device__ static inline float float_at(const raw<T, N, true> &r, int k)
+{
+    if constexpr (sizeof(T) == 4)
+        return float_of_bits(r.word[k]);
+    else
+        return half_of_word(r.word[k / 2], k % 2, T{});
+}
+
+template <typename T, int N> __device__ static inline float float_at(const raw<T, N, false> &r, int k)
+{
+    return to_float(r.v[k]);
+}
+
 template <typename T> struct widest {
     static constexpr int n = 16 / sizeof(T); /* elements of a vector */
 };
@@ -168,31 +249,41 @@ template <typename T> static inline gradient_parts<T> parts_of(const ac_call *ca
 /* The sum of the parts at element `at`. */
 template <typename T, int VEC> __device__ static inline void load_parts(const gradient_parts<T> &parts, int64_t at, float *out /* [VEC] */)
 {
-    pack<T, VEC> d = load<T, VEC>(parts.part[0], at), second, third;
+    raw<T, VEC> d = load_raw<T, VEC>(parts.part[0], at), second = {}, third = {};
     if (parts.n > 1)
-        second = load<T, VEC>(parts.part[1], at);
+        second = load_raw<T, VEC>(parts.part[1], at);
     if (parts.n > 2)
-        third = load<T, VEC>(parts.part[2], at);
+        third = load_raw<T, VEC>(parts.part[2], at);
 #pragma unroll
     for (int k = 0; k < VEC; k++)
-        out[k] = to_float(d.v[k]) + (parts.n > 1 ? to_float(second.v[k]) : 0.0f) + (parts.n > 2 ? to_float(third.v[k]) : 0.0f);
+        out[k] = float_at<T, VEC>(d, k) + (parts.n > 1 ? float_at<T, VEC>(second, k) : 0.0f) + (parts.n > 2 ? float_at<T, VEC>(third, k) : 0.0f);
 }
 
 template <typename T, int VEC> __device__ static inline void load_floats(const T *from, int64_t at, float *out /* [VEC] */)
 {
-    pack<T, VEC> v = load<T, VEC>(from, at);
+    raw<T, VEC> v = load_raw<T, VEC>(from, at);
 #pragma unroll
     for (int k = 0; k < VEC; k++)
-        out[k] = to_float(v.v[k]);
+        out[k] = float_at<T, VEC>(v, k);
 }
 
 template <typename T, int VEC> __device__ static inline void store_floats(T *to, int64_t at, const float *values /* [VEC] */)
 {
-    pack<T, VEC> v;
+    raw<T, VEC> v;
+    if constexpr (VEC * sizeof(T) < 4) {
 #pragma unroll
-    for (int k = 0; k < VEC; k++)
-        v.v[k] = from_float<T>(values[k]);
-    store<T, VEC>(to, at, v);
+        for (int k = 0; k < VEC; k++)
+            v.v[k] = from_float<T>(values[k]);
+    } else if constexpr (sizeof(T) == 4) {
+#pragma unroll
+        for (int k = 0; k < VEC; k++)
+            v.word[k] = bits_of_float(values[k]);
+    } else {
+#pragma unroll
+        for (int k = 0; k < VEC / 2; k++)
+            v.word[k] = word_of_halves(values[2 * k], values[2 * k + 1], T{});
+    }
+    *reinterpret_cast<raw<T, VEC> *>(to + at) = v;
 }
 
 /* The statement with T the type of activations, VEC the vector that `channels` allow. */
@@ -245,6 +336,9 @@ struct row_grid {
     dim3 grid, block;
 };
 
+/* As many as a multiprocessor holds: with more, each block's beginning and end, and the tiles' partial sums, weigh more. */
+enum { BLOCKS_AT_A_TIME = 4 };
+
 static inline row_grid make_row_grid(const cuda_device *device, int64_t rows, int64_t channels, int width)
 {
     row_grid g;
@@ -253,7 +347,7 @@ static inline row_grid make_row_grid(const cuda_device *device, int64_t rows, in
     g.n_vectors = (int)(channels / width);
     unsigned tx = columns_of_block(g.n_vectors);
     g.block = dim3(tx, CUDA_BLOCK / tx, 1);
-    int64_t across = (g.n_vectors + tx - 1) / tx, wanted = (int64_t)device->n_multiprocessors * 8 / across;
+    int64_t across = (g.n_vectors + tx - 1) / tx, wanted = (int64_t)device->n_multiprocessors * BLOCKS_AT_A_TIME / across;
     wanted = wanted < 1 ? 1 : wanted > (int64_t)CUDA_N_PARTIALS ? (int64_t)CUDA_N_PARTIALS : wanted;
     g.tile_rows = (rows + wanted - 1) / wanted;
     g.tile_rows = (g.tile_rows + g.block.y - 1) / g.block.y * g.block.y;

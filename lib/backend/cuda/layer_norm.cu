@@ -2,7 +2,7 @@
  * rows, then over warps and tiles in a fixed order. */
 #include "backend/cuda/kernel.cuh"
 
-enum { TEAMS_OF_8 = CUDA_BLOCK / 8, MOST_ROUNDS = 8 };
+enum { MOST_ROUNDS = 8 };
 
 struct norm_rows {
     int64_t rows, tile_rows;
@@ -63,88 +63,80 @@ __global__ void __launch_bounds__(CUDA_BLOCK) forward_kernel(const T *x, const f
     }
 }
 
-/* A row as it is read: x, the first part of the gradient, what the gradient of x is to be added to. */
-template <typename T, int VEC, int ROUNDS> struct row_read {
-    pack<T, VEC> x[ROUNDS], d[ROUNDS], old[ROUNDS];
-    float mean, scale;
-};
-
-template <typename T, int VEC, int ROUNDS, int LANES>
-__device__ static inline void read_row(row_read<T, VEC, ROUNDS> &r, const gradient_parts<T> &parts, const T *x, const float *means, const float *scales, const T *add_to, int64_t row,
-                                       int lane, const norm_rows &g)
+/* Gradient of the row's vector j, whose first part is at hand. */
+template <typename T, int VEC>
+__device__ static inline void gradient_at(const gradient_parts<T> &parts, const raw<T, VEC> &first, int64_t at, float *d /* [VEC] */)
 {
-    r.mean = means[row];
-    r.scale = scales[row];
 #pragma unroll
-    for (int j = 0; j < ROUNDS; j++) {
-        int i = lane + LANES * j;
-        int64_t at = row * g.channels + i * VEC;
-        if (i >= g.n_vectors)
-            break;
-        r.x[j] = load<T, VEC>(x, at);
-        r.d[j] = load<T, VEC>(parts.part[0], at);
-        if (add_to)
-            r.old[j] = load<T, VEC>(add_to, at);
-    }
+    for (int k = 0; k < VEC; k++)
+        d[k] = float_at<T, VEC>(first, k);
+#pragma unroll
+    for (int part = 1; part < AC_MAX_DOUT; part++)
+        if (part < parts.n) {
+            float more[VEC];
+            load_floats<T, VEC>(parts.part[part], at, more);
+#pragma unroll
+            for (int k = 0; k < VEC; k++)
+                d[k] += more[k];
+        }
 }
 
-/* ROUNDS vectors of a row to a lane, LANES lanes to a row; the next row is read while this one is summed, where there are registers for it. partial: [n_tiles, 2, channels]. */
+/* Blocks that a multiprocessor holds at a time, by registers. */
+__host__ __device__ constexpr int blocks_at_a_time(int rounds)
+{
+    return rounds == 1 ? 4 : rounds <= 3 ? 2 : 1;
+}
+
+/* ROUNDS vectors of a row to a lane, LANES lanes to a row. A row is kept as it was read and made floats twice: enough warps have room then that one's loads hide behind
+ * the others' sums. partial: [n_tiles, 2, channels]. */
 template <typename T, int VEC, int ROUNDS, int LANES>
-__global__ void __launch_bounds__(CUDA_BLOCK)
+__global__ void __launch_bounds__(CUDA_BLOCK, blocks_at_a_time(ROUNDS))
 backward_kernel(gradient_parts<T> parts, const T *x, const float *weight, const float *means, const float *scales, T *dx, bool add, double *partial, norm_rows g)
 {
-    enum { TEAMS = CUDA_BLOCK / LANES, AHEAD = ROUNDS <= 3 };
+    enum { TEAMS = CUDA_BLOCK / LANES };
     __shared__ float shared[TEAMS][2][LANES * VEC];
     int lane = (int)threadIdx.x % LANES, team = (int)threadIdx.x / LANES;
     int64_t first = blockIdx.x * g.tile_rows, end = first + g.tile_rows < g.rows ? first + g.tile_rows : g.rows;
-    const T *add_to = add ? dx : nullptr;
     float dweight[ROUNDS][VEC], dbias[ROUNDS][VEC];
-    row_read<T, VEC, ROUNDS> now = {}, next = {};
 #pragma unroll
     for (int j = 0; j < ROUNDS; j++)
 #pragma unroll
         for (int k = 0; k < VEC; k++)
             dweight[j][k] = dbias[j][k] = 0;
-    if (AHEAD && first + team < end)
-        read_row<T, VEC, ROUNDS, LANES>(next, parts, x, means, scales, add_to, first + team, lane, g);
     for (int64_t base = first; base < end; base += TEAMS) { /* all lanes of a warp go along, also those without a row */
-        int64_t row = base + team;
-        bool mine = row < end;
-        float sum = 0, along = 0;
-        if (!AHEAD && mine)
-            read_row<T, VEC, ROUNDS, LANES>(now, parts, x, means, scales, add_to, row, lane, g);
-        if (AHEAD)
-            now = next;
-        if (AHEAD && row + TEAMS < end)
-            read_row<T, VEC, ROUNDS, LANES>(next, parts, x, means, scales, add_to, row + TEAMS, lane, g);
-        float d[ROUNDS][VEC] = {}, hat[ROUNDS][VEC] = {};
+        int64_t row = base + team, start = row * g.channels;
+        int n_vectors = row < end ? g.n_vectors : 0;
+        raw<T, VEC> in[ROUNDS] = {}, out[ROUNDS] = {}, old[ROUNDS] = {};
+        float sum = 0, along = 0, mean = 0, scale = 0;
 #pragma unroll
         for (int j = 0; j < ROUNDS; j++) {
             int i = lane + LANES * j;
-            if (i >= g.n_vectors || !mine)
+            if (i < n_vectors) {
+                in[j] = load_raw<T, VEC>(x, start + i * VEC);
+                out[j] = load_raw<T, VEC>(parts.part[0], start + i * VEC);
+                if (add)
+                    old[j] = load_raw<T, VEC>(dx, start + i * VEC);
+            }
+        }
+        if (n_vectors) {
+            mean = means[row];
+            scale = scales[row];
+        }
+#pragma unroll
+        for (int j = 0; j < ROUNDS; j++) {
+            int i = lane + LANES * j;
+            float w[VEC], d[VEC];
+            if (i >= n_vectors)
                 break;
-            float w[VEC];
             load_floats<float, VEC>(weight, i * VEC, w);
-#pragma unroll
-            for (int k = 0; k < VEC; k++)
-                d[j][k] = to_float(now.d[j].v[k]);
-#pragma unroll
-            for (int part = 1; part < AC_MAX_DOUT; part++)
-                if (part < parts.n) {
-                    float more[VEC];
-                    load_floats<T, VEC>(parts.part[part], row * g.channels + i * VEC, more);
-#pragma unroll
-                    for (int k = 0; k < VEC; k++)
-                        d[j][k] += more[k];
-                }
+            gradient_at<T, VEC>(parts, out[j], start + i * VEC, d);
 #pragma unroll
             for (int k = 0; k < VEC; k++) {
-                hat[j][k] = (to_float(now.x[j].v[k]) - now.mean) * now.scale;
-                dbias[j][k] += d[j][k];
-                dweight[j][k] += d[j][k] * hat[j][k];
-                d[j][k] *= w[k];
-                sum += d[j][k];
-                along += d[j][k] * hat[j][k];
+                float hat = (float_at<T, VEC>(in[j], k) - mean) * scale, dw = d[k] * w[k];
+                dbias[j][k] += d[k];
+                dweight[j][k] += d[k] * hat;
+                sum += dw;
+                along += dw * hat;
             }
         }
         if (!dx)
@@ -154,12 +146,17 @@ backward_kernel(gradient_parts<T> parts, const T *x, const float *weight, const 
 #pragma unroll
         for (int j = 0; j < ROUNDS; j++) {
             int i = lane + LANES * j;
-            if (i >= g.n_vectors || !mine)
+            float w[VEC], d[VEC];
+            if (i >= n_vectors)
                 break;
+            load_floats<float, VEC>(weight, i * VEC, w);
+            gradient_at<T, VEC>(parts, out[j], start + i * VEC, d);
 #pragma unroll
-            for (int k = 0; k < VEC; k++)
-                d[j][k] = now.scale * (d[j][k] - sum - hat[j][k] * along) + (add ? to_float(now.old[j].v[k]) : 0.0f);
-            store_floats<T, VEC>(dx, row * g.channels + i * VEC, d[j]);
+            for (int k = 0; k < VEC; k++) {
+                float hat = (float_at<T, VEC>(in[j], k) - mean) * scale;
+                d[k] = scale * (d[k] * w[k] - sum - hat * along) + (add ? float_at<T, VEC>(old[j], k) : 0.0f);
+            }
+            store_floats<T, VEC>(dx, start + i * VEC, d);
         }
     }
 #pragma unroll
@@ -182,15 +179,28 @@ backward_kernel(gradient_parts<T> parts, const T *x, const float *weight, const 
     }
 }
 
+/* Of a warp's lanes, for backward. */
+static int lanes_of_row(int n_vectors)
+{
+    return n_vectors <= 8 ? 8 : n_vectors <= 16 || (n_vectors > 32 && n_vectors <= 48) ? 16 : 32;
+}
+
+static int rounds_of_row(int n_vectors)
+{
+    int lanes = lanes_of_row(n_vectors);
+    return (n_vectors + lanes - 1) / lanes;
+}
+
 static norm_rows rows_of(const cuda_device *device, const ac_shape *x, float eps)
 {
     norm_rows g;
     g.channels = (int)x->dim[x->n_dims - 1];
     g.rows = ac_shape_elements(x) / g.channels;
     g.n_vectors = g.channels / cuda_width(x->dtype, g.channels);
-    int64_t tiles = (int64_t)device->n_multiprocessors * (g.n_vectors > 32 ? 2 : 4); /* long rows take registers: one block or two at a time */
+    int teams = CUDA_BLOCK / lanes_of_row(g.n_vectors);
+    int64_t tiles = (int64_t)device->n_multiprocessors * blocks_at_a_time(rounds_of_row(g.n_vectors));
     g.tile_rows = (g.rows + tiles - 1) / tiles;
-    g.tile_rows = (g.tile_rows + TEAMS_OF_8 - 1) / TEAMS_OF_8 * TEAMS_OF_8;
+    g.tile_rows = (g.tile_rows + teams - 1) / teams * teams;
     g.n_tiles = (int)((g.rows + g.tile_rows - 1) / g.tile_rows);
     g.eps = eps;
     return g;
@@ -251,12 +261,15 @@ template <typename T, int VEC, int ROUNDS, int LANES> static ac_status launch_ba
 static ac_status backward(const ac_call *call)
 {
     norm_rows g = rows_of_call(call);
-    int rounds = (g.n_vectors + 31) / 32;
+    int lanes = lanes_of_row(g.n_vectors), rounds = rounds_of_row(g.n_vectors);
     CUDA_FOR_TYPE_AND_WIDTH(cuda_in(call, 0)->dtype, g.channels, {
-        ac_status status = g.n_vectors <= 8 ? launch_backward<T, VEC, 1, 8>(call, g) : g.n_vectors <= 16 ? launch_backward<T, VEC, 1, 16>(call, g) :
-                           rounds == 1 ? launch_backward<T, VEC, 1, 32>(call, g) : rounds == 2 ? launch_backward<T, VEC, 2, 32>(call, g) :
-                           rounds == 3 ? launch_backward<T, VEC, 3, 32>(call, g) : rounds == 4 ? launch_backward<T, VEC, 4, 32>(call, g) :
-                                                                                               launch_backward<T, VEC, MOST_ROUNDS, 32>(call, g);
+        ac_status status = lanes == 8    ? launch_backward<T, VEC, 1, 8>(call, g) :
+                           lanes == 16   ? (rounds == 1 ? launch_backward<T, VEC, 1, 16>(call, g) : launch_backward<T, VEC, 3, 16>(call, g)) :
+                           rounds == 1   ? launch_backward<T, VEC, 1, 32>(call, g) :
+                           rounds == 2   ? launch_backward<T, VEC, 2, 32>(call, g) :
+                           rounds == 3   ? launch_backward<T, VEC, 3, 32>(call, g) :
+                           rounds == 4   ? launch_backward<T, VEC, 4, 32>(call, g) :
+                                           launch_backward<T, VEC, MOST_ROUNDS, 32>(call, g);
         CUDA_TRY(status);
     });
     const double *partial = (const double *)call->workspace;

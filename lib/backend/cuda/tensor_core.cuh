@@ -107,6 +107,12 @@ template <typename T> __device__ static inline void load_b_transposed(uint32_t *
     load_tiles<false>(out, from + (lane % 8 + lane / 16 * 8) * stride + lane / 8 % 2 * 8);
 }
 
+/* The first of them alone. */
+template <typename T> __device__ static inline void load_b_transposed_alone(uint32_t *out, const T *from, int stride, int lane)
+{
+    load_tiles<false>(out, from + lane % 8 * stride + lane / 8 % 2 * 8);
+}
+
 /* The same from rows: from[k][n]. */
 template <typename T> __device__ static inline void load_b(uint32_t *out, const T *from, int stride, int lane)
 {
