@@ -67,7 +67,7 @@ option() {
     if [[ $3 ]]; then option_out+=("--$2" "$3"); fi
 }
 
-# The command lines, as arrays. {STAGE}_OPTIONS come last: an option given twice has its last value.
+# The command lines, as arrays. {STAGE}_OPTIONS come last; the programs refuse an option that is given twice.
 arguments_preprocess() {
     local -n out=$1
     local words splits
