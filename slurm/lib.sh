@@ -54,7 +54,7 @@ inside() {
     [[ $CONTAINER ]] || return 0
     inside_out=(apptainer exec)
     if [[ $GPUS ]]; then inside_out+=(--nv); fi
-    for folder in "$ANN_ROOT" "$IMAGES" "$SHARDS" "$LOGS" "$RESULTS" "$LOCAL_DISK"; do
+    for folder in "$ANN_ROOT" "$IMAGES" "$SHARDS" "$LOGS" "$RESULTS" "$LOCAL_DISK" "${SWEEP%/*}"; do
         if [[ -d $folder ]]; then inside_out+=(--bind "$folder"); fi
     done
     split_words "$CONTAINER_OPTIONS" options
