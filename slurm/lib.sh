@@ -54,7 +54,7 @@ inside() {
     [[ $CONTAINER ]] || return 0
     inside_out=(apptainer exec)
     if [[ $GPUS ]]; then inside_out+=(--nv); fi
-    for folder in "$ANN_ROOT" "$IMAGES" "$SHARDS" "$LOGS" "$RESULTS" "$LOCAL_DISK"; do
+    for folder in "$ANN_ROOT" "$IMAGES" "$SHARDS" "$LOGS" "$RESULTS" "$LOCAL_DISK" "${SWEEP%/*}"; do
         if [[ -d $folder ]]; then inside_out+=(--bind "$folder"); fi
     done
     split_words "$CONTAINER_OPTIONS" options
@@ -67,7 +67,7 @@ option() {
     if [[ $3 ]]; then option_out+=("--$2" "$3"); fi
 }
 
-# The command lines, as arrays. {STAGE}_OPTIONS come last: an option given twice has its last value.
+# The command lines, as arrays. {STAGE}_OPTIONS come last; the programs refuse an option that is given twice.
 arguments_preprocess() {
     local -n out=$1
     local words splits
