@@ -347,12 +347,16 @@ job_end() {
         137) why='a rank was killed: kill -9, or out of memory (MEM_PER_NODE)' limit=$MAX_RESTARTS ;;
         143) why='a rank was ended by SIGTERM' limit=$MAX_RESTARTS ;;
         12[67]) why='program or launcher cannot be started' next='See BIN, MODULES, SETUP and CONTAINER in the site file.' ;;
-        # Open MPI's: a lost daemon, that is a lost node; and all that goes wrong before the ranks run, which may be a node's fault once, not ever
+        # Open MPI's: a lost daemon, that is a lost node; and all that is its own fault
         205) why='a node was lost' limit=$MAX_RESTARTS ;;
-        1 | 19[3-9] | 2[0-9][0-9]) why='the launcher failed, see above' limit=$((MAX_RESTARTS < 2 ? MAX_RESTARTS : 2)) ;;
+        1 | 19[3-9] | 2[0-9][0-9]) why='the launcher failed, see above' limit=$MAX_RESTARTS ;;
         *) why='see above'
             if ((code > 128)); then why="a rank died of signal $((code - 128)), see above"; fi ;;
     esac
+    if [[ $limit && ! $STOP ]] && ! program_spoke; then
+        why+='; the program never began'
+        if ((limit > 2)); then limit=2; fi
+    fi
     if [[ $limit ]]; then queue_again "$limit"; fi
     say "$STAGE: job $JOB ends with exit code $code ($why)${reason:+: $reason}${next:+ | $next}"
     exit "$code"
@@ -362,6 +366,12 @@ job_end() {
 last_error() {
     [[ -f $LOG_FILE ]] || return 0
     tail -c "+$((LOG_START + 1))" "$LOG_FILE" | grep -a '^anyclass-[a-z]*: error: ' | tail -n 1 || true
+}
+
+# Whether a program said anything in this run. Where MPI does not start, the first restart or two may find better nodes, ten will not.
+program_spoke() {
+    [[ -f $LOG_FILE ]] || return 0
+    [[ $(tail -c "+$((LOG_START + 1))" "$LOG_FILE" | grep -a '^anyclass-[a-z]*: ' | grep -v -m 1 '^anyclass-slurm: ') ]]
 }
 
 # queue_again LIMIT: says in `next` of the caller what comes of it
