@@ -370,8 +370,10 @@ last_error() {
 
 # Whether a program said anything in this run. Where MPI does not start, the first restart or two may find better nodes, ten will not.
 program_spoke() {
+    local lines
     [[ -f $LOG_FILE ]] || return 0
-    [[ $(tail -c "+$((LOG_START + 1))" "$LOG_FILE" | grep -a '^anyclass-[a-z]*: ' | grep -v -m 1 '^anyclass-slurm: ') ]]
+    lines=$(tail -c "+$((LOG_START + 1))" "$LOG_FILE" | grep -a '^anyclass-[a-z]*: ' | grep -c -v '^anyclass-slurm: ') || true
+    ((lines > 0))
 }
 
 # queue_again LIMIT: says in `next` of the caller what comes of it
