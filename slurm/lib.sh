@@ -365,7 +365,7 @@ job_end() {
 # the last error that a program said in this run; the log is the only place where all ranks' lines come together
 last_error() {
     [[ -f $LOG_FILE ]] || return 0
-    tail -c "+$((LOG_START + 1))" "$LOG_FILE" | grep -a '^anyclass-[a-z]*: error: ' | tail -n 1 || true
+    tail -c "+$((LOG_START + 1))" "$LOG_FILE" | grep -a -E '^anyclass-[a-z]+: (\[[0-9]+\] )?error: ' | tail -n 1 || true
 }
 
 # Whether a program said anything in this run. Where MPI does not start, the first restart or two may find better nodes, ten will not.
