@@ -294,7 +294,7 @@ check-slurm: need-deps ## the jobs of slurm/ on a two-node Slurm cluster of this
 	@$(MAKE) --no-print-directory check-slurm-run
 
 check-slurm-run: $(BINS) $(BUILD)/tests/demo/make_demo_data
-	@BUILD=$(BUILD) BIN=$(BIN) TEST_JOBS=$${TEST_JOBS:-5} TAP=tap-slurm tests/run 'tests/slurm/*.t'
+	@BUILD=$(BUILD) BIN=$(BIN) TEST_JOBS=$${TEST_JOBS:-4} TAP=tap-slurm tests/run 'tests/slurm/*.t'
 
 headers-alone: $(patsubst include/%.h,$(BUILD)/alone/%.ok,$(wildcard include/anyclass/*.h))
 $(BUILD)/alone/%.ok: include/%.h

@@ -4,15 +4,14 @@
 begin
 demo_data 32 24 2
 tap_ok "shards" prepared "$TMP/shards"
-watched="$train_options --watchdog_s 10 --checkpoint_steps 2"
 for name in dead gone; do
-    run_file "$name" TRAIN_OPTIONS="$watched"
+    run_file "$name" TRAIN_OPTIONS="$train_options --checkpoint_steps 2"
     submitted "$name"
     printf -v "job_$name" %s "$job_train"; printf -v "log_$name" %s "$log_train"
 done
 for name in dead gone; do log=log_$name; until_true 60 says "${!log}" 'epoch 0 step 3/'; done
 "$root/tests/slurm/cluster.sh" down "$cluster" node2
-tap_ok "a training that nothing disturbs" plain calm --max_epochs 3 --watchdog_s 90 --checkpoint_steps 2
+tap_ok "a training that nothing disturbs" plain calm --checkpoint_steps 2
 for name in dead gone; do
     job=job_$name
     until_true 60 is_state "${!job}" PENDING
