@@ -107,7 +107,7 @@ PAGE_PACKAGES   := clang lld
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all link-programs install-files programs tests benches help info need-deps deps browser slurm-packages demo check check-run check-emulated check-emulated-run check-neon check-valgrind asan tsan lint format \
+.PHONY: all link-programs install-files programs tests benches help info need-deps deps browser slurm-packages demo check check-run check-emulated check-emulated-run check-neon check-valgrind check-slurm check-slurm-run asan tsan lint format \
         install headers-alone bench bench-image check-gpu bench-gpu fuzz fuzz-run clean
 
 CUDA_FOUND = $(and $(wildcard $(NVCC)),$(wildcard $(CUDNN_HOME)/include/cudnn.h /usr/include/cudnn.h /usr/include/x86_64-linux-gnu/cudnn.h))
@@ -221,7 +221,7 @@ deps: ## install the Debian packages (root or sudo)
 browser: ## install the browser that the report is tested in
 	@command -v chromium >/dev/null || $(MAKE) --no-print-directory deps DEBIAN_PACKAGES='$(BROWSER_PACKAGES)'
 
-slurm-packages: ## install what the tests on a cluster of this machine's own need
+slurm-packages: ## install what check-slurm needs (root or sudo)
 	@command -v slurmctld >/dev/null && command -v slurmd >/dev/null && command -v munged >/dev/null && command -v ip >/dev/null || \
 	  $(MAKE) --no-print-directory deps DEBIAN_PACKAGES='$(SLURM_PACKAGES)'
 
@@ -287,6 +287,14 @@ check-neon: ## the NEON resize, cross-compiled and run under qemu-user (installs
 check-valgrind: tests ## one training step under Valgrind (installs it)
 	@command -v valgrind >/dev/null || $(MAKE) --no-print-directory deps DEBIAN_PACKAGES=valgrind
 	@BUILD=$(BUILD) BIN=$(BIN) tests/valgrind
+
+# a test is mostly waiting: more of them at a time than there are cores
+check-slurm: need-deps ## the jobs of slurm/ on a two-node Slurm cluster of this machine's own (root; installs Slurm; skipped otherwise)
+	@[ "$$(id -u)" != 0 ] || $(MAKE) --no-print-directory slurm-packages
+	@$(MAKE) --no-print-directory check-slurm-run
+
+check-slurm-run: $(BINS) $(BUILD)/tests/demo/make_demo_data
+	@BUILD=$(BUILD) BIN=$(BIN) TEST_JOBS=$${TEST_JOBS:-4} TAP=tap-slurm tests/run 'tests/slurm/*.t'
 
 headers-alone: $(patsubst include/%.h,$(BUILD)/alone/%.ok,$(wildcard include/anyclass/*.h))
 $(BUILD)/alone/%.ok: include/%.h

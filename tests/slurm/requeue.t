@@ -2,58 +2,40 @@
 # again, goes on, and ends with the bytes of the training that nothing disturbed.
 . tests/slurm/common.sh
 begin
-demo_data 32 200 2
+demo_data 32 120 2
 tap_ok "shards" prepared "$TMP/shards"
 
-# Preemption: a job of partition `high` that needs all of both nodes.
+# A training is held where the signal is to find it, until its script has it; a watchdog is used to machines that stand still.
+submitted_as() { submitted "$1"; printf -v "job_$1" %s "$job_train"; printf -v "log_$1" %s "$log_train"; }
+signalled() { until_true 60 says "$(log_of "$1")" "SIG$2"; }
+
+# Preemption: a job of partition `high` that needs all of both nodes. Slurm's SIGTERM comes with a SIGCONT.
 run_file prio
-submitted prio
-cat >"$TMP/high.sh" <<'END'
-#!/bin/sh
-sleep 1
-END
-until_true 60 says "$log_train" 'epoch 1 step 2/'
+submitted_as prio
+printf '#!/bin/sh\nsleep 1\n' >"$TMP/high.sh"
+hold prio logged "$log_prio" 'epoch 1 step 1/'
 high=$(sbatch --parsable --partition high --nodes 2 --exclusive --time 1 --output "$TMP/high.log" "$TMP/high.sh")
-until_true 30 is_state "$high" COMPLETED
+signalled prio TERM; let_go
+until_true 60 is_state "$high" COMPLETED
 tap_ok "the job of partition high has run" is_state "$high" COMPLETED
-job_prio=$job_train log_prio=$log_train
 
-# Time limit: a minute, which submit would not let through. Slurm looks every 30 seconds who is near it; so that it finds a training in its middle,
-# each start begins its work 4 s before, until one has been stopped.
-cat >"$TMP/setup" <<END
-if [ "\$SLURM_JOB_NAME" = lims-train ] && ! grep -q 'is saved in' "$TMP"/lims/logs/slurm/lims-train-*.log; then
-    next=\$((30 - (\$(date +%s) - $(date +%s -r "$cluster/run/slurmctld.pid")) % 30))
-    [ "\$next" -ge 12 ] || next=\$((next + 30)) # not before 60 - SIGNAL_S - 30 seconds
-    sleep \$((next - 4))
-fi
-END
-echo "SETUP=$TMP/setup" >>"$TMP/site.env"
-for name in lims vali save; do
-    run_file "$name" $([ "$name" != lims ] || echo TIME=2 SIGNAL_S=20)
-    submitted "$name"
-    [ "$name" != lims ] || scontrol update JobId="$job_train" TimeLimit=1
-    printf -v "job_$name" %s "$job_train"; printf -v "log_$name" %s "$log_train"
-done
+# Time limit: a minute, which submit would not let through; Slurm looks every 30 seconds who is near it.
+run_file lims TIME=2 SIGNAL_S=20
+submitted_as lims
+(hold lims logged "$log_lims" 'epoch 1 step 1/' && signalled lims USR1; let_go) & watchers=$!
+scontrol update JobId="$job_lims" TimeLimit=1
 
-# USR1 at a moment of which the log or the folder tells
 usr1() { scancel --batch --signal=USR1 "$1"; }
-while_validating() {
-    until_true 60 says "$log_vali" 'epoch 0: 32 images in' && usr1 "$job_vali"
-}
-being_saved() { stat -c %i "$TMP/save/logs/version_0/last.h5.part" 2>/dev/null; }
-while_saving() { # to the end of $1: what was being saved when the signal was sent, and when the script had it
-    local n was
-    for n in 1 2 3; do
-        until was=$(being_saved); do sleep 0.02; ! ended "$job_save" || return; done
-        usr1 "$job_save"
-        until_true 10 test "$(grep -c 'SIGUSR1' "$log_save")" -ge "$n"
-        [ "$was" != "$(being_saved)" ] || { echo hit >"$TMP/hit"; return; }
-        until_true 60 says "$log_save" "start $((n + 1))" # too late: once more
-    done
-}
-while_validating & watchers=$!
-while_saving & watchers+=" $!"
-tap_ok "a training that nothing disturbs" plain calm --max_epochs 3
+validating() { logged "$log_vali" 'epoch 0: 32 images in'; }
+run_file vali
+submitted_as vali
+(hold vali validating && usr1 "$job_vali" && signalled vali USR1; let_go) & watchers+=" $!"
+
+saving() { [ -e "$TMP/save/logs/version_0/last.h5.part" ]; }
+run_file save
+submitted_as save
+(hold save saving && usr1 "$job_save" && signalled save USR1 && saving && echo >"$TMP/hit"; let_go) & watchers+=" $!"
+tap_ok "a training that nothing disturbs" plain calm
 wait $watchers
 
 lines() { grep -n -a -e "$2" "$1" | cut -d: -f1 | sed -n "${3:-1}p"; }

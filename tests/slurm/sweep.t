@@ -5,7 +5,7 @@ demo_data 32 24 2
 tap_ok "shards" prepared "$TMP/shards"
 printf '%s\n' 'learning_rate = log 1e-4 .. 1e-2 x 3' 'seed = 1..2' >"$TMP/ranges.txt"
 # as run_file writes it, but for what the sweep gives
-run_file six STAGES="train infer evaluate" SPLITS="Train Val" SWEEP="$TMP/ranges.txt" SWEEP_AT_ONCE=3 NODES=1 MAX_EPOCHS=2 LEARNING_RATE= TRAIN_OPTIONS="$train_options --checkpoint_steps 2"
+run_file six STAGES="train infer evaluate" SPLITS="Train Val" SWEEP="$TMP/ranges.txt" SWEEP_AT_ONCE=3 NODES=1 MAX_EPOCHS=1 LEARNING_RATE= TRAIN_OPTIONS="$train_options --checkpoint_steps 2"
 sed -i '/^LEARNING_RATE=/d' "$TMP/six.run"
 submitted six
 element=${log_train%_\*.log}_2.log
