@@ -16,7 +16,7 @@
     const css = i => `rgb(${rgb[3 * i]},${rgb[3 * i + 1]},${rgb[3 * i + 2]})`;
     return {name: map.name, words, light, css, gradient: Array.from({length: 17}, (_, i) => css(Math.min(255, 16 * i))).join(',')};
   });
-  const index = Object.fromEntries(data.surfaces.map((surface, i) => [surface.name, i]));
+  const index = new Map(data.surfaces.map((surface, i) => [surface.name, i]));
   let wasm, state, drawn = {}, queued = false, linkTimer = 0;
 
   /* ---- state ---- */
@@ -49,7 +49,7 @@
   }
   function read(hash) { /* what cannot be understood is passed over */
     const s = fresh(), said = new URLSearchParams(hash.replace(/^#/, '')), most = data.most_classes;
-    if (said.get('s') in index) s.surface = said.get('s');
+    if (index.has(said.get('s'))) s.surface = said.get('s');
     const y = said.get('y'), p = said.has('p') ? listOf(said.get('p'), 1e-6, 1 - 1e-6, most - 2) : s.p.slice(2);
     if (p && (y === null || /^[01]+$/.test(y)) && (y === null ? s.y.length : y.length) === p.length + 2) {
       s.p = [.5, .5].concat(p);
@@ -235,7 +235,7 @@
     if (ticks.innerHTML !== html) ticks.innerHTML = html;
   }
   function drawMain() {
-    const which = drawn.which = index[state.surface];
+    const which = drawn.which = index.get(state.surface);
     wasm.surface(which, N);
     [drawn.low, drawn.high] = [wasm.least(), wasm.most()];
     sheetPen.putImageData(painted(N, drawn.low, drawn.high), 0, 0);
@@ -272,6 +272,10 @@
     byId('cross-across').style.left = x;
     byId('marker').style.left = x;
     byId('marker').style.top = y;
+    const tag = byId('tag');
+    say('tag', short(value));
+    [tag.style.left, tag.style.top] = [x, y];
+    tag.style.transform = `translate(${p1 > .8 ? 'calc(-100% - 12px)' : '12px'},${p2 > .9 ? '10px' : 'calc(-100% - 10px)'})`;
     byId('bar-mark').style.left = (drawn.high > drawn.low ? (value - drawn.low) / (drawn.high - drawn.low) * 100 : 50) + '%';
   }
   function describe() {
@@ -493,7 +497,7 @@
       redraw, surfaces: data.surfaces.map(surface => surface.name),
       set(part) { Object.assign(state, part); show(); redraw(); remember(); },
       get state() { return JSON.parse(JSON.stringify(state)); },
-      values(name) { hand(); const out = wasm.surface(index[name], N); return new Float64Array(wasm.memory.buffer, out, N * N).slice(); },
+      values(name) { hand(); const out = wasm.surface(index.get(name), N); return new Float64Array(wasm.memory.buffer, out, N * N).slice(); },
     };
     document.documentElement.dataset.ready = 'yes';
   }

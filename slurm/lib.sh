@@ -67,7 +67,19 @@ option() {
     if [[ $3 ]]; then option_out+=("--$2" "$3"); fi
 }
 
-# The command lines, as arrays. {STAGE}_OPTIONS come last; the programs refuse an option that is given twice.
+# preset ARRAY WORDS NAME [VALUE...]: --NAME VALUE..., unless WORDS have that option, or --no_NAME
+preset() {
+    local -n preset_out=$1 preset_words=$2
+    local word
+    for word in "${preset_words[@]}"; do
+        word=${word%%=*} word=${word//-/_}
+        [[ $word != "__$3" && $word != "__no_$3" ]] || return 0
+    done
+    preset_out+=("--$3" "${@:4}")
+}
+
+# The command lines, as arrays. {STAGE}_OPTIONS come last. They may change what is only preset here; an option that has a key and stands
+# there too is given twice, which the programs refuse.
 arguments_preprocess() {
     local -n out=$1
     local words splits
@@ -83,7 +95,8 @@ arguments_train() {
     local -n out=$1
     local words
     split_words "$TRAIN_OPTIONS" words
-    out=(anyclass-train --data_root "$2" --log_save_dir "$LOGS" --version_name "$VERSION" --checkpoint auto)
+    out=(anyclass-train --data_root "$2" --log_save_dir "$LOGS" --version_name "$VERSION")
+    preset out words checkpoint auto
     option out model "$MODEL"
     option out batch_size "$BATCH_SIZE"
     option out base_loss "$BASE_LOSS"
@@ -95,7 +108,7 @@ arguments_train() {
     option out max_epochs "$MAX_EPOCHS"
     option out precision "$PRECISION"
     option out seed "$SEED"
-    if [[ $TRAIN_GPUS_PER_NODE ]]; then out+=(--device cuda); fi
+    if [[ $TRAIN_GPUS_PER_NODE ]]; then preset out words device cuda; fi
     out+=("${words[@]}")
 }
 
@@ -107,7 +120,7 @@ arguments_infer() {
     split_words "$INFER_OPTIONS" words
     scored_splits splits
     out=(anyclass-infer --log_dir "$LOGS" --versions "${versions[@]}" --data_root "$SHARDS" --split "${splits[@]}" --results_output "$RESULTS")
-    if [[ $INFER_GPUS_PER_NODE ]]; then out+=(--device cuda); fi
+    if [[ $INFER_GPUS_PER_NODE ]]; then preset out words device cuda; fi
     out+=("${words[@]}")
 }
 
@@ -117,9 +130,11 @@ arguments_evaluate() {
     local words splits to="$RESULTS/$VERSION-$2"
     split_words "$EVALUATE_OPTIONS" words
     scored_splits splits
-    out=(anyclass-evaluate --results_output "$RESULTS" --versions "$VERSION" --split "$2" --data_root "$SHARDS" --log_dir "$LOGS"
-        --checkpoint "$BEST_METRIC" --report "$to.html" --table "$to.txt" "$to.csv")
-    if [[ " ${splits[*]} " == *' Val '* ]]; then out+=(--max_fbeta); fi
+    out=(anyclass-evaluate --results_output "$RESULTS" --versions "$VERSION" --split "$2" --data_root "$SHARDS" --log_dir "$LOGS")
+    preset out words checkpoint "$BEST_METRIC"
+    preset out words report "$to.html"
+    preset out words table "$to.txt" "$to.csv"
+    if [[ " ${splits[*]} " == *' Val '* ]]; then preset out words max_fbeta; fi
     out+=("${words[@]}")
 }
 

@@ -197,6 +197,7 @@ static void test_link(browser *b)
                                         "p=2",
                                         "p=.1",
                                         "s=zz&map=zz&at=7,8&at",
+                                        "s=constructor",
                                         "n=-1",
                                         "gamma=Infinity&alpha=-1&beta=2",
                                         "weighted=2&lines=x",
@@ -235,9 +236,11 @@ static void test_link(browser *b)
             *c = ' ';
         expect_text(b, question, plain, what);
     }
+    expect_nothing(b, "page.links(80)", "80 links of odd pieces: each leaves a state that can be drawn");
 }
 
-/* Others may share the processor: what counts is the tenth of the redraws that were disturbed least, of up to three rounds. */
+/* Others may share the processor: what counts is the tenth of the redraws that were disturbed least, of up to three
+ * rounds. */
 static void test_speed(browser *b, const char *slider, const char *state, const char *what)
 {
     double best = INFINITY, median = INFINITY, frame = INFINITY;
@@ -255,8 +258,8 @@ static void test_speed(browser *b, const char *slider, const char *state, const 
         median = fmin(median, of[1]);
         frame = fmin(frame, of[2]);
     }
-    TAP_OK(best < 16, "while %s moves a redraw takes %.1f ms (the median of %d %.1f ms; %.1f ms between frames)", slider,
-           best, N_MOVES, median, frame);
+    TAP_OK(best < 16, "while %s moves a redraw takes %.1f ms (the median of %d %.1f ms; %.1f ms between frames)",
+           slider, best, N_MOVES, median, frame);
 }
 
 static void test_schemes(browser *b)

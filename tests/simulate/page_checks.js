@@ -29,18 +29,41 @@ var page = {
     simulate.set(was);
     return before === plot.toDataURL() ? (before === after ? 'the same' : 'another') : 'not restored';
   },
-  small() { /* the small pictures, each with more than one colour */
-    const wrong = [...document.querySelectorAll('#matrix canvas')].filter(canvas => {
-      const data = new Uint32Array(canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.buffer);
-      return new Set(data).size < 8;
+  small() { /* how many small pictures there are, and how many of them have next to no colours */
+    const copy = document.createElement('canvas'), pen = copy.getContext('2d', {willReadFrequently: true}), all = [...document.querySelectorAll('#matrix canvas')];
+    copy.width = copy.height = 16;
+    const dull = all.filter(canvas => {
+      pen.clearRect(0, 0, 16, 16);
+      pen.drawImage(canvas, 0, 0, 16, 16);
+      return new Set(new Uint32Array(pen.getImageData(0, 0, 16, 16).data.buffer)).size < 8;
     });
-    return document.querySelectorAll('#matrix canvas').length + ' ' + wrong.length;
+    return all.length + ' ' + dull.length;
   },
   shownValue() { /* the value read out is the surface's at the marker, between its neighbours on the grid */
     const s = simulate.state, n = 200, values = simulate.values(s.surface), place = s.at.map(p => (p - .01) / .98 * (n - 1));
     const i = Math.floor(place[0]), j = Math.floor(place[1]), near = [0, 1, n, n + 1].map(k => values[j * n + i + k]);
     const shown = Number(document.getElementById('value').textContent.replace('\u2212', '-'));
     return shown >= Math.min(...near) - 1e-3 && shown <= Math.max(...near) + 1e-3 ? '' : shown + ' is not within ' + near;
+  },
+  async links(n) { /* links of pieces that may mean something, in any order: each leaves a state that can be drawn; browsers allow 200 in 10 s */
+    const names = ['s', 'y', 'p', 'lambda', 'alpha', 'gamma', 'negatives', 'beta', 'n', 'map', 'at', 'weighted', 'lines', 'arrows', 'path', 'x'];
+    const parts = ['0', '1', '', 'nan', 'Infinity', '-1', '1e308', '1e-308', '.5', '0.5,0.2', '1,', '101', '0'.repeat(200), '1e6', 'any_loss', 'product', 'RdBu', '%', '%zz',
+      '=', '&', '#', '__proto__', 'constructor', '0.01', '.3,.6', '5,6,7', '1e15', '10', '0,0,0', '128'];
+    const limits = {lambda: 1e6, alpha: 1e6, gamma: 100, beta: 1, negatives: 1e15}, wrong = [];
+    let seed = 7;
+    const draw = most => { seed = (seed * 1103515245 + 12345) % 2147483648; return Math.floor(seed / 2147483648 * most); };
+    for (let k = 0; k < n; k++) {
+      const hash = Array.from({length: 1 + draw(6)}, () => names[draw(names.length)] + '=' + parts[draw(parts.length)]).join('&');
+      location.hash = hash;
+      dispatchEvent(new HashChangeEvent('hashchange'));
+      simulate.redraw();
+      const s = simulate.state, good = simulate.surfaces.includes(s.surface) && s.y.length === s.p.length && s.y.length >= 2 && s.y.every(y => y === 0 || y === 1) &&
+        s.p.every(p => p > 0 && p < 1) && Object.entries(limits).every(([name, most]) => s[name] >= 0 && s[name] <= most) && s.at.every(p => p >= .01 && p <= .99) &&
+        s.counts.length === s.y.length && s.counts.every(count => Number.isInteger(count) && count >= 0);
+      if (!good || /NaN|undefined|Infinity/.test(document.body.innerText)) wrong.push(hash);
+      if (k % 50 === 49) await new Promise(done => setTimeout(done, 20));
+    }
+    return wrong.slice(0, 3).join(' ');
   },
   async slide(id, moves) { /* ms of a redraw while a slider moves: least disturbed tenth, median; median between frames */
     const slider = document.getElementById(id), low = Number(slider.min), high = Number(slider.max), redraws = [], frames = [];

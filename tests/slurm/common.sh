@@ -16,6 +16,7 @@ begin() {
     if [ "$code" -eq 77 ]; then tap_skip "a cluster of two nodes" "$(cat "$TMP/.start")"; tap_done; fi
     if [ "$code" -ne 0 ]; then tap_exit 0 "a cluster of two nodes starts" bash -c 'cat "$1"; tail -n 3 "$2"/log/*; exit 1' - "$TMP/.start" "$cluster"; tap_done; fi
     . "$cluster/env"
+    mkfifo "$TMP/.tick"
     # a user's environment: nothing of Open MPI's but what this machine needs, root and more ranks than cores
     plain_mpi=("${!OMPI_MCA_@}")
     printf '%s\n' "BIN=$BIN" "INTERFACE=admin" "LOCAL_DISK=$cluster/local" >"$TMP/site.env"
@@ -75,20 +76,32 @@ job_ends() {
     tap_ok "$5" bash -c 'echo "job $2 is $1"; tail -n 25 "$3"; squeue; [ "$1" = "$4" ]' - "$(until_true "$1" ended "$2"; state "$2")" "$2" "$4" "$3"
 }
 
-# hold NAME COMMAND...: stops the ranks of a training where they are when the command succeeds; let_go: they go on, and get the signals that came meanwhile
+# hold NAME COMMAND...: stops the ranks of a training where they are when the command succeeds; let_go: they go on, and get the signals that came
+# meanwhile. Looks often and starts no process for it: what it waits for can be over in a tenth of a second.
 hold() {
-    until_true 90 says "$(log_of "$1")" 'step 1/' || return 1
-    held=()
-    local process name
-    for process in /proc/[0-9]*; do
-        read -r name 2>/dev/null <"$process/comm" && [ "$name" = anyclass-train ] && grep -q -a -F "$TMP/$1/logs" "$process/cmdline" 2>/dev/null && held+=("${process#/proc/}")
-    done
+    local process name arguments end=$((SECONDS + 90)) training=$TMP/$1/logs
     shift
-    for _ in $(seq 3000); do
+    held=()
+    while [ "${#held[@]}" -lt 2 ]; do
+        [ "$SECONDS" -lt "$end" ] || return 1
+        held=()
+        for process in /proc/[0-9]*; do
+            { read -r name <"$process/comm"; } 2>/dev/null && [ "$name" = anyclass-train ] || continue
+            { mapfile -d '' -t arguments <"$process/cmdline"; } 2>/dev/null
+            [[ " ${arguments[*]} " != *" $training "* ]] || held+=("${process#/proc/}")
+        done
+        tick
+    done
+    while [ "$SECONDS" -lt "$end" ]; do
         if "$@"; then kill -STOP "${held[@]}"; return; fi
-        sleep 0.02
+        tick
     done
     return 1
+}
+tick() { read -r -t 0.01 <>"$TMP/.tick" || true; }
+logged() { # LOG TEXT: `says` without a process
+    local all
+    { mapfile -t all <"$1"; } 2>/dev/null && [[ ${all[*]} == *"$2"* ]]
 }
 let_go() { kill -CONT "${held[@]}"; }
 log_of() { local log=log_$1; echo "${!log}"; }

@@ -2,7 +2,7 @@
 # again, goes on, and ends with the bytes of the training that nothing disturbed.
 . tests/slurm/common.sh
 begin
-demo_data 32 24 2
+demo_data 32 120 2
 tap_ok "shards" prepared "$TMP/shards"
 
 # A training is held where the signal is to find it, until its script has it; a watchdog is used to machines that stand still.
@@ -13,7 +13,7 @@ signalled() { until_true 60 says "$(log_of "$1")" "SIG$2"; }
 run_file prio
 submitted_as prio
 printf '#!/bin/sh\nsleep 1\n' >"$TMP/high.sh"
-hold prio says "$log_prio" 'epoch 1 step 1/'
+hold prio logged "$log_prio" 'epoch 1 step 1/'
 high=$(sbatch --parsable --partition high --nodes 2 --exclusive --time 1 --output "$TMP/high.log" "$TMP/high.sh")
 signalled prio TERM; let_go
 until_true 60 is_state "$high" COMPLETED
@@ -22,13 +22,18 @@ tap_ok "the job of partition high has run" is_state "$high" COMPLETED
 # Time limit: a minute, which submit would not let through; Slurm looks every 30 seconds who is near it.
 run_file lims TIME=2 SIGNAL_S=20
 submitted_as lims
+(hold lims logged "$log_lims" 'epoch 1 step 1/' && signalled lims USR1; let_go) & watchers=$!
 scontrol update JobId="$job_lims" TimeLimit=1
-for name in vali save; do run_file "$name"; submitted_as "$name"; done
+
 usr1() { scancel --batch --signal=USR1 "$1"; }
-validating() { says "$log_vali" 'epoch 0: 32 images in'; }
-saving() { [ -e "$TMP/save/logs/version_0/last.h5.part" ]; }
-(hold lims says "$log_lims" 'epoch 1 step 1/' && signalled lims USR1; let_go) & watchers=$!
+validating() { logged "$log_vali" 'epoch 0: 32 images in'; }
+run_file vali
+submitted_as vali
 (hold vali validating && usr1 "$job_vali" && signalled vali USR1; let_go) & watchers+=" $!"
+
+saving() { [ -e "$TMP/save/logs/version_0/last.h5.part" ]; }
+run_file save
+submitted_as save
 (hold save saving && usr1 "$job_save" && signalled save USR1 && saving && echo >"$TMP/hit"; let_go) & watchers+=" $!"
 tap_ok "a training that nothing disturbs" plain calm
 wait $watchers
