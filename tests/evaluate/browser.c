@@ -22,18 +22,8 @@ static void test_figures(browser *b, char **id, int n)
 
 static void test_keyboard(browser *b)
 {
-    char text[TEXT_BYTES] = "";
-    int n_again = 0;
     load(b);
-    TAP_CALL(browser_ask(b, "checks.startTabbing()", text, sizeof text));
-    TAP_OK(atoi(text) > 20, "%s controls", text);
-    for (int i = 0; i < MOST_TABS && n_again < 3; i++) {
-        press(b, "Tab", 9, NULL);
-        if (browser_ask(b, "checks.noteFocus()", text, sizeof text) != AC_OK)
-            break;
-        n_again += strcmp(text, "again") == 0;
-    }
-    expect_nothing(b, "checks.endTabbing()", "Tab reaches every control, and one sees where one is");
+    expect_tabbing(b, 20, MOST_TABS);
     expect_text(b, "document.querySelectorAll('table.sortable thead tr:last-child th button')[2].focus(),''", "",
                 "a column's head has the focus");
     press(b, "Enter", 13, "\r");

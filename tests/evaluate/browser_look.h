@@ -121,6 +121,22 @@ static inline void point_at(browser *b, const char *selector, bool click)
     }
 }
 
+/* Tab until the page's controls come round again: at least `least` of them, at most `most` presses. */
+static inline void expect_tabbing(browser *b, int least, int most)
+{
+    char text[TEXT_BYTES] = "";
+    int n_again = 0;
+    TAP_CALL(browser_ask(b, "checks.startTabbing()", text, sizeof text));
+    TAP_OK(atoi(text) > least, "%s controls", text);
+    for (int i = 0; i < most && n_again < 3; i++) {
+        press(b, "Tab", 9, NULL);
+        if (browser_ask(b, "checks.noteFocus()", text, sizeof text) != AC_OK)
+            break;
+        n_again += strcmp(text, "again") == 0;
+    }
+    expect_nothing(b, "checks.endTabbing()", "Tab reaches every control, and one sees where one is");
+}
+
 /* A picture of what is seen, or of the whole page, as {folder}/{picture_prefix}-{name}.png. */
 static inline void save_picture(browser *b, const char *name, bool whole)
 {

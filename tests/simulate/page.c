@@ -157,18 +157,8 @@ static void test_pointer(browser *b)
 
 static void test_keyboard(browser *b)
 {
-    char text[TEXT_BYTES] = "";
-    int n_again = 0;
     open_page(b);
-    TAP_CALL(browser_ask(b, "checks.startTabbing()", text, sizeof text));
-    TAP_OK(atoi(text) > 30, "%s controls", text);
-    for (int i = 0; i < MOST_TABS && n_again < 3; i++) {
-        press(b, "Tab", 9, NULL);
-        if (browser_ask(b, "checks.noteFocus()", text, sizeof text) != AC_OK)
-            break;
-        n_again += strcmp(text, "again") == 0;
-    }
-    expect_nothing(b, "checks.endTabbing()", "Tab reaches every control, and one sees where one is");
+    expect_tabbing(b, 30, MOST_TABS);
     expect_text(b, "document.getElementById('figure').focus(),page.text('places')", "0.300, 0.600",
                 "the surface has the focus");
     press(b, "ArrowRight", 39, NULL);
