@@ -54,7 +54,7 @@ inside() {
     [[ $CONTAINER ]] || return 0
     inside_out=(apptainer exec)
     if [[ $GPUS ]]; then inside_out+=(--nv); fi
-    for folder in "$ANN_ROOT" "$IMAGES" "$SHARDS" "$LOGS" "$RESULTS" "$LOCAL_DISK"; do
+    for folder in "$ANN_ROOT" "$IMAGES" "$SHARDS" "$LOGS" "$RESULTS" "$LOCAL_DISK" "${SWEEP%/*}"; do
         if [[ -d $folder ]]; then inside_out+=(--bind "$folder"); fi
     done
     split_words "$CONTAINER_OPTIONS" options
@@ -67,7 +67,19 @@ option() {
     if [[ $3 ]]; then option_out+=("--$2" "$3"); fi
 }
 
-# The command lines, as arrays. {STAGE}_OPTIONS come last: an option given twice has its last value.
+# preset ARRAY WORDS NAME [VALUE...]: --NAME VALUE..., unless WORDS have that option, or --no_NAME
+preset() {
+    local -n preset_out=$1 preset_words=$2
+    local word
+    for word in "${preset_words[@]}"; do
+        word=${word%%=*} word=${word//-/_}
+        [[ $word != "__$3" && $word != "__no_$3" ]] || return 0
+    done
+    preset_out+=("--$3" "${@:4}")
+}
+
+# The command lines, as arrays. {STAGE}_OPTIONS come last. They may change what is only preset here; an option that has a key and stands
+# there too is given twice, which the programs refuse.
 arguments_preprocess() {
     local -n out=$1
     local words splits
@@ -83,7 +95,8 @@ arguments_train() {
     local -n out=$1
     local words
     split_words "$TRAIN_OPTIONS" words
-    out=(anyclass-train --data_root "$2" --log_save_dir "$LOGS" --version_name "$VERSION" --checkpoint auto)
+    out=(anyclass-train --data_root "$2" --log_save_dir "$LOGS" --version_name "$VERSION")
+    preset out words checkpoint auto
     option out model "$MODEL"
     option out batch_size "$BATCH_SIZE"
     option out base_loss "$BASE_LOSS"
@@ -95,7 +108,7 @@ arguments_train() {
     option out max_epochs "$MAX_EPOCHS"
     option out precision "$PRECISION"
     option out seed "$SEED"
-    if [[ $TRAIN_GPUS_PER_NODE ]]; then out+=(--device cuda); fi
+    if [[ $TRAIN_GPUS_PER_NODE ]]; then preset out words device cuda; fi
     out+=("${words[@]}")
 }
 
@@ -107,7 +120,7 @@ arguments_infer() {
     split_words "$INFER_OPTIONS" words
     scored_splits splits
     out=(anyclass-infer --log_dir "$LOGS" --versions "${versions[@]}" --data_root "$SHARDS" --split "${splits[@]}" --results_output "$RESULTS")
-    if [[ $INFER_GPUS_PER_NODE ]]; then out+=(--device cuda); fi
+    if [[ $INFER_GPUS_PER_NODE ]]; then preset out words device cuda; fi
     out+=("${words[@]}")
 }
 
@@ -117,9 +130,11 @@ arguments_evaluate() {
     local words splits to="$RESULTS/$VERSION-$2"
     split_words "$EVALUATE_OPTIONS" words
     scored_splits splits
-    out=(anyclass-evaluate --results_output "$RESULTS" --versions "$VERSION" --split "$2" --data_root "$SHARDS" --log_dir "$LOGS"
-        --checkpoint "$BEST_METRIC" --report "$to.html" --table "$to.txt" "$to.csv")
-    if [[ " ${splits[*]} " == *' Val '* ]]; then out+=(--max_fbeta); fi
+    out=(anyclass-evaluate --results_output "$RESULTS" --versions "$VERSION" --split "$2" --data_root "$SHARDS" --log_dir "$LOGS")
+    preset out words checkpoint "$BEST_METRIC"
+    preset out words report "$to.html"
+    preset out words table "$to.txt" "$to.csv"
+    if [[ " ${splits[*]} " == *' Val '* ]]; then preset out words max_fbeta; fi
     out+=("${words[@]}")
 }
 
@@ -331,8 +346,8 @@ job_end() {
         say "$STAGE: done, job $JOB, $(date -u +%FT%TZ)"
         exit 0
     fi
-    # A launcher or a rank that had no handler yet when the signal came: nothing was begun, nothing is lost.
-    if [[ $STOP ]] && ((code == 138 || code == 143)); then code=75; fi
+    # A launcher or a rank that had no handler yet when the signal came, or a launcher that lost its way over it: what was saved is there.
+    if [[ $STOP ]] && ((code == 1 || code > 128)); then code=75; fi
     reason=$(last_error)
     case $code in
         # the programs' own
@@ -342,17 +357,21 @@ job_end() {
         5) why='a number that is not finite' next='See docs/training.md: learning rate, precision, clipping, or the image that is named.' ;;
         6) why='the ranks are out of step, or one has died' limit=$MAX_RESTARTS ;;
         7) why='ended by the watchdog' limit=$MAX_RESTARTS ;;
-        75) why='stopped by a signal, state saved' limit=$MAX_RESTARTS ;;
+        75) why='stopped by a signal' limit=$MAX_RESTARTS ;;
         # a rank's signal, from mpirun and srun alike
         137) why='a rank was killed: kill -9, or out of memory (MEM_PER_NODE)' limit=$MAX_RESTARTS ;;
         143) why='a rank was ended by SIGTERM' limit=$MAX_RESTARTS ;;
         12[67]) why='program or launcher cannot be started' next='See BIN, MODULES, SETUP and CONTAINER in the site file.' ;;
-        # Open MPI's: a lost daemon, that is a lost node; and all that goes wrong before the ranks run, which may be a node's fault once, not ever
+        # Open MPI's: a lost daemon, that is a lost node; and all that is its own fault
         205) why='a node was lost' limit=$MAX_RESTARTS ;;
-        1) why='the launcher failed, see above' limit=$((MAX_RESTARTS < 2 ? MAX_RESTARTS : 2)) ;;
+        1 | 19[3-9] | 2[0-9][0-9]) why='the launcher failed, see above' limit=$MAX_RESTARTS ;;
         *) why='see above'
             if ((code > 128)); then why="a rank died of signal $((code - 128)), see above"; fi ;;
     esac
+    if [[ $limit && ! $STOP ]] && ! program_spoke; then
+        why+='; the program never began'
+        if ((limit > 2)); then limit=2; fi
+    fi
     if [[ $limit ]]; then queue_again "$limit"; fi
     say "$STAGE: job $JOB ends with exit code $code ($why)${reason:+: $reason}${next:+ | $next}"
     exit "$code"
@@ -361,7 +380,15 @@ job_end() {
 # the last error that a program said in this run; the log is the only place where all ranks' lines come together
 last_error() {
     [[ -f $LOG_FILE ]] || return 0
-    tail -c "+$((LOG_START + 1))" "$LOG_FILE" | grep -a '^anyclass-[a-z]*: error: ' | tail -n 1 || true
+    tail -c "+$((LOG_START + 1))" "$LOG_FILE" | grep -a -E '^anyclass-[a-z]+: (\[[0-9]+\] )?error: ' | tail -n 1 || true
+}
+
+# Whether a program said anything in this run. Where MPI does not start, the first restart or two may find better nodes, ten will not.
+program_spoke() {
+    local lines
+    [[ -f $LOG_FILE ]] || return 0
+    lines=$(tail -c "+$((LOG_START + 1))" "$LOG_FILE" | grep -a '^anyclass-[a-z]*: ' | grep -c -v '^anyclass-slurm: ') || true
+    ((lines > 0))
 }
 
 # queue_again LIMIT: says in `next` of the caller what comes of it

@@ -218,6 +218,15 @@ check_together() {
     elif [[ ${value[BEST_METRIC]} == @(val_loss|val_bce) ]]; then
         wrong "$(where BEST_METRIC "$run"): BEST_METRIC=${value[BEST_METRIC]}: the best of a sweep is named by val_f1, val_f2 or val_ap"
     fi
+    for stage in train infer; do
+        key=${value[${stage^^}_GPUS_PER_NODE]} ranks=${value[${stage^^}_TASKS_PER_NODE]}
+        if has "$stage" && [[ $key && ${key##*:} != "$ranks" ]]; then
+            echo "$program: warning: $stage has $ranks rank(s) and ${key##*:} GPU(s) on each node: one rank per GPU is meant (${stage^^}_TASKS_PER_NODE)" >&2
+        fi
+    done
+    if [[ ! ${value[CPUS_PER_TASK]:-}${value[TRAIN_CPUS_PER_TASK]} && ${value[SBATCH_OPTIONS]:-} != *--exclusive* ]] && has train; then
+        echo "$program: warning: CPUS_PER_TASK is not set: Slurm gives a rank what it gives by default, mostly 1 core" >&2
+    fi
     ranks=$((value[TRAIN_NODES] * value[TRAIN_TASKS_PER_NODE]))
     if has train && ((${value[BATCH_SIZE]:-256} < ranks)); then
         wrong "$(where BATCH_SIZE "$run"): BATCH_SIZE=${value[BATCH_SIZE]:-256} is smaller than the number of ranks, $ranks"

@@ -1,6 +1,6 @@
 /* One of the programs (first argument: train, infer, preprocess, evaluate) with a signal at a place that is the same in each run: before the AT-th call to MPI_Allreduce
  * or MPI_Bcast (HOW=mpi), or before the AT-th system call that changes a file in FOLDER (HOW=signal; HOW=signals: and before each behind it). HOW=count prints how
- * many there are. SIGNAL: 10 unless given; AFTER: a second one, before the next MPI call. Only rank RANK gets them, and says so. Run by signals.t of each program. */
+ * many there are, and with TRACE a line on stderr before each MPI call. SIGNAL: 10 unless given; AFTER: a second one, before the next MPI call. Only rank RANK gets them, and says so. Run by signals.t of each program. */
 #define _GNU_SOURCE
 #include "tests/checkpoint/failing_calls.h"
 #include "anyclass/program.h"
@@ -13,7 +13,7 @@
 
 static long mpi_at, mpi_n;
 static int number, after;
-static bool disturbed;
+static bool disturbed, traced;
 
 static int from_environment(const char *name, int fallback)
 {
@@ -33,6 +33,8 @@ static void count_call(void)
     if (!disturbed)
         return;
     mpi_n++;
+    if (traced)
+        dprintf(STDERR_FILENO, "MPI call %ld\n", mpi_n);
     if (mpi_n == mpi_at)
         send(number);
     if (mpi_n == mpi_at + 1 && after)
@@ -63,6 +65,7 @@ static int run(MPI_Comm comm, int argc, char **argv)
     disturbed = how && rank == from_environment("RANK", 0);
     number = from_environment("SIGNAL", SIGUSR1);
     after = from_environment("AFTER", 0);
+    traced = getenv("TRACE") != NULL;
     snprintf(failing_folder, sizeof failing_folder, "%s", folder ? folder : "/nowhere");
     if (disturbed && strcmp(how, "mpi") == 0)
         mpi_at = from_environment("AT", 0);

@@ -67,6 +67,8 @@ write_files() {
         # files of a run, which have the host's name and process ids in their names, are this node's own
         echo "orte_tmpdir_base = $folder/nodes/$node/tmp" >"$folder/nodes/$node/openmpi-mca-params.conf"
     done
+    # PMIx has files in /tmp, which the nodes share here: `srun --mpi=pmix` failed on the second one
+    echo "PMIxCliTmpDirBase=$folder/local" >"$folder/etc/mpi.conf"
     printf '%s\n' CgroupPlugin=cgroup/v1 CgroupMountpoint="$folder/state/cgroup" CgroupAutomount=no >"$folder/etc/cgroup.conf"
     cat >"$folder/etc/slurm.conf" <<END
 ClusterName=anyclass
