@@ -57,6 +57,7 @@ can_we() {
 
 write_files() {
     local cpus=$1 node tool number
+    mkdir -p "$folder" && touch "$folder/.cluster"
     mkdir -p "$folder"/{run,log,state,bin,local,etc}
     chmod 755 "$folder" "$folder/run"
     dd if=/dev/urandom of="$folder/etc/munge.key" bs=128 count=1 status=none
@@ -217,6 +218,7 @@ start() {
 gone() { ! alive "$1"; }
 stop() {
     local pid file
+    [ -e "$folder/.cluster" ] || return 0 # no cluster's folder: not ours to empty
     for file in "$folder/run/guard" "$folder/run/head"; do # the second only where the first was killed and could not end it
         alive "$file" || continue
         kill "$pid"

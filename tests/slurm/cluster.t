@@ -39,5 +39,8 @@ tap_ok "everything is as before" diff <(machine) <(echo "$before")
 chmod 755 "$TMP"
 tap_exit 77 "without root: 77" setpriv --reuid 65534 --clear-groups bash tests/slurm/cluster.sh start "$TMP/fourth"
 tap_says 'needs root' "and a line that says so"
+mkdir -p "$TMP/other/run" "$TMP/other/state"; touch "$TMP/other/run/file"
+tap_ok "stop of another folder" tools stop "$TMP/other"
+tap_ok "takes nothing from it" test -e "$TMP/other/run/file" -a -d "$TMP/other/state"
 tap_exit 1 "a folder that is not empty" tools start "$TMP/second"
 tap_done
