@@ -25,9 +25,9 @@ started() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
 note() { echo "$1 $(started "$1")" >"$2.new" && mv "$2.new" "$2"; }
 # alive FILE: the process noted in FILE still runs; its id is in `pid`
 alive() {
-    local then now
-    read -r pid then 2>/dev/null <"$1" || return 1
-    now=$(started "$pid") && [ -n "$now" ] && [ "$now" = "$then" ]
+    local since now
+    read -r pid since 2>/dev/null <"$1" || return 1
+    now=$(started "$pid") && [ -n "$now" ] && [ "$now" = "$since" ]
 }
 # wait_until TENTHS COMMAND...
 wait_until() {
@@ -188,14 +188,14 @@ head_host() {
 
 # the one process of the machine's own that holds all: it ends the cluster when it is told to, when its owner ends, or when time is up
 guard() {
-    local owner=$1 life=$2 then
-    then=$(started "$owner" || true)
+    local owner=$1 life=$2 since
+    since=$(started "$owner" || true)
     setpriv --pdeathsig KILL "${namespaces[@]}" bash "$self" .head "$folder" >"$folder/log/head" 2>&1 &
     child=$!
     trap 'kill -9 "$child" 2>/dev/null; wait "$child" 2>/dev/null; rm -f "$folder/run/head"; exit 0' EXIT TERM INT HUP
     note "$child" "$folder/run/head"
     while kill -0 "$child" 2>/dev/null && [ "$SECONDS" -lt "$life" ]; do
-        [ "$owner" = 0 ] || [ "$(started "$owner" || true)" = "$then" ] || break
+        [ "$owner" = 0 ] || [ "$(started "$owner" || true)" = "$since" ] || break
         sleep 1 & wait $!
     done
 }
