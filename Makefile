@@ -17,7 +17,7 @@ BIN       := $(BUILD)/bin
 PKG_CONFIG ?= pkg-config
 
 WARNINGS  := -Wall -Wextra -Wshadow -Wvla -Wundef -Wmissing-prototypes -Wstrict-prototypes
-CFLAGS    ?= -O3 -g
+CFLAGS    ?= $(if $(SANITIZE_$(VARIANT)),-g1,-O3 -g) # sanitizers name lines; more of it is a third of their compilation
 LIBRARIES := hdf5 libjpeg libpng yajl libxxhash
 # evaluated when first used, so that `make deps` can run before pkg-config is there
 PKG_CFLAGS = $(eval PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(LIBRARIES) 2>/dev/null))$(PKG_CFLAGS)

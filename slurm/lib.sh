@@ -397,7 +397,7 @@ queue_again() {
     if [[ $STOP == TERM ]] && ! time_is_up; then
         next='If it was preempted, Slurm queues it again by itself. If it was cancelled, submit again: it goes on from what was saved.'
     elif ((RESTARTS >= $1)); then
-        next="It was queued again $RESTARTS times (MAX_RESTARTS=$MAX_RESTARTS) and is not any more. See above whether it gets on, then submit again: it goes on from what was saved."
+        next="It was queued again $RESTARTS times (at most $1, MAX_RESTARTS=$MAX_RESTARTS) and is not any more. See above whether it gets on, then submit again: it goes on from what was saved."
     elif answer=$(scontrol requeue "$JOB" 2>&1); then
         next="It is queued again (restart $((RESTARTS + 1)) of at most $1) and goes on from what was saved."
     else next="It could not be queued again (${answer##*: }): submit again, it goes on from what was saved."; fi
