@@ -31,7 +31,7 @@ read -r guard _ <"$TMP/second/run/guard"
 kill -KILL "$guard"
 tap_ok "its first process killed with -9: no process is left" until_true 10 none_below "$TMP/second"
 tap_ok "and stop has nothing to complain of" tools stop "$TMP/second"
-sleep 300 & owner=$!
+sleep 300 & owner=$!; disown
 tap_ok "a third one, whose owner is killed" env -u SLURM_CONF CLUSTER_OWNER="$owner" tests/slurm/cluster.sh start "$TMP/third"
 kill -KILL "$owner"
 tap_ok "ends with its owner" until_true 10 none_below "$TMP/third"
