@@ -2,6 +2,9 @@
 # the command lines of the programs and for the environment in which it tries them. Nothing happens when it is sourced.
 # shellcheck shell=bash disable=SC2034,SC2153,SC2154,SC2178 # settings come from the file that submit writes; arrays are handed over by name
 
+# Letters are ASCII's: in a Turkish locale ${stage^^} of train is not TRAIN. Other scripts' are bytes here, which pass as they are.
+LC_ALL=C
+
 say() { echo "anyclass-slurm: $*" >&2; }
 
 # line WORD...: a command line that can be pasted into a shell
@@ -228,7 +231,7 @@ choose_threads() {
 # launcher ARRAY: the command in front of the program: mpirun or srun, then env with what the ranks must see
 launcher() {
     local -n launch_out=$1
-    local site
+    local site version daemon=orted
     local rank_env=(env OMP_NUM_THREADS="$THREADS")
     if [[ $INTERFACE ]]; then
         # asked for TCP on that network, Open MPI is to use nothing else between nodes
@@ -255,7 +258,11 @@ launcher() {
     # mpirun starts one daemon per node with an srun of its own: it needs all of the node's cores, not one task's, and no binding.
     unset SRUN_CPUS_PER_TASK SLURM_CPUS_PER_TASK SLURM_TRES_PER_TASK
     export SLURM_WHOLE=1 SLURM_CPU_BIND=none
-    if [[ $(mpirun --version 2>/dev/null) == *'Open MPI'* ]]; then
+    version=$(mpirun --version 2>/dev/null) || version=''
+    OPEN_MPI=''
+    if [[ $version == *'Open MPI'* ]]; then
+        OPEN_MPI=yes
+        if [[ $version =~ 'Open MPI) '([0-9]+) ]] && ((BASH_REMATCH[1] >= 5)); then daemon=prted; fi
         # Open MPI binds 1 or 2 ranks of a node to one core each, more to a socket. One rank has the node for itself; several get cores of their own.
         if [[ " ${site[*]} " != *' --bind-to '* && " ${site[*]} " != *' --map-by '* ]]; then
             if ((RANKS_PER_NODE > 1 && RANKS_PER_NODE * THREADS <= $(env -u OMP_NUM_THREADS nproc))) && [[ $(threads_per_core) == 1 ]]; then
@@ -264,9 +271,11 @@ launcher() {
         fi
         # A SIGTERM to mpirun or to one of its daemons kills the ranks two seconds later, whatever they are saving. Slurm sends it to all processes,
         # the ranks too, so those two do not need to see it: they inherit it blocked, and the ranks get it unblocked.
-        if env --block-signal=TERM true 2>/dev/null; then
+        if env --block-signal=TERM true 2>/dev/null && command -v "$daemon" >/dev/null; then
             launch_out=(env --block-signal=TERM "${launch_out[@]}")
-            export OMPI_MCA_orte_launch_agent='env --block-signal=TERM orted'
+            # Open MPI 5 would take the older name's value for its own, whose daemon is another
+            if [[ $daemon == prted ]]; then export PRTE_MCA_prte_launch_agent='env --block-signal=TERM prted'
+            else export OMPI_MCA_orte_launch_agent='env --block-signal=TERM orted'; fi
         else # coreutils before 8.31: twice so long then, of the 30 s that KillWait mostly is; a failed run takes as much longer to end
             export OMPI_MCA_odls_base_sigkill_timeout=12
         fi
@@ -313,11 +322,12 @@ launch() {
 
 # watch_launcher PID: ends an mpirun that does not end itself, with 7. The programs' own watchdog ends ranks that cannot reach each other, but mpirun then
 # waits for its daemons on the other nodes, for a quarter of an hour where the network between them is cut, and without end at its start where
-# they cannot call back. The ranks of this node are its children. srun has none; Slurm itself ends it when a node is lost.
+# they cannot call back. The ranks of this node are Open MPI's mpirun's children; MPICH's has one srun for all nodes. srun has none; Slurm itself ends it
+# when a node is lost.
 watch_launcher() {
     local since=$SECONDS limit=300 child children name ranks
     trap - USR1 TERM
-    [[ $LAUNCHER == mpirun ]] || return 0
+    [[ $LAUNCHER == mpirun && $OPEN_MPI ]] || return 0
     while sleep 5; do
         [[ -e /proc/$1/task/$1/children ]] || return 0
         ranks=''
@@ -353,7 +363,10 @@ job_end() {
         # the programs' own
         2) why='wrong use' next='Correct what the line names and submit again.' ;;
         3) why='bad input data' next='Repair what the line names and submit again: what is finished is kept.' ;;
-        4) why='input/output' next='See to disk space, permissions, or the other run that holds the lock, and submit again: it goes on from what was saved.' ;;
+        4) why='input/output'
+            # a node that was lost may hold the training's lock until the file server has noticed
+            if ((RESTARTS > 0)) && [[ $reason == *': another training writes to this folder'* ]]; then limit=$MAX_RESTARTS; fi
+            next='See to disk space, permissions, or the other run that holds the lock, and submit again: it goes on from what was saved.' ;;
         5) why='a number that is not finite' next='See docs/training.md: learning rate, precision, clipping, or the image that is named.' ;;
         6) why='the ranks are out of step, or one has died' limit=$MAX_RESTARTS ;;
         7) why='ended by the watchdog' limit=$MAX_RESTARTS ;;
@@ -369,8 +382,9 @@ job_end() {
             if ((code > 128)); then why="a rank died of signal $((code - 128)), see above"; fi ;;
     esac
     if [[ $limit && ! $STOP ]] && ! program_spoke; then
+        # the first restart or two may find better nodes, ten will not
+        if ((limit > RESTARTS + 2 - $(starts_in_vain))); then limit=$((RESTARTS + 2 - $(starts_in_vain))); fi
         why+='; the program never began'
-        if ((limit > 2)); then limit=2; fi
     fi
     if [[ $limit ]]; then queue_again "$limit"; fi
     say "$STAGE: job $JOB ends with exit code $code ($why)${reason:+: $reason}${next:+ | $next}"
@@ -383,12 +397,18 @@ last_error() {
     tail -c "+$((LOG_START + 1))" "$LOG_FILE" | grep -a -E '^anyclass-[a-z]+: (\[[0-9]+\] )?error: ' | tail -n 1 || true
 }
 
-# Whether a program said anything in this run. Where MPI does not start, the first restart or two may find better nodes, ten will not.
+# Whether a program said anything in this run.
 program_spoke() {
     local lines
     [[ -f $LOG_FILE ]] || return 0
     lines=$(tail -c "+$((LOG_START + 1))" "$LOG_FILE" | grep -a '^anyclass-[a-z]*: ' | grep -c -v '^anyclass-slurm: ') || true
     ((lines > 0))
+}
+
+# How many of the starts before this one, back to the last in which a program said anything, ended like this one: the log has them all.
+starts_in_vain() {
+    [[ -f $LOG_FILE ]] || { echo "$RESTARTS"; return; }
+    LC_ALL=C awk '/^anyclass-slurm: .*; the program never began/ { n++ } /^anyclass-[a-z]*: / && !/^anyclass-slurm: / { n = 0 } END { print n + 0 }' "$LOG_FILE"
 }
 
 # queue_again LIMIT: says in `next` of the caller what comes of it
