@@ -9,10 +9,20 @@ run_file six STAGES="train infer evaluate" SPLITS="Train Val" SWEEP="$TMP/ranges
 sed -i '/^LEARNING_RATE=/d' "$TMP/six.run"
 submitted six
 element=${log_train%_\*.log}_2.log
-until_true 60 says "$element" 'epoch 0 step 3/'
-node=$(field "${job_train}_2" NodeList)
-killed=$(on "$node" sh -c 'for pid in $(pgrep -x anyclass-train); do
-    ! tr "\0" " " <"/proc/$pid/cmdline" | grep -q "version_name 0-002 " || { kill -KILL "$pid" && echo "$pid"; }; done')
+# its rank, found as soon as it is there: between its third step and its end is less than a second
+third() {
+    local process name arguments
+    for process in /proc/[0-9]*; do
+        { read -r name <"$process/comm"; } 2>/dev/null && [ "$name" = anyclass-train ] || continue
+        { mapfile -d '' -t arguments <"$process/cmdline"; } 2>/dev/null
+        [[ " ${arguments[*]} " != *" --log_save_dir $TMP/six/logs --version_name 0-002 "* ]] || { rank=${process#/proc/}; return 0; }
+    done
+    return 1
+}
+end=$((SECONDS + 60)) rank='' killed=''
+until third || [ "$SECONDS" -ge "$end" ]; do tick; done
+until logged "$element" 'epoch 0 step 3/' || [ "$SECONDS" -ge "$end" ]; do tick; done
+[ -z "$rank" ] || ! kill -KILL "$rank" || killed=$rank
 tap_ok "a rank of the third element is killed" test -n "$killed"
 job_ends 150 "$job_collect" COMPLETED "$log_collect" "the collecting job ended COMPLETED"
 tap_ok "the third element was queued again" test "$(field "${job_train}_2" Restarts)" -ge 1
