@@ -170,6 +170,7 @@ job_begin() {
     JOB=${JOB:-$SLURM_JOB_ID}
     RESTARTS=${SLURM_RESTART_COUNT:-0}
     LIMIT=$(job_limit) || LIMIT=''
+    unset SLURM_EXPORT_ENV # a job that came without the login shell's environment (--export=NONE) still hands its own, with modules, to srun and mpirun's daemons
     LOG_FILE=$(readlink "/proc/$$/fd/2")
     LOG_START=0
     if [[ -f $LOG_FILE ]]; then LOG_START=$(stat -c %s "$LOG_FILE"); fi

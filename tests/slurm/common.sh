@@ -93,7 +93,11 @@ hold() {
         tick
     done
     while [ "$SECONDS" -lt "$end" ]; do
-        if "$@"; then kill -STOP "${held[@]}"; return; fi
+        if "$@"; then
+            kill -STOP "${held[@]}" || return 1
+            if "$@"; then return; fi
+            kill -CONT "${held[@]}" # it was over by then: wait for the next time
+        fi
         tick
     done
     return 1
