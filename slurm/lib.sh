@@ -380,11 +380,13 @@ job_end() {
         205) why='a node was lost' limit=$MAX_RESTARTS ;;
         1 | 19[3-9] | 2[0-9][0-9]) why='the launcher failed, see above' limit=$MAX_RESTARTS ;;
         *) why='see above'
-            if ((code > 128)); then why="a rank died of signal $((code - 128)), see above"; fi ;;
+            if ((code > 128)); then # MPI libraries abort when a network fails, reading ends with SIGBUS when a file system does; else it is a fault of ours
+                why="a rank died of signal $((code - 128)), see above" limit=$MAX_RESTARTS
+                two_more 'a rank died of signal' '^anyclass-train: (saved epoch|epoch [0-9]+: train loss)'
+            fi ;;
     esac
     if [[ $limit && ! $STOP ]] && ! program_spoke; then
-        # the first restart or two may find better nodes, ten will not
-        if ((limit > RESTARTS + 2 - $(starts_in_vain))); then limit=$((RESTARTS + 2 - $(starts_in_vain))); fi
+        two_more '; the program never began' '^anyclass-(preprocess|train|infer|evaluate): ' # the first restart or two may find better nodes, ten will not
         why+='; the program never began'
     fi
     if [[ $limit ]]; then queue_again "$limit"; fi
@@ -406,10 +408,13 @@ program_spoke() {
     ((lines > 0))
 }
 
-# How many of the starts before this one, back to the last in which a program said anything, ended like this one: the log has them all.
-starts_in_vain() {
-    [[ -f $LOG_FILE ]] || { echo "$RESTARTS"; return; }
-    LC_ALL=C awk '/^anyclass-slurm: .*; the program never began/ { n++ } /^anyclass-[a-z]*: / && !/^anyclass-slurm: / { n = 0 } END { print n + 0 }' "$LOG_FILE"
+# two_more END PROGRESS: lowers the caller's `limit` to two restarts in a row for starts that end with END, as the log has them, and show no PROGRESS
+two_more() {
+    local n=$RESTARTS
+    if [[ -f $LOG_FILE ]]; then
+        n=$(LC_ALL=C awk -v end="$1" -v progress="$2" '$0 ~ progress { n = 0 } /^anyclass-slurm: / && $0 ~ end { n++ } END { print n + 0 }' "$LOG_FILE")
+    fi
+    if ((limit > RESTARTS + 2 - n)); then limit=$((RESTARTS + 2 - n)); fi
 }
 
 # queue_again LIMIT: says in `next` of the caller what comes of it

@@ -46,6 +46,12 @@ tap_ok "a third is not given another" ends_for_good 1 7
 rm "$log"
 ends 1 0 >/dev/null; ends 1 1 >/dev/null; ends 7 2 "$step" >/dev/null
 tap_ok "a start that worked lets bad ones begin anew" ends 1 3
+rm "$log"
+tap_ok "a rank that aborts: again" ends 134 0 "$step"
+tap_says 'a rank died of signal 6' "and the line says of what"
+tap_ok "and again" ends 139 1 "$step"
+tap_ok "no third time where nothing was saved" ends_for_good 135 2 "$step"
+tap_ok "but where something was" ends 134 3 "$step" "anyclass-train: saved epoch 3, step 2 in 0.3 s"
 lock="anyclass-train: error: logs/version_0/training.lock: another training writes to this folder: wait until it has ended, or stop it"
 tap_ok "another training has the lock: not queued again" ends_for_good 4 0 "$lock"
 tap_ok "a job that was queued again waits for its own, of a node that was lost" ends 4 1 "$lock"
