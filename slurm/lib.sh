@@ -365,8 +365,8 @@ job_end() {
         2) why='wrong use' next='Correct what the line names and submit again.' ;;
         3) why='bad input data' next='Repair what the line names and submit again: what is finished is kept.' ;;
         4) why='input/output'
-            # a node that was lost may hold the training's lock until the file server has noticed
-            if ((RESTARTS > 0)) && [[ $reason == *': another training writes to this folder'* ]]; then limit=$MAX_RESTARTS; fi
+            # a rank on a node that was lost may hold a lock until the file server has noticed; all of the programs' lines about locks say this
+            if ((RESTARTS > 0)) && [[ $reason == *': wait until it has ended'* ]]; then limit=$MAX_RESTARTS; fi
             next='See to disk space, permissions, or the other run that holds the lock, and submit again: it goes on from what was saved.' ;;
         5) why='a number that is not finite' next='See docs/training.md: learning rate, precision, clipping, or the image that is named.' ;;
         6) why='the ranks are out of step, or one has died' limit=$MAX_RESTARTS ;;

@@ -55,6 +55,7 @@ tap_ok "but where something was" ends 134 3 "$step" "anyclass-train: saved epoch
 lock="anyclass-train: error: logs/version_0/training.lock: another training writes to this folder: wait until it has ended, or stop it"
 tap_ok "another training has the lock: not queued again" ends_for_good 4 0 "$lock"
 tap_ok "a job that was queued again waits for its own, of a node that was lost" ends 4 1 "$lock"
+tap_ok "for that of a file, too" ends 4 1 "anyclass-infer: error: x.part: a process of an earlier run still writes this file: wait until it has ended"
 tap_ok "but for nothing else" ends_for_good 4 1 "anyclass-train: error: last.h5: No space left on device"
 
 # started VERSION: the launcher's words and what it finds in its environment
