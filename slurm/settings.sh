@@ -246,7 +246,7 @@ write_settings() {
     local key
     {
         echo "# written by slurm/submit, $(date -u +%FT%TZ); read by the jobs when they start, and again when they are queued again"
-        printf '%s=%q\n' ANYCLASS_SLURM "$here" RUN_FILE "$run_file"
+        printf '%s=%q\n' ANYCLASS_SLURM "${1%.env}.scripts" RUN_FILE "$run_file"
         for key in $(printf '%s\n' "${!kind[@]}" "${!site_kind[@]}" | LC_ALL=C sort); do printf '%s=%q\n' "$key" "${!key}"; done
     } >"$1"
 }
