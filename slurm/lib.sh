@@ -198,13 +198,14 @@ on_signal() {
 # A program that does not come to its end before the time limit would take the rest of the chain with it. The job is queued again while it
 # still runs: Slurm then stops it as at a preemption, and it goes on from what was saved last.
 guard() {
-    local end
+    local end answer
     trap - USR1 TERM
-    end=$(job_limit) || return 0
+    end=$(job_limit) || end=$LIMIT
+    [[ $end ]] || return 0
     sleep "$((end - $(date +%s) > 15 ? end - $(date +%s) - 15 : 1))"
     ((RESTARTS < MAX_RESTARTS)) || return 0
     say "$STAGE: has not ended yet, and time is up: job $JOB is queued again and goes on from what was saved last"
-    scontrol requeue "$JOB"
+    requeue
 }
 
 # choose_threads: OMP_NUM_THREADS for each rank. SLURM_CPUS_PER_TASK is only set where the job asked for it; else the ranks of a node share
@@ -417,6 +418,16 @@ two_more() {
     if ((limit > RESTARTS + 2 - n)); then limit=$((RESTARTS + 2 - n)); fi
 }
 
+# requeue: sets `answer` of the caller. A controller that is restarted, or has much to do, answers a little later.
+requeue() {
+    local pause
+    for pause in 5 10 15 20 0; do
+        if answer=$(scontrol requeue "$JOB" 2>&1); then return; fi
+        sleep "$pause"
+    done
+    return 1
+}
+
 # queue_again LIMIT: says in `next` of the caller what comes of it
 queue_again() {
     local answer
@@ -424,7 +435,7 @@ queue_again() {
         next='If it was preempted, Slurm queues it again by itself. If it was cancelled, submit again: it goes on from what was saved.'
     elif ((RESTARTS >= $1)); then
         next="It was queued again $RESTARTS times (at most $1, MAX_RESTARTS=$MAX_RESTARTS) and is not any more. See above whether it gets on, then submit again: it goes on from what was saved."
-    elif answer=$(scontrol requeue "$JOB" 2>&1); then
+    elif requeue; then
         next="It is queued again (restart $((RESTARTS + 1)) of at most $1) and goes on from what was saved."
     else next="It could not be queued again (${answer##*: }): submit again, it goes on from what was saved."; fi
 }

@@ -58,6 +58,17 @@ tap_ok "a job that was queued again waits for its own, of a node that was lost" 
 tap_ok "for that of a file, too" ends 4 1 "anyclass-infer: error: x.part: a process of an earlier run still writes this file: wait until it has ended"
 tap_ok "but for nothing else" ends_for_good 4 1 "anyclass-train: error: last.h5: No space left on device"
 
+rm "$log"
+command_is sleep "echo \"\$1\" >>$TMP/paused"
+command_is scontrol "echo \"\$@\" >>$TMP/asked; [ \$(wc -l <$TMP/asked) -gt 2 ] || { echo 'slurm_requeue error: Unable to contact slurm controller (connect failure)' >&2; exit 1; }"
+tap_ok "a controller that does not answer twice" ends 75 0 "$step"
+tap_says 'It is queued again' "is asked until it does"
+tap_ok "with pauses" test "$(paste -sd, "$TMP/paused")" = 5,10
+command_is scontrol "echo 'slurm_requeue error: Requested operation is presently disabled' >&2; exit 1"
+ends 75 0 "$step" >"$TMP/last" || true
+tap_ok "one that never does: the line says so" grep -q 'could not be queued again (Requested operation is presently disabled): submit again' "$TMP/last"
+rm "$TMP/path/sleep"
+
 # started VERSION: the launcher's words and what it finds in its environment
 started() {
     command_is mpirun "echo '$1'"
