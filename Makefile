@@ -319,7 +319,7 @@ bench-image: need-deps ## decode and resize against libjpeg-turbo and Pillow (be
 	@bench/image.sh
 
 lint: ## static analysis and script checks
-	@bash -n $$(git ls-files '*.sh' '*.t' '*.sbatch' slurm/submit tests/run tests/exec tests/fuzz/run .ci/run)
+	@for file in $$(git ls-files '*.sh' '*.t' '*.sbatch' slurm/submit tests/run tests/exec tests/fuzz/run .ci/run); do bash -O extglob -n "$$file" || exit; done
 	@command -v shellcheck >/dev/null || { echo "make lint needs shellcheck (apt-get install shellcheck)" >&2; exit 1; }
 	shellcheck slurm/submit slurm/*.sh slurm/*.sbatch
 	@command -v cppcheck >/dev/null || { echo "make lint needs cppcheck (apt-get install cppcheck)" >&2; exit 1; }
