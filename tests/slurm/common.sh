@@ -76,22 +76,12 @@ job_ends() {
     tap_ok "$5" bash -c 'echo "job $2 is $1"; tail -n 25 "$3"; squeue; [ "$1" = "$4" ]' - "$(until_true "$1" ended "$2"; state "$2")" "$2" "$4" "$3"
 }
 
-# hold NAME COMMAND...: stops the ranks of a training where they are when the command succeeds; let_go: they go on, and get the signals that came
+# hold NAME COMMAND...: stops the ranks of a run file's job where they are when the command succeeds; let_go: they go on, and get the signals that came
 # meanwhile. Looks often and starts no process for it: what it waits for can be over in a tenth of a second.
 hold() {
-    local process name arguments end=$((SECONDS + 90)) training=$TMP/$1/logs
+    local end=$((SECONDS + 90))
+    find_ranks "$1" "$end" || return 1
     shift
-    held=()
-    while [ "${#held[@]}" -lt 2 ]; do
-        [ "$SECONDS" -lt "$end" ] || return 1
-        held=()
-        for process in /proc/[0-9]*; do
-            { read -r name <"$process/comm"; } 2>/dev/null && [ "$name" = anyclass-train ] || continue
-            { mapfile -d '' -t arguments <"$process/cmdline"; } 2>/dev/null
-            [[ " ${arguments[*]} " != *" $training "* ]] || held+=("${process#/proc/}")
-        done
-        tick
-    done
     while [ "$SECONDS" -lt "$end" ]; do
         if "$@"; then
             kill -STOP "${held[@]}" || return 1
@@ -102,12 +92,49 @@ hold() {
     done
     return 1
 }
+# creep NAME COMMAND...: likewise, but the ranks run only for a moment between two looks: where the work takes no longer than the looks of a busy machine
+creep() {
+    local end=$((SECONDS + 90))
+    find_ranks "$1" "$end" || return 1
+    shift
+    while [ "$SECONDS" -lt "$end" ]; do
+        kill -STOP "${held[@]}" || return 1
+        if "$@"; then return; fi
+        let_go
+        tick
+    done
+    return 1
+}
+find_ranks() { # NAME END: the processes of both ranks, in `held`
+    local process name arguments
+    held=()
+    while [ "${#held[@]}" -lt 2 ]; do
+        [ "$SECONDS" -lt "$2" ] || return 1
+        held=()
+        for process in /proc/[0-9]*; do
+            { read -r name <"$process/comm"; } 2>/dev/null && [[ $name == anyclass-* ]] || continue
+            { mapfile -d '' -t arguments <"$process/cmdline"; } 2>/dev/null
+            [[ " ${arguments[*]} " != *" $TMP/$1/"* ]] || held+=("${process#/proc/}")
+        done
+        tick
+    done
+}
 tick() { read -r -t 0.01 <>"$TMP/.tick" || true; }
 logged() { # LOG TEXT: `says` without a process
     local all
     { mapfile -t all <"$1"; } 2>/dev/null && [[ ${all[*]} == *"$2"* ]]
 }
 let_go() { kill -CONT "${held[@]}"; }
+# came SIGNAL: all ranks that are held have that signal waiting for them
+came() {
+    local process key value waits number
+    number=$(kill -l "$1")
+    for process in "${held[@]}"; do
+        waits=0
+        while read -r key value; do [ "$key" != ShdPnd: ] || waits=$((16#$value >> (number - 1) & 1)); done <"/proc/$process/status"
+        [ "$waits" = 1 ] || return 1
+    done
+}
 log_of() { local log=log_$1; echo "${!log}"; }
 
 # same_training FOLDER FOLDER: the same files with the same bytes, weights, optimiser, counters and options. A checkpoint begins with lines that name
