@@ -17,7 +17,7 @@ BIN       := $(BUILD)/bin
 PKG_CONFIG ?= pkg-config
 
 WARNINGS  := -Wall -Wextra -Wshadow -Wvla -Wundef -Wmissing-prototypes -Wstrict-prototypes
-CFLAGS    ?= -O3 -g
+CFLAGS    ?= $(if $(SANITIZE_$(VARIANT)),-g1,-O3 -g) # sanitizers name lines; more of it is a third of their compilation
 LIBRARIES := hdf5 libjpeg libpng yajl libxxhash
 # evaluated when first used, so that `make deps` can run before pkg-config is there
 PKG_CFLAGS = $(eval PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(LIBRARIES) 2>/dev/null))$(PKG_CFLAGS)
@@ -61,7 +61,7 @@ else ifneq ($(CUDA),)
 $(error CUDA is '$(CUDA)': 1 or emulated)
 endif
 
-PROGRAMS  := $(patsubst %/main.c,%,$(wildcard preprocess/main.c train/main.c infer/main.c evaluate/main.c))
+PROGRAMS  := $(patsubst %/main.c,%,$(wildcard preprocess/main.c train/main.c infer/main.c evaluate/main.c simulate/main.c))
 LIB_SRC   := $(filter-out lib/backend/cuda/%,$(sort $(wildcard lib/*/*.c lib/*/*/*.c)))
 ifeq ($(CUDA),1)
 LIB_SRC   += $(sort $(wildcard lib/backend/cuda/*.c))
@@ -77,7 +77,17 @@ BENCH_SRC := $(sort $(wildcard bench/*.c))
 BENCH_PARTS := bench/paper/traffic.c
 CUDA_SEEING := $(if $(CUDA),lib/backend/registry.c lib/backend/cuda/% tests/cuda_host/%)
 objects    = $(patsubst %.c,$(PLAIN)/%.o,$(filter-out $(CUDA_SEEING),$(1))) $(patsubst %.c,$(BUILD)/%.o,$(filter $(CUDA_SEEING),$(1)))
-ASSETS    := lib/chart/colors.css lib/chart/style.css evaluate/report.css evaluate/report.js
+ASSETS    := lib/chart/colors.css lib/chart/style.css evaluate/report.css evaluate/report.js simulate/page.css simulate/page.html simulate/page.js
+
+# the page of anyclass-simulate runs the loss formulas as WebAssembly; without clang and wasm-ld there is no page, all else is built
+WASM_CC   ?= clang
+WASM_LD   ?= wasm-ld
+WASM_SRC  := simulate/wasm/page.c simulate/surface.c simulate/page_math.c lib/chart/contour.c lib/nn/loss.c
+WASM_HEADERS := $(wildcard simulate/*.h simulate/wasm/*.h) $(patsubst %,include/anyclass/%.h,chart loss loss_formula random status)
+WASM_FLAGS := -std=c11 --target=wasm32 -O3 -mbulk-memory -nostdlib -nostdlibinc -isystem simulate/wasm -Iinclude -Ilib -I. $(filter-out -Wmissing-prototypes,$(WARNINGS)) \
+              -ffp-contract=off -fuse-ld=$(shell command -v $(WASM_LD)) -Wl,--no-entry,--strip-all
+WASM_TOOLS := $(and $(shell command -v $(WASM_CC)),$(shell command -v $(WASM_LD)))
+PAGE      := simulate/$(if $(WASM_TOOLS),page,no_page).wasm
 LIB       := $(BUILD)/libanyclass.a
 BINS      := $(PROGRAMS:%=$(BIN)/anyclass-%) $(BIN)/anyclass-weights
 TEST_BINS := $(TEST_SRC:%.c=$(BUILD)/%)
@@ -92,10 +102,12 @@ DEBIAN_PACKAGES := gcc make pkg-config perl openmpi-bin libopenmpi-dev libhdf5-d
                    libdnnl-dev libyajl-dev libxxhash-dev
 FUZZ_PACKAGES   := clang libclang-rt-dev
 BROWSER_PACKAGES := chromium fonts-dejavu-core
+SLURM_PACKAGES  := slurm-wlm munge iproute2
+PAGE_PACKAGES   := clang lld
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all link-programs install-files programs tests benches help info need-deps deps browser demo check check-run check-emulated check-emulated-run check-neon check-valgrind asan tsan lint format \
+.PHONY: all link-programs install-files programs tests benches help info need-deps deps browser slurm-packages demo check check-run check-emulated check-emulated-run check-neon check-valgrind check-slurm check-slurm-run asan tsan lint format \
         install headers-alone bench bench-image check-gpu bench-gpu fuzz fuzz-run clean
 
 CUDA_FOUND = $(and $(wildcard $(NVCC)),$(wildcard $(CUDNN_HOME)/include/cudnn.h /usr/include/cudnn.h /usr/include/x86_64-linux-gnu/cudnn.h))
@@ -127,6 +139,20 @@ $(PLAIN)/%.asset.c: % Makefile
 	@{ echo 'extern const char $(subst /,_,$(subst .,_,$(<:lib/%=ac_%)))[];'; \
 	   echo 'const char $(subst /,_,$(subst .,_,$(<:lib/%=ac_%)))[] ='; sed 's/[\\"]/\\&/g; s/.*/"&\\n"/' $<; echo ';'; } > $@
 
+$(PLAIN)/simulate/page.wasm: $(WASM_SRC) $(WASM_HEADERS) Makefile
+	@mkdir -p $(@D)
+	$(WASM_CC) $(WASM_FLAGS) $(WASM_SRC) -o $@
+
+$(PLAIN)/simulate/no_page.wasm: Makefile
+	@mkdir -p $(@D)
+	@echo "no $(WASM_CC) or no $(WASM_LD): anyclass-simulate is built without its page (Debian's packages clang and lld)" >&2
+	@: > $@
+
+$(PLAIN)/%.wasm.asset.c: $(PLAIN)/%.wasm
+	@{ echo 'extern const unsigned char simulate_page_wasm[]; extern const unsigned long simulate_page_wasm_bytes;'; \
+	   echo 'const unsigned char simulate_page_wasm[] = {'; od -An -v -tu1 $< | sed 's/^ *//; s/  */,/g; s/$$/,/'; echo '0};'; \
+	   echo "const unsigned long simulate_page_wasm_bytes = $$(wc -c < $<);"; } > $@
+
 $(PLAIN)/%.asset.o: $(PLAIN)/%.asset.c
 	$(CC) $(ALL_CFLAGS) -c $< -o $@
 
@@ -147,7 +173,7 @@ $(BUILD)/%.cc.o: %.cc Makefile $(wildcard config.mk)
 	$(CXX) $(ALL_CXXFLAGS) -MMD -MP -c $< -o $@
 endif
 
-$(LIB): $(call objects,$(LIB_SRC) $(PROG_SRC)) $(ASSETS:%=$(PLAIN)/%.asset.o) $(CUDA_OBJS)
+$(LIB): $(call objects,$(LIB_SRC) $(PROG_SRC)) $(ASSETS:%=$(PLAIN)/%.asset.o) $(if $(ASSETS),$(PLAIN)/$(PAGE).asset.o) $(CUDA_OBJS)
 	@rm -f $@
 	ar rcs $@ $^
 
@@ -169,7 +195,7 @@ $(BUILD)/tests/%: $(PLAIN)/tests/%.o $(LIB)
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) $(filter %.o,$^) $(LIB) $(ALL_LIBS) -o $@
 
 $(BUILD)/tests/demo/make_demo_data: $(PLAIN)/tests/demo/scene.o
-$(BUILD)/tests/evaluate/browser: $(PLAIN)/tests/evaluate/browser_link.o
+$(BUILD)/tests/evaluate/browser $(BUILD)/tests/simulate/page: $(PLAIN)/tests/evaluate/browser_link.o
 $(BUILD)/tests/cuda_host/test_emulation: $(BUILD)/tests/cuda_host/faulty.cu.o
 
 $(BUILD)/bench/estimate: $(PLAIN)/bench/paper/traffic.o
@@ -184,6 +210,8 @@ need-deps: ## install what is missing, say nothing otherwise
 	@command -v mpirun >/dev/null && command -v $(firstword $(CC)) >/dev/null && command -v prove >/dev/null && \
 	  printf '#include <%s>\n' stdio.h hdf5.h jpeglib.h png.h yajl/yajl_parse.h xxhash.h dnnl.h | $(CC) $(PKG_CFLAGS) -E - >/dev/null 2>&1 || \
 	  $(MAKE) --no-print-directory deps
+	@{ command -v $(WASM_CC) && command -v $(WASM_LD); } >/dev/null || $(MAKE) --no-print-directory deps DEBIAN_PACKAGES='$(PAGE_PACKAGES)' || \
+	  echo "anyclass-simulate will have no page: no $(WASM_CC) or no $(WASM_LD)" >&2
 
 deps: ## install the Debian packages (root or sudo)
 	@command -v apt-get >/dev/null || { echo "make deps knows Debian's apt-get only; needed: $(DEBIAN_PACKAGES)" >&2; exit 1; }
@@ -192,6 +220,10 @@ deps: ## install the Debian packages (root or sudo)
 
 browser: ## install the browser that the report is tested in
 	@command -v chromium >/dev/null || $(MAKE) --no-print-directory deps DEBIAN_PACKAGES='$(BROWSER_PACKAGES)'
+
+slurm-packages: ## install what check-slurm needs (root or sudo)
+	@command -v slurmctld >/dev/null && command -v slurmd >/dev/null && command -v munged >/dev/null && command -v ip >/dev/null || \
+	  $(MAKE) --no-print-directory deps DEBIAN_PACKAGES='$(SLURM_PACKAGES)'
 
 demo: need-deps ## demo data through all four programs on 2 ranks, under build/demo
 	@$(MAKE) --no-print-directory tests
@@ -256,6 +288,14 @@ check-valgrind: tests ## one training step under Valgrind (installs it)
 	@command -v valgrind >/dev/null || $(MAKE) --no-print-directory deps DEBIAN_PACKAGES=valgrind
 	@BUILD=$(BUILD) BIN=$(BIN) tests/valgrind
 
+# a test is mostly waiting: more of them at a time than there are cores
+check-slurm: need-deps ## the jobs of slurm/ on a two-node Slurm cluster of this machine's own (root; installs Slurm; skipped otherwise)
+	@[ "$$(id -u)" != 0 ] || $(MAKE) --no-print-directory slurm-packages
+	@$(MAKE) --no-print-directory check-slurm-run
+
+check-slurm-run: $(BINS) $(BUILD)/tests/demo/make_demo_data
+	@BUILD=$(BUILD) BIN=$(BIN) TEST_JOBS=$${TEST_JOBS:-4} TAP=tap-slurm tests/run 'tests/slurm/*.t'
+
 headers-alone: $(patsubst include/%.h,$(BUILD)/alone/%.ok,$(wildcard include/anyclass/*.h))
 $(BUILD)/alone/%.ok: include/%.h
 	@mkdir -p $(@D)
@@ -279,7 +319,9 @@ bench-image: need-deps ## decode and resize against libjpeg-turbo and Pillow (be
 	@bench/image.sh
 
 lint: ## static analysis and script checks
-	@bash -n $$(git ls-files '*.sh' '*.t' tests/run tests/exec tests/fuzz/run .ci/run)
+	@for file in $$(git ls-files '*.sh' '*.t' '*.sbatch' slurm/submit tests/run tests/exec tests/fuzz/run .ci/run); do bash -O extglob -n "$$file" || exit; done
+	@command -v shellcheck >/dev/null || { echo "make lint needs shellcheck (apt-get install shellcheck)" >&2; exit 1; }
+	shellcheck slurm/submit slurm/*.sh slurm/*.sbatch
 	@command -v cppcheck >/dev/null || { echo "make lint needs cppcheck (apt-get install cppcheck)" >&2; exit 1; }
 	cppcheck --quiet --std=c11 --enable=warning,portability --inline-suppr --error-exitcode=1 \
 	  --suppress=internalAstError -Iinclude -Ilib lib $(PROGRAMS)

@@ -4,6 +4,7 @@
 #include "anyclass/comm.h"
 #include "anyclass/hash.h"
 #include "anyclass/log.h"
+#include "anyclass/stop.h"
 #include "evaluate/compare.h"
 #include <string.h>
 
@@ -113,7 +114,7 @@ static void measure_all(const compare_config *config, own_columns *of, compare_r
 {
     ac_progress progress;
     ac_progress_begin(&progress, "bootstrap", "replicates", of->n_draws - 1);
-    for (size_t first = 0; first < of->n_draws; first += AC_BOOTSTRAP_LANES) {
+    for (size_t first = 0; first < of->n_draws && !ac_stop_signal(); first += AC_BOOTSTRAP_LANES) {
         size_t end = first + AC_BOOTSTRAP_LANES < of->n_draws ? first + AC_BOOTSTRAP_LANES : of->n_draws;
         ac_bootstrap_draw((uint64_t)config->seed, (uint32_t)first, of->key, &of->weights);
         measure_block(of, first, out);
@@ -173,10 +174,12 @@ ac_status compare_measure(MPI_Comm comm, const compare_config *config, const com
     AC_TRY(ac_comm_agree(comm, allocate_own(&of)));
     for (int s = 0; s < COMPARE_N_SETS; s++)
         AC_TRY(read_set(comm, sets, s, &of));
+    AC_TRY(ac_comm_check_stop(comm, EVALUATE_STOPPED));
     if (config->evaluate.common.dry_run)
         goto out;
     AC_TRY(ac_comm_agree(comm, allocate_replicates(rank, out)));
     measure_all(config, &of, out);
+    AC_TRY(ac_comm_check_stop(comm, EVALUATE_STOPPED));
     for (size_t c = 0; c <= labels->n_classes; c++)
         for (int s = 0; s < COMPARE_N_SETS; s++)
             AC_TRY(send_column(comm, &of, c, s, out));

@@ -18,6 +18,10 @@ static ac_status check_scores(const evaluate_config *config)
         return ac_error(AC_ERR_USAGE, "give either --results_output DIR or --scores FILE...");
     if (config->versions.n_items > 0 && !config->results_output)
         return ac_error(AC_ERR_USAGE, "--versions goes with --results_output");
+    if (config->sweep && (!config->results_output || config->versions.n_items > 0))
+        return ac_error(AC_ERR_USAGE, "--sweep goes with --results_output, and names the versions itself");
+    if (config->best && !config->sweep)
+        return ac_error(AC_ERR_USAGE, "--best goes with --sweep");
     return AC_OK;
 }
 
@@ -45,8 +49,9 @@ ac_status evaluate_check_config(const evaluate_config *config)
     AC_TRY(evaluate_check_label_source(config));
     AC_TRY(check_tuning(config));
     AC_TRY(evaluate_check_tables(config));
-    if (config->log_dir && !config->report && !config->plots)
-        return ac_error(AC_ERR_USAGE, "--log_dir goes with --report or --plots");
+    AC_TRY(evaluate_check_best(config));
+    if (config->log_dir && !config->report && !config->plots && !config->sweep)
+        return ac_error(AC_ERR_USAGE, "--log_dir goes with --report, --plots or --sweep");
 out:
     return status;
 }

@@ -85,7 +85,7 @@ static ac_status add_inputs(plan *of, const evaluate_config *config, const score
 {
     ac_status status = AC_OK;
     char path[AC_PATH_BYTES];
-    const char *const others[] = {config->labels, config->val_labels, config->ann_root, config->label_weights};
+    const char *const others[] = {config->labels, config->val_labels, config->ann_root, config->label_weights, config->sweep};
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         AC_TRY(add_input(&of->inputs, others[i]));
     for (size_t i = 0; i < config->val_scores.n_items; i++)

@@ -6,6 +6,7 @@
 #include "anyclass/program.h"
 #include "evaluate/options.h"
 #include "evaluate/steps.h"
+#include "evaluate/sweep.h"
 #include <string.h>
 #include <sys/resource.h>
 
@@ -28,6 +29,18 @@ static const ac_option options[] = {
      .offset = FIELD(scores),
      .unit = "FILE",
      .help = "Score files instead of --results_output; X.rank0000.csv, X.rank0001.csv, ... count as one set."},
+    {.name = "sweep",
+     .type = AC_OPTION_STRING,
+     .offset = FIELD(sweep),
+     .unit = "FILE",
+     .help = "Table of anyclass-train sweep: its elements are the versions, their values columns of the table; what is missing is "
+             "listed, and the exit code then 3."},
+    {.name = "best",
+     .type = AC_OPTION_STRING,
+     .offset = FIELD(best),
+     .unit = "METRIC",
+     .help = "--sweep: name the best version by this metric (val_f1, val_f2, val_ap or a column of the CSV table), and the command "
+             "that trains it again."},
     EVALUATE_LABEL_OPTIONS(FIELD),
     EVALUATE_THRESHOLD_OPTION(FIELD, "Metrics"),
     {.name = "multi_threshold",
@@ -95,7 +108,7 @@ static const ac_option options[] = {
      .type = AC_OPTION_STRING,
      .offset = FIELD(log_dir),
      .unit = "DIR",
-     .help = "The trainer's --log_save_dir: training curves for the report."},
+     .help = "The trainer's --log_save_dir: training curves for the report; with --sweep which elements are finished."},
     {.name = "checkpoint",
      .type = AC_OPTION_STRING,
      .offset = FIELD(checkpoint),
@@ -108,7 +121,8 @@ static const ac_option options[] = {
 static const ac_program program = {
     .name = "anyclass-evaluate",
     .summary = "Compute metrics of score files and compare versions and checkpoints.",
-    .usage = "--results_output DIR --versions NAME... --data_root DIR [--split Val]",
+    .usage = "--results_output DIR --versions NAME... --data_root DIR [--split Val]\n"
+             "       anyclass-evaluate --results_output DIR --sweep FILE --best val_f1 --log_dir DIR --data_root DIR",
     .notes = "anyclass-evaluate compare A B puts two score sets side by side with bootstrap intervals; compare --help "
              "says more.\n"
              "Writes {model}_{checkpoint}_{split}_metrics.json for every score set and a table on stdout.\n"
@@ -197,12 +211,13 @@ static void warn_absent(const label_table *labels, const ac_metrics *metrics)
                n_named == 1 ? "its" : "their");
 }
 
-static ac_status write_overview(const evaluate_config *config, const score_sets *sets, const label_table *labels,
-                                const set_result *result)
+/* `sweep`: NULL for none. */
+static ac_status write_overview(const evaluate_config *config, const evaluate_sweep *sweep, const score_sets *sets,
+                                const label_table *labels, const set_result *result)
 {
     ac_status status = AC_OK;
-    AC_TRY(evaluate_print_table(stdout, sets, result));
-    AC_TRY(evaluate_write_tables(config, sets, labels, result));
+    AC_TRY(evaluate_print_table(stdout, config, sweep, sets, result));
+    AC_TRY(evaluate_write_tables(config, sweep, sets, result));
     if (config->report || config->plots)
         AC_TRY(evaluate_write_report(config, sets, labels, result));
 out:
@@ -233,8 +248,8 @@ static void release_work(size_t n_sets, work *of)
     ac_free(of->tuned);
 }
 
-static ac_status evaluate_sets(MPI_Comm comm, const evaluate_config *config, const score_sets *sets,
-                               const label_table *labels)
+static ac_status evaluate_sets(MPI_Comm comm, const evaluate_config *config, const evaluate_sweep *sweep,
+                               const score_sets *sets, const label_table *labels)
 {
     ac_status status = AC_OK;
     int rank;
@@ -246,6 +261,7 @@ static ac_status evaluate_sets(MPI_Comm comm, const evaluate_config *config, con
         AC_TRY(evaluate_tune_on_val(comm, config, sets, labels, of.tuned));
     ac_progress_begin(&progress, "evaluating", "score sets", sets->n_sets);
     for (size_t i = 0; i < sets->n_sets; i++) {
+        AC_TRY(ac_comm_check_stop(comm, EVALUATE_STOPPED));
         AC_TRY(evaluate_set(comm, config, sets, &sets->set[i], labels, &of.tuned[i], &of.result[i]));
         ac_progress_update(&progress, i + 1, NULL);
     }
@@ -256,7 +272,7 @@ static ac_status evaluate_sets(MPI_Comm comm, const evaluate_config *config, con
         goto out;
     }
     warn_absent(labels, &of.result[0].metrics);
-    AC_TRY(ac_comm_agree(comm, rank == 0 ? write_overview(config, sets, labels, of.result) : AC_OK));
+    AC_TRY(ac_comm_agree(comm, rank == 0 ? write_overview(config, sweep, sets, labels, of.result) : AC_OK));
 out:
     release_work(sets->n_sets, &of);
     return status;
@@ -269,23 +285,39 @@ static ac_status look_ahead(const evaluate_config *config, const score_sets *set
     return status == AC_OK ? evaluate_check_report(config, sets) : status;
 }
 
-static ac_status evaluate(MPI_Comm comm, const evaluate_config *config)
+/* On rank 0, which finds the sets: the versions of a sweep that can be evaluated. */
+static ac_status take_versions(evaluate_config *config, evaluate_sweep *sweep)
+{
+    if (!config->sweep)
+        return AC_OK;
+    ac_status status = evaluate_open_sweep(config, sweep);
+    config->versions = (ac_string_list){.item = sweep->version, .n_items = sweep->n_versions};
+    return status;
+}
+
+static ac_status evaluate(MPI_Comm comm, const evaluate_config *given)
 {
     ac_status status = AC_OK;
     int rank;
+    evaluate_config own = *given;
+    const evaluate_config *config = &own;
     score_sets sets = {0};
     label_table labels = {0};
+    evaluate_sweep sweep = {0};
     MPI_Comm_rank(comm, &rank);
     AC_TRY(ac_comm_agree(comm, evaluate_check_config(config)));
+    AC_TRY(ac_comm_agree(comm, rank == 0 ? take_versions(&own, &sweep) : AC_OK));
     AC_TRY(evaluate_find_sets(comm, config, &sets));
     AC_TRY(ac_comm_agree(comm, rank == 0 ? look_ahead(config, &sets) : AC_OK));
     AC_TRY(evaluate_read_labels(comm, config, (ac_split)config->split, &labels));
     ac_log(AC_LOG_INFO, "%zu score sets in %zu files; %zu images, %zu classes", sets.n_sets, sets.n_files,
            labels.n_images, labels.n_classes);
-    AC_TRY(evaluate_sets(comm, config, &sets, &labels));
+    AC_TRY(evaluate_sets(comm, config, config->sweep ? &sweep : NULL, &sets, &labels));
+    AC_TRY(ac_comm_agree(comm, rank == 0 && config->sweep ? evaluate_check_sweep(config, &sweep) : AC_OK));
 out:
     evaluate_release_labels(&labels);
     evaluate_release_sets(&sets);
+    evaluate_release_sweep(&sweep);
     return status;
 }
 

@@ -129,6 +129,27 @@ out:
     return status;
 }
 
+ac_status evaluate_has_scores(const evaluate_config *config, const char *version, bool *out)
+{
+    ac_status status = AC_OK;
+    char name[SET_NAME_BYTES + sizeof version_prefix], folder[AC_PATH_BYTES];
+    *out = false;
+    snprintf(name, sizeof name, "%s%s", version_prefix, version);
+    AC_TRY(ac_path_join(folder, config->results_output, name));
+    if (!ac_path_exists(folder))
+        return AC_OK;
+    DIR *stream = opendir(folder);
+    if (!stream)
+        return ac_error_errno("cannot open the version folder %s", folder);
+    for (struct dirent *entry; !*out && (entry = readdir(stream)) != NULL;) {
+        found file;
+        *out = read_name(entry->d_name, &file) && file.is_sigmoid && file.split == config->split;
+    }
+    closedir(stream);
+out:
+    return status;
+}
+
 static ac_status add_version(search *in, const evaluate_config *config, const char *version)
 {
     ac_status status = AC_OK;

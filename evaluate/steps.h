@@ -15,11 +15,15 @@
 #include <stdint.h>
 #include <stdio.h>
 
+/* What a signal's line says: all files are complete or absent, and none depends on an earlier run. */
+#define EVALUATE_STOPPED "nothing is half written, run it again"
+
 typedef struct evaluate_config {
     ac_common_config common;
     const char *results_output; /* folder with version_* folders, or NULL */
     ac_string_list versions;    /* none = all */
     ac_string_list scores;      /* files given directly */
+    const char *sweep, *best;   /* table of a sweep, whose finished elements are the versions; metric that names its best */
     int split;                  /* ac_split */
     const char *data_root;      /* labels: shards, ... */
     const char *labels;         /* ... or a CSV, ... */
@@ -78,6 +82,9 @@ typedef struct score_sets { /* in the order of the table: versions as asked for,
  * write the same file, but for `only_read`. Release after success. */
 AC_NODISCARD ac_status evaluate_find_sets(MPI_Comm comm, const evaluate_config *config, score_sets *out);
 void evaluate_release_sets(score_sets *sets);
+/** Are there scores of config->split for a version in config->results_output? Not collective. A folder that is not there has none; AC_ERR_IO for
+ * one that cannot be read. */
+AC_NODISCARD ac_status evaluate_has_scores(const evaluate_config *config, const char *version, bool *out);
 /** Path of file `i` of `set` into out[AC_PATH_BYTES]. Not collective. */
 AC_NODISCARD ac_status evaluate_file_path(const score_sets *sets, const score_set *set, size_t i, char *out);
 
@@ -177,13 +184,18 @@ AC_NODISCARD ac_status evaluate_tuned_output(const score_set *set, double f_beta
 /** Write the JSON of one set, and the one at tuned thresholds where result->tuned. Not collective. */
 AC_NODISCARD ac_status evaluate_write_json(const evaluate_config *config, const score_set *set, const label_table *labels,
                                            const set_result *result);
-/** Print the table of all sets; result is [n_sets]. Not collective. */
-AC_NODISCARD ac_status evaluate_print_table(FILE *stream, const score_sets *sets, const set_result *result);
+typedef struct evaluate_sweep evaluate_sweep; /* sweep.h */
+
+/** Print the table of all sets, with the values of `sweep` unless it is NULL; result is [n_sets]. Not collective. */
+AC_NODISCARD ac_status evaluate_print_table(FILE *stream, const evaluate_config *config, const evaluate_sweep *sweep, const score_sets *sets,
+                                            const set_result *result);
+/** AC_ERR_USAGE when config->best names no column of the table. Not collective; looks at no file. */
+AC_NODISCARD ac_status evaluate_check_best(const evaluate_config *config);
 /** AC_ERR_USAGE when a file of config->table has an ending that names no format, or stands there twice. Not collective; looks at no
  * file, so that all ranks may ask. */
 AC_NODISCARD ac_status evaluate_check_tables(const evaluate_config *config);
 /** Write it to config->table's files as text, CSV, Markdown or LaTeX. Not collective. */
-AC_NODISCARD ac_status evaluate_write_tables(const evaluate_config *config, const score_sets *sets, const label_table *labels,
+AC_NODISCARD ac_status evaluate_write_tables(const evaluate_config *config, const evaluate_sweep *sweep, const score_sets *sets,
                                              const set_result *result);
 /** Look before any work whether what the report shows beside scores and labels, the training curves, can be read. Not collective: rank 0.
  * AC_ERR_DATA, AC_ERR_IO, AC_ERR_MEMORY. */

@@ -183,6 +183,7 @@ ac_status evaluate_tune_on_val(MPI_Comm comm, const evaluate_config *config, con
                               set->version, set->model, set->checkpoint);
             goto out;
         }
+        AC_TRY(ac_comm_check_stop(comm, EVALUATE_STOPPED));
         AC_TRY(tune_set(comm, &val, &val_sets, from, &val_labels, &tuned[i]));
     }
 out:

@@ -217,13 +217,7 @@ out:
 
 ac_status infer_check_stop(const infer *in)
 {
-    int any = ac_stop_signal();
-    ac_status status =
-        ac_comm_check(MPI_Allreduce(MPI_IN_PLACE, &any, 1, MPI_INT, MPI_MAX, in->run->comm), "MPI_Allreduce");
-    if (status == AC_OK && any)
-        status = ac_error(AC_ERR_SIGNAL,
-                          "stopped by signal %d: what was scored is kept, run the same command again to go on", any);
-    return status;
+    return ac_comm_check_stop(in->run->comm, "what was scored is kept, run the same command again to go on");
 }
 
 static ac_status run_set(infer *in, const infer_weights *weights, infer_input *input)
@@ -270,6 +264,7 @@ static ac_status run_all(infer *in)
     MPI_Comm comm = in->run->comm;
     AC_TRY(ac_comm_agree(comm, check_options(in->config, in->run->options)));
     AC_TRY(infer_inputs_open(in));
+    AC_TRY(infer_check_stop(in)); /* many shards take a while */
     AC_TRY(infer_session_open(in));
     AC_TRY(infer_jobs_find(in));
     ac_watchdog_at(in->run->watchdog, "looking at the output", -1, in->run->rank > 0);

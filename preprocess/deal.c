@@ -8,6 +8,7 @@
  * one's images are read. */
 #include "anyclass/alloc.h"
 #include "anyclass/stop.h"
+#include "preprocess/beat.h"
 #include "preprocess/steps.h"
 #include <string.h>
 #include <time.h>
@@ -43,6 +44,7 @@ typedef struct dealer {
     bool asking;        /* waits to hear whether it makes a shard: until then it cannot say that it has nothing to lend */
     result *buffer;
     ac_status status; /* why messages cannot be exchanged */
+    work_beat beat;
     size_t n_read;      /* images by this rank, also for others */
     double waited_s;
     /* on rank 0 */
@@ -61,12 +63,12 @@ static void pause_shortly(dealer *d)
     d->waited_s += ac_now_s() - start;
 }
 
-/* While shards are made a signal is a failure like any other: it ends all ranks at the next image. */
-static ac_status check_signal(void)
+/* While shards are made a signal to any rank is a failure like any other: it ends all ranks at the next image. Other failures end ranks when their
+ * shards are done. */
+static ac_status check_signal(dealer *d)
 {
-    if (!ac_stop_signal())
-        return AC_OK;
-    return ac_error(AC_ERR_SIGNAL, "stopped by signal %d: finished shards are kept, run it again to go on", ac_stop_signal());
+    ac_status status = beat_once(&d->beat);
+    return status == AC_ERR_SIGNAL ? ac_error(AC_ERR_SIGNAL, "stopped by a signal: %s", PREPROCESS_STOPPED) : AC_OK;
 }
 
 static void keep_failure(dealer *d, int code, const char *call)
@@ -166,7 +168,7 @@ static void serve(void *context)
     dealer *d = context;
     int from;
     report told;
-    if (d->batch && check_signal() != AC_OK)
+    if (check_signal(d) != AC_OK && d->batch)
         preprocess_batch_fail(d->batch, AC_ERR_SIGNAL, ac_error_text());
     if (d->job->size > 1) {
         while (d->job->rank == 0 && has_arrived(d, MPI_ANY_SOURCE, TAG_FREE, &from)) {
@@ -242,7 +244,7 @@ static ac_status help(dealer *d, int lender, report *told)
     told->exhausted = lender;
     AC_TRY(preprocess_reserve_pixels(job, LOAN));
     for (;;) {
-        AC_TRY(check_signal());
+        AC_TRY(check_signal(d));
         send(d, NULL, 0, lender, TAG_WANT);
         if (!wait_answer(d, lender, TAG_LOAN, &given, sizeof given))
             return d->status;
@@ -290,7 +292,7 @@ static ac_status work(dealer *d)
             status = one;
             snprintf(text, sizeof text, "%s", ac_error_text());
         }
-        if (status == AC_OK && (status = check_signal()) != AC_OK)
+        if (status == AC_OK && (status = check_signal(d)) != AC_OK)
             snprintf(text, sizeof text, "%s", ac_error_text());
         told.failed = status != AC_OK;
     }
@@ -301,12 +303,12 @@ static ac_status work(dealer *d)
 /* The end, whatever happened: answer until every rank is here. */
 static ac_status leave(dealer *d)
 {
-    MPI_Request barrier = MPI_REQUEST_NULL;
-    int all_here = 0;
-    keep_failure(d, MPI_Ibarrier(d->job->comm, &barrier), "MPI_Ibarrier");
+    bool all_here = false;
     while (d->status == AC_OK && !all_here) {
         serve(d);
-        keep_failure(d, MPI_Test(&barrier, &all_here, MPI_STATUS_IGNORE), "MPI_Test");
+        ac_status status = beat_leave(&d->beat, false, &all_here);
+        if (d->status == AC_OK)
+            d->status = status;
         if (!all_here)
             pause_shortly(d);
     }
@@ -341,12 +343,14 @@ ac_status preprocess_make_missing(split_job *job)
     dealer d = {.job = job, .writer = {.job = job}};
     AC_TRY(ac_comm_agree(job->comm, list_missing(&d)));
     ac_progress_begin(&job->progress, job->meta.split, "images", job->n_to_make);
-    ac_stop_catch();
+    beat_begin(&d.beat, job->comm, NULL, NULL);
     status = work(&d);
     ac_status left = leave(&d);
-    ac_stop_release();
     ac_log(AC_LOG_DEBUG, "%s: rank %d read %zu images, waited %.2f s", job->meta.split, job->rank, d.n_read, d.waited_s);
-    AC_TRY(ac_comm_agree(job->comm, status != AC_OK ? status : left));
+    status = ac_comm_agree(job->comm, status != AC_OK ? status : left);
+    if (status == AC_ERR_SIGNAL) /* says which */
+        AC_TRY(ac_comm_check_stop(job->comm, PREPROCESS_STOPPED));
+    AC_TRY(status);
     if (job->n_to_make) {
         ac_progress_update(&job->progress, job->n_to_make, NULL);
         ac_progress_end(&job->progress);

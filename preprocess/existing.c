@@ -2,6 +2,7 @@
  * or of other annotations is refused before any work, or removed with --overwrite; a damaged one is made again, and so
  * is one whose rejected images look different now. */
 #include "anyclass/alloc.h"
+#include "preprocess/beat.h"
 #include "preprocess/steps.h"
 #include <dirent.h>
 #include <errno.h>
@@ -223,9 +224,18 @@ static ac_status examine_all(split_job *job, bool quick)
 {
     ac_status status = AC_OK;
     job->n_records = job->n_rejected = 0;
+    work_beat beat;
+    beat_begin(&beat, job->comm, NULL, NULL);
     for (size_t shard = (size_t)job->rank; shard < job->n_shards && status == AC_OK; shard += (size_t)job->size)
-        status = examine(job, shard, quick);
-    return ac_comm_agree(job->comm, status);
+        if (beat_once(&beat) != AC_ERR_SIGNAL) /* many shards take long */
+            status = examine(job, shard, quick);
+        else
+            break; /* which is agreed on below */
+    ac_status ended = beat_end(&beat, false);
+    AC_TRY(ac_comm_agree(job->comm, status == AC_OK ? ended : status));
+    AC_TRY(ac_comm_check_stop(job->comm, PREPROCESS_STOPPED));
+out:
+    return status;
 }
 
 ac_status preprocess_find_existing(split_job *job)

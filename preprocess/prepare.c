@@ -1,6 +1,7 @@
 /* The frame of the preparation commands. */
 #include "preprocess/prepare.h"
 #include "anyclass/divide.h"
+#include "anyclass/stop.h"
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
@@ -35,6 +36,10 @@ int prepare_run(const prepare_command *command, MPI_Comm comm, int argc, char **
     ac_run run;
     assert(command->program->config_bytes <= sizeof config);
     ac_status status = ac_run_begin(&run, comm, command->program, argc, argv, &config, NULL);
+    if (status == AC_OK && run.go)
+        status = ac_comm_check_stop(run.comm, "nothing was done");
+    if (!command->is_collective) /* its outputs are complete or absent: it may end at any time */
+        ac_stop_release();
     if (status == AC_OK && run.go && (command->is_collective || run.rank == 0))
         status = command->run(&run, &config);
     return ac_run_end(&run, command->program, status);

@@ -10,6 +10,7 @@
 /* name, what it does: one line of --help */
 #define PREPARE_COMMANDS(X)                                                                                            \
     X(verify, "re-read shards and name what is damaged")                                                               \
+    X(stage, "copy shards to a disk of each machine, every byte checked")                                             \
     X(statistics, "mean and deviation of a split's pixels, per channel")                                               \
     X(coco_filter, "drop COCO categories and give the others ids without gaps")                                        \
     X(coco_split, "merge COCO instances files and divide them anew, by the class of the first annotation")             \

@@ -5,6 +5,7 @@
 #include "anyclass/json.h"
 #include "anyclass/log.h"
 #include "anyclass/shard.h"
+#include "anyclass/stop.h"
 #include "preprocess/prepare.h"
 #include <inttypes.h>
 #include <math.h>
@@ -198,11 +199,12 @@ static ac_status run_statistics(ac_run *run, const void *config)
         goto out;
     }
     ac_progress_begin(&progress, "statistics", "shards", manifest.n_shards);
-    for (size_t k = (size_t)run->rank; k < manifest.n_shards && status == AC_OK; k += (size_t)run->size) {
+    for (size_t k = (size_t)run->rank; k < manifest.n_shards && status == AC_OK && !ac_stop_signal(); k += (size_t)run->size) {
         status = add_shard(c->data_root, &manifest, k, &s);
         ac_progress_update(&progress, k + 1, NULL);
     }
     AC_TRY(ac_comm_agree(run->comm, status));
+    AC_TRY(ac_comm_check_stop(run->comm, "shards were only read"));
     AC_TRY(ac_comm_check(MPI_Allreduce(MPI_IN_PLACE, &s, sizeof s / sizeof(uint64_t), MPI_UINT64_T, MPI_SUM, run->comm),
                          "MPI_Allreduce"));
     ac_progress_update(&progress, manifest.n_shards, NULL);

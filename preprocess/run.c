@@ -1,4 +1,5 @@
 /* anyclass-preprocess: options, checks before any work, one split after the other. */
+#include "anyclass/stop.h"
 #include "preprocess/prepare.h"
 #include "preprocess/preprocess.h"
 #include "preprocess/steps.h"
@@ -131,7 +132,7 @@ static const ac_program program = {
     .config_bytes = sizeof(preprocess_config),
 };
 
-static ac_status split_of(const char *name, ac_split *out)
+ac_status preprocess_split_of(const char *name, ac_split *out)
 {
     static const char *const names[AC_N_SPLITS][2] = {{"Train", "train"}, {"Val", "val"}, {"Test", "test"}};
     for (int i = 0; i < AC_N_SPLITS; i++)
@@ -181,7 +182,7 @@ static bool is_available(const preprocess_config *c, ac_split split)
 
 /* The splits to make: those named, or by default those that are there. All three are the default, also when --config
  * repeats it. */
-static ac_status choose_splits(const preprocess_config *c, bool named, ac_split *split, size_t *n)
+ac_status preprocess_choose_splits(const preprocess_config *c, bool named, ac_split *split, size_t *n)
 {
     ac_status status = AC_OK;
     struct stat info;
@@ -189,7 +190,7 @@ static ac_status choose_splits(const preprocess_config *c, bool named, ac_split 
     named = named && c->splits.n_items < AC_N_SPLITS;
     for (size_t i = 0; i < c->splits.n_items; i++) {
         ac_split one = AC_SPLIT_TRAIN;
-        AC_TRY(split_of(c->splits.item[i], &one));
+        AC_TRY(preprocess_split_of(c->splits.item[i], &one));
         for (size_t k = 0; k < *n; k++)
             if (split[k] == one)
                 return ac_error(AC_ERR_USAGE, "--splits names %s twice", c->splits.item[i]);
@@ -258,7 +259,7 @@ ac_status preprocess_run_all(ac_run *run, const preprocess_config *c)
     int n_threads = (int)c->n_threads;
     status = check_usage(c);
     if (status == AC_OK)
-        status = choose_splits(c, ac_options_given(run->options, "splits"), split, &n);
+        status = preprocess_choose_splits(c, ac_options_given(run->options, "splits"), split, &n);
     if (status == AC_OK)
         status = check_folders(c);
     AC_TRY(ac_comm_agree(run->comm, status));
@@ -267,6 +268,7 @@ ac_status preprocess_run_all(ac_run *run, const preprocess_config *c)
     omp_set_num_threads(n_threads);
     ac_log(AC_LOG_DEBUG, "%d ranks with %d threads", run->size, n_threads);
     for (size_t i = 0; i < n; i++) {
+        AC_TRY(ac_comm_check_stop(run->comm, PREPROCESS_STOPPED));
         if (!c->verify) {
             AC_TRY(preprocess_split(run, c, split[i], &n_rejected[i]));
             continue;
@@ -291,6 +293,7 @@ int ac_preprocess_run(MPI_Comm comm, int argc, char **argv)
         return prepare_refuse(argv[1], comm, argv);
     ac_run run;
     preprocess_config config;
+    ac_stop_catch();
     ac_status status = ac_run_begin(&run, comm, &program, argc, argv, &config, NULL);
     if (status == AC_OK && run.go)
         status = preprocess_run_all(&run, &config);

@@ -101,6 +101,7 @@ static ac_status run_steps(split_job *job)
 {
     ac_status status = AC_OK;
     AC_TRY(ac_comm_agree(job->comm, read_annotations(job)));
+    AC_TRY(ac_comm_check_stop(job->comm, PREPROCESS_STOPPED)); /* large annotation files take a while */
     AC_TRY(check_same(job));
     AC_TRY(ac_comm_agree(job->comm, find_images(job)));
     AC_TRY(preprocess_find_existing(job));

@@ -13,6 +13,9 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+/* What a signal's line says. */
+#define PREPROCESS_STOPPED "finished shards are kept, run it again to go on"
+
 enum { REASON_BYTES = AC_IMAGE_REASON_BYTES };
 
 typedef struct preprocess_config {
@@ -70,6 +73,11 @@ ac_status preprocess_share_records(split_job *job);
 
 /* run.c. Collective. Everything but options: checks, then one split after the other. */
 ac_status preprocess_run_all(ac_run *run, const preprocess_config *config);
+
+/* Those of `config->splits`, `named` by the user or the default, that there is something to do for: annotations, or with config->verify manifests in
+ * config->output. split[AC_N_SPLITS]. Not collective. */
+ac_status preprocess_choose_splits(const preprocess_config *config, bool named, ac_split *split, size_t *n);
+ac_status preprocess_split_of(const char *name, ac_split *out);
 
 /* split.c. Collective. Make one split, or with --dry_run only look at it.
  * @param[out] n_rejected  images rejected, the same on all ranks. */

@@ -1,5 +1,6 @@
 /* --verify: re-read the shards of a split and compare them with their hashes and with the manifest. */
 #include "anyclass/alloc.h"
+#include "anyclass/stop.h"
 #include "preprocess/steps.h"
 #include <inttypes.h>
 #include <string.h>
@@ -105,13 +106,14 @@ ac_status preprocess_verify(ac_run *run, const preprocess_config *config, ac_spl
         status = ac_calloc(manifest.n_classes, sizeof *class_count, &class_count);
     AC_TRY(ac_comm_agree(run->comm, status));
     ac_progress_begin(&progress, "verify", "shards", manifest.n_shards);
-    for (size_t k = (size_t)run->rank; k < manifest.n_shards; k += (size_t)run->size) {
+    for (size_t k = (size_t)run->rank; k < manifest.n_shards && !ac_stop_signal(); k += (size_t)run->size) {
         ac_status one = verify_shard(config->output, &manifest, k, &sum, class_count);
         sum.n_damaged += one == AC_ERR_DATA;
         sum.n_unreadable += one != AC_OK && one != AC_ERR_DATA;
         size_t done = k + (size_t)run->size - (size_t)run->rank;
         ac_progress_update(&progress, done < manifest.n_shards ? done : manifest.n_shards, NULL);
     }
+    AC_TRY(ac_comm_check_stop(run->comm, "shards were only read"));
     AC_TRY(check_totals(run, &manifest, &sum, class_count));
     ac_log(AC_LOG_INFO, "%s: %zu shards with %zu images are whole", manifest.split, manifest.n_shards,
            manifest.n_samples);

@@ -321,9 +321,11 @@ static ac_status after_step(trainer *t, const step_result *r)
     if (r->updated && c->check_steps > 0 && t->optimizer->step % c->check_steps == 0)
         AC_TRY(trainer_check_drift(t));
     if (r->stop)
-        return trainer_stop(t, true);
-    if (r->updated && c->checkpoint_steps > 0 && t->optimizer->step % c->checkpoint_steps == 0)
+        return trainer_stop(t);
+    if (r->updated && c->checkpoint_steps > 0 && t->optimizer->step % c->checkpoint_steps == 0) {
         AC_TRY(trainer_save(t));
+        AC_TRY(trainer_check_stop(t)); /* it may have taken long: a signal that came meanwhile need not wait for another step */
+    }
 out:
     return status;
 }

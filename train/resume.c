@@ -274,6 +274,8 @@ ac_status trainer_resume(trainer *t)
     if (t->info.optimizer_step > 0)
         for (int m = 0; m < t->optimizer->n_moments; m++)
             AC_TRY(ac_comm_broadcast_arena(comm, t->device, t->optimizer->moment[m], bytes));
+    t->saved_epoch = t->info.epoch; /* epoch 0, step 0: nothing is there, and nothing to save either */
+    t->saved_step = t->info.step;
     t->optimizer->step = t->info.optimizer_step;
     t->optimizer->state.loss_scale = t->info.loss_scale;
     t->optimizer->state.n_even = t->info.n_even;

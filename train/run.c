@@ -1,8 +1,10 @@
 /* anyclass-train: options, and the loop over epochs. */
 #include "anyclass/log.h"
 #include "anyclass/stop.h"
+#include "train/sweep.h"
 #include "train/train.h"
 #include "train/train_internal.h"
+#include <string.h>
 
 /* " resnet18 resnet34 ..." */
 #define MODEL_NAME(name) " " #name
@@ -67,6 +69,7 @@ const ac_program train_program = {
     .name = "anyclass-train",
     .summary = "Train a multi-label classifier on shards, data-parallel over MPI ranks.",
     .usage = "--data_root SHARDS --model resnet50 --log_save_dir FOLDER --version_name NAME",
+    .notes = "anyclass-train sweep chooses values of these options for a sweep; sweep --help says more.",
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .config_bytes = sizeof(train_config),
@@ -76,13 +79,10 @@ static ac_status train(trainer *t)
 {
     ac_status status = AC_OK;
     double values[AC_N_TRACKED];
-    bool stop;
     if (t->info.epoch >= t->config->max_epochs)
         ac_log(AC_LOG_INFO, "all %lld epochs are done already: nothing is left to do", (long long)t->config->max_epochs);
     while (t->info.epoch < t->config->max_epochs) {
-        AC_TRY(trainer_stop_asked(t, &stop));
-        if (stop)
-            return trainer_stop(t, false);
+        AC_TRY(trainer_check_stop(t));
         if (t->info.step < t->n_steps)
             AC_TRY(trainer_epoch(t));
         AC_TRY(trainer_check_drift(t));
@@ -115,5 +115,7 @@ out:
 
 int ac_train_run(MPI_Comm comm, int argc, char **argv)
 {
+    if (argc > 1 && strcmp(argv[1], "sweep") == 0)
+        return sweep_run(comm, argc - 1, argv + 1);
     return trainer_run(comm, argc, argv, train);
 }

@@ -51,6 +51,12 @@ out:
     return status;
 }
 
+static void note_saved(trainer *t)
+{
+    t->saved_epoch = t->info.epoch;
+    t->saved_step = t->info.step;
+}
+
 ac_status trainer_save(trainer *t)
 {
     ac_status status = AC_OK;
@@ -63,6 +69,7 @@ ac_status trainer_save(trainer *t)
     }
     ac_watchdog_at(t->run->watchdog, "saving", -1, true);
     AC_TRY(ac_comm_agree(t->run->comm, status));
+    note_saved(t);
     ac_log(AC_LOG_INFO, "saved epoch %lld, step %lld in %.1f s", (long long)t->info.epoch, (long long)t->info.step, ac_now_s() - start);
 out:
     return status;
@@ -98,27 +105,26 @@ ac_status trainer_end_epoch(trainer *t, const double values[AC_N_TRACKED])
         status = finish_epoch(t, loss, values);
     ac_watchdog_at(t->run->watchdog, "saving", -1, true);
     AC_TRY(ac_comm_agree(t->run->comm, status));
+    note_saved(t);
 out:
     return status;
 }
 
-ac_status trainer_stop_asked(const trainer *t, bool *asked)
+ac_status trainer_check_stop(trainer *t)
 {
-    int any = ac_stop_signal() != 0;
-    ac_status status = ac_comm_check(MPI_Allreduce(MPI_IN_PLACE, &any, 1, MPI_INT, MPI_MAX, t->run->comm), "MPI_Allreduce");
-    *asked = any != 0;
-    return status;
+    ac_status status = ac_comm_check_stop(t->run->comm, "");
+    return status == AC_ERR_SIGNAL ? trainer_stop(t) : status;
 }
 
-ac_status trainer_stop(trainer *t, bool save)
+ac_status trainer_stop(trainer *t)
 {
     ac_status status = AC_OK;
     int signal = ac_stop_signal();
     AC_TRY(ac_comm_check(MPI_Allreduce(MPI_IN_PLACE, &signal, 1, MPI_INT, MPI_MAX, t->run->comm), "MPI_Allreduce"));
-    if (save)
-        AC_TRY(trainer_save(t));
-    if (!save && t->info.optimizer_step == 0)
+    if (t->info.epoch == 0 && t->info.step == 0)
         return ac_error(AC_ERR_SIGNAL, "stopped by signal %d before the first step: run it again to begin", signal);
+    if (t->info.epoch != t->saved_epoch || t->info.step != t->saved_step) /* else it came while that was saved, or before anything else was done */
+        AC_TRY(trainer_save(t));
     return ac_error(AC_ERR_SIGNAL, "stopped by signal %d: epoch %lld, step %lld is saved in %s; run again with --checkpoint auto to go on", signal,
                     (long long)t->info.epoch, (long long)t->info.step, t->folder);
 out:

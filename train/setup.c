@@ -280,6 +280,7 @@ ac_status trainer_open(trainer *t, ac_run *run, const train_config *config)
     status = open_all(t);
     ac_watchdog_at(run->watchdog, "opening data", -1, true);
     AC_TRY(ac_comm_agree(run->comm, status));
+    AC_TRY(ac_comm_check_stop(run->comm, "nothing was changed, run it again"));
     AC_TRY(ac_comm_agree(run->comm, ac_params_hash(t->params, false, &hash)));
     AC_TRY(ac_comm_same(run->comm, &hash, sizeof hash, &same));
     if (!same)

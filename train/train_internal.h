@@ -67,6 +67,7 @@ typedef struct trainer {
     ac_checkpoint_info info;      /* where the training stands */
     ac_checkpoint_lock lock;      /* of the folder; rank 0 */
     ac_event_file *events;        /* rank 0 */
+    int64_t saved_epoch, saved_step; /* what last.h5 holds; 0, 0: nothing yet, and nothing to save */
     char folder[4096];
     float *val_scores;            /* [n_val, M] logits, filled per epoch */
     double wait_s;                /* this epoch's waiting for data */
@@ -104,11 +105,11 @@ AC_NODISCARD ac_status trainer_check_drift(trainer *t);
 AC_NODISCARD ac_status trainer_save(trainer *t);
 /** Record and save a finished epoch; the next one begins. Collective. */
 AC_NODISCARD ac_status trainer_end_epoch(trainer *t, const double values[AC_N_TRACKED]);
-/** Some rank got a signal: save when `save` is set, else the state was saved already.
+/** Some rank got a signal: save what is not saved already.
  * @return AC_ERR_SIGNAL with a text that says what is saved and how to go on, or why it could not be saved. Collective. */
-ac_status trainer_stop(trainer *t, bool save);
-/** True on all ranks when any of them got a signal. Collective. */
-AC_NODISCARD ac_status trainer_stop_asked(const trainer *t, bool *asked);
+ac_status trainer_stop(trainer *t);
+/** trainer_stop() on all ranks when any of them got a signal. Collective. */
+AC_NODISCARD ac_status trainer_check_stop(trainer *t);
 
 /* ---- record.c: rank 0 alone ---- */
 

@@ -69,7 +69,7 @@ static ac_status infer_slices(trainer *t, scored *mine)
         if (events[0])
             AC_TRY(ac_comm_agree(t->run->comm, one));
         if (events[1])
-            return trainer_stop(t, true);
+            return trainer_stop(t);
     }
 out:
     return status;

@@ -123,6 +123,55 @@ void ac_panel_segment(ac_markup *out, const ac_panel *panel, const char *style, 
 /** A short text beside (x, y) inside the panel, on the side that has room. */
 void ac_panel_note(ac_markup *out, const ac_panel *panel, double x, double y, const char *text);
 
+/** A region in one colour without outline: closed pieces as ac_contour_trace(closed) gives them, NaN between two; what
+ * lies within an even number of them is left out. @param color "#rrggbb", our own text */
+void ac_panel_region(ac_markup *out, const ac_panel *panel, const char *color, const double *x, const double *y,
+                     size_t n);
+/** A line as ac_panel_line() draws it, without a name, in a colour of its own.
+ * @param color "#rrggbb"; @param opacity 0..1 */
+void ac_panel_contour(ac_markup *out, const ac_panel *panel, const char *color, double opacity, double width_px,
+                      const double *x, const double *y, size_t n);
+typedef struct ac_arrow {
+    double x, y;              /* of its middle, in the panel's values */
+    double right_px, down_px; /* from end to tip */
+} ac_arrow;
+/** Arrows in one colour; those that are no longer than a tenth of a pixel, or not finite, are left out. */
+void ac_panel_arrows(ac_markup *out, const ac_panel *panel, const char *color, const ac_arrow *arrow, size_t n);
+
+typedef struct ac_contour_grid {
+    int n_columns, n_rows; /* both >= 2 */
+    const double *value;   /* [n_rows, n_columns]; NaN is below every level */
+} ac_contour_grid;
+
+/* What ac_contour_trace() needs: bytes of `seen`, and points of `xy`, two doubles each. */
+#define AC_CONTOUR_SEEN_BYTES(n_columns, n_rows) (((size_t)(n_columns) + 2) * ((size_t)(n_rows) + 2))
+#define AC_CONTOUR_POINTS(n_columns, n_rows) (4 * AC_CONTOUR_SEEN_BYTES(n_columns, n_rows))
+
+/** Lines at which the values, linear between neighbours, reach `level`: what is at least that lies at their left.
+ * @param closed  the outlines of the regions instead, closed along the grid's border
+ * @param seen    scratch [AC_CONTOUR_SEEN_BYTES]; @param[out] xy [AC_CONTOUR_POINTS, 2] column and row as real numbers,
+ * one NaN pair behind each line; lines that go round end where they begin
+ * @return points written. No allocation. */
+size_t ac_contour_trace(const ac_contour_grid *grid, double level, bool closed, unsigned char *seen, double *xy);
+
+typedef enum ac_color_map {
+    AC_MAP_BLUES,
+    AC_MAP_GREYS,
+    AC_MAP_PLASMA,
+    AC_MAP_RDBU,
+    AC_MAP_YLGNBU,
+    AC_N_COLOR_MAPS
+} ac_color_map;
+#define AC_COLOR_MAP_CHOICES "blues|greys|plasma|rdbu|ylgnbu"
+
+/** Colour of t (0..1, cut there; NaN: 0) as red, green, blue 0..255. Lightness goes one way, but for RdBu, whose middle
+ * is the lightest. */
+void ac_color_map_at(ac_color_map map, double t, uint8_t rgb[3]);
+/** The same as "#rrggbb". */
+void ac_color_map_text(ac_color_map map, double t, char out[8]);
+/** True where text and lines on that colour should be dark. */
+bool ac_color_map_is_light(ac_color_map map, double t);
+
 typedef struct ac_end_label {
     double y;                 /* where its curve ends; NaN: no label */
     const char *style, *text; /* class names; escaped and cut at 12 characters */

@@ -120,4 +120,19 @@ AC_NODISCARD ac_status ac_checkpoint_keep_last(const char *folder, const ac_chec
  * it is too long for path[capacity]. */
 AC_NODISCARD ac_status ac_checkpoint_find(const char *folder, const char *metric, char *path, size_t capacity);
 
+typedef enum ac_progress_kind { AC_PROGRESS_NONE, AC_PROGRESS_BEGUN, AC_PROGRESS_FINISHED, AC_PROGRESS_DAMAGED } ac_progress_kind;
+
+typedef struct ac_progress_state { /* of a training */
+    ac_progress_kind kind;
+    int64_t epochs, max_epochs; /* completed, and wanted by the options of last.h5; 0 for NONE and DAMAGED */
+} ac_progress_state;
+
+enum { AC_PROGRESS_BYTES = 64 };
+
+/** How far the training in a folder is, by what last.h5 says of itself (its tensors are not looked at). AC_ERR_IO, AC_ERR_MEMORY; a file that is no
+ * checkpoint, and none at all, are states. */
+AC_NODISCARD ac_status ac_checkpoint_progress(const char *folder, ac_progress_state *out);
+/** "finished", "epoch 3 of 8", "not begun", "damaged". */
+void ac_checkpoint_progress_text(const ac_progress_state *state, char out[AC_PROGRESS_BYTES]);
+
 #endif

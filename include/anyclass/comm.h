@@ -11,14 +11,17 @@
 #include <stdint.h>
 
 /** Duplicate `parent` into a communicator of the program's own with MPI_ERRORS_RETURN, and check the thread level
- * (MPI_THREAD_FUNNELED or more) and, inside a Slurm job step, that the MPI size is SLURM_NTASKS (AC_ERR_USAGE).
- * Release with MPI_Comm_free. */
+ * (MPI_THREAD_FUNNELED or more) and, inside a Slurm job, that the MPI size is rank 0's SLURM_NTASKS (AC_ERR_USAGE).
+ * Release with MPI_Comm_free; after an error it is MPI_COMM_NULL. */
 AC_NODISCARD ac_status ac_comm_begin(MPI_Comm parent, MPI_Comm *comm);
 
 /** Make all ranks take the same decision after a step that can fail on one of them: returns the status of the lowest
  * rank that failed, on every rank; the other ranks get its text with "rank R: " in front. Returns AC_OK when all are.
  * AC_ERR_SYNC, which may only say that another rank left, counts when no rank has another reason. */
 AC_NODISCARD ac_status ac_comm_agree(MPI_Comm comm, ac_status mine);
+
+/** Where all ranks can stop together: AC_ERR_SIGNAL on all of them when any got a signal (stop.h), with the text "stopped by signal N: <what>". */
+AC_NODISCARD ac_status ac_comm_check_stop(MPI_Comm comm, const char *what);
 
 /** Turn an MPI error code into AC_ERR_SYNC with MPI's text; AC_OK for MPI_SUCCESS. Not collective. */
 AC_NODISCARD ac_status ac_comm_check(int mpi_error, const char *what);

@@ -7,6 +7,15 @@
 #include "anyclass/random.h" /* AC_INLINE */
 #include <math.h>
 
+/* 1 where one of the labels y[m] is. */
+AC_INLINE int ac_any_label(const unsigned char *y, int m)
+{
+    int any = 0;
+    for (int j = 0; j < m; j++)
+        any |= y[j];
+    return any;
+}
+
 /* For one logit z and target y in {0, 1}, with s = z if y = 1 else -z:
  *   bce(z, y)   = softplus(-s) = -log p_t,   p_t = sigmoid(s)
  *   focal(z, y) = (1 - p_t)^gamma * bce,     1 - p_t = exp(-softplus(s))
@@ -32,28 +41,42 @@
         }                                                                                                             \
         return y ? slope : -slope;                                                                                    \
     }                                                                                                                 \
+    /* w_j of the any-class presence: a class that is absent from a positive image counts lambda. */                  \
+    AC_INLINE real ac_presence_weight_##suffix(const ac_loss_config *config, int any, int y)                           \
+    {                                                                                                                 \
+        return !any || y ? (real)1 : (real)config->lambda;                                                            \
+    }                                                                                                                 \
+    /* sum_j w_j z_j, and sum_j w_j in *total: zbar is their quotient. */                                             \
+    AC_INLINE real ac_presence_sum_##suffix(const ac_loss_config *config, const real *z, const unsigned char *y, int m, int any, \
+                                            real *total)                                                              \
+    {                                                                                                                 \
+        real weighted = 0;                                                                                            \
+        *total = 0;                                                                                                   \
+        for (int j = 0; j < m; j++) {                                                                                 \
+            real w = ac_presence_weight_##suffix(config, any, y[j]);                                                  \
+            weighted += w * z[j];                                                                                     \
+            *total += w;                                                                                              \
+        }                                                                                                             \
+        return weighted;                                                                                              \
+    }                                                                                                                 \
     /* L of one image times `weight` (W_i and 1/denominator); gradient[m] unless NULL. */                             \
     AC_INLINE real ac_image_loss_##suffix(const ac_loss_config *config, const real *z, const unsigned char *y, int m,  \
                                           real weight, real *gradient)                                                \
     {                                                                                                                 \
-        real sum = 0, value, weighted = 0, total = 0;                                                                 \
-        int any = 0;                                                                                                  \
-        for (int j = 0; j < m; j++)                                                                                   \
-            any |= y[j];                                                                                              \
+        real sum = 0, value;                                                                                          \
+        int any = ac_any_label(y, m);                                                                                 \
         for (int j = 0; j < m; j++) {                                                                                 \
-            real w = !any || y[j] ? (real)1 : (real)config->lambda;                                                   \
             real slope = ac_logit_loss_##suffix(config->base, (real)config->gamma, z[j], y[j], &value);               \
             sum += value;                                                                                             \
-            weighted += w * z[j];                                                                                     \
-            total += w;                                                                                               \
             if (gradient)                                                                                             \
                 gradient[j] = weight * slope;                                                                         \
         }                                                                                                             \
         if (config->alpha != 0) {                                                                                     \
+            real total, weighted = ac_presence_sum_##suffix(config, z, y, m, any, &total);                            \
             real slope = ac_logit_loss_##suffix(config->base, (real)config->gamma, weighted / total, any, &value);    \
             sum += (real)config->alpha * value;                                                                       \
             for (int j = 0; gradient && j < m; j++)                                                                   \
-                gradient[j] += weight * (real)config->alpha * slope * (!any || y[j] ? (real)1 : (real)config->lambda) / total; \
+                gradient[j] += weight * (real)config->alpha * slope * ac_presence_weight_##suffix(config, any, y[j]) / total; \
         }                                                                                                             \
         return weight * sum;                                                                                          \
     }

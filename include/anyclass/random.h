@@ -22,7 +22,9 @@ enum {
     AC_STREAM_DROP = 4,             /* stochastic depth and dropout; index: sample key, k: operator */
     AC_STREAM_SPLIT = 5,            /* data preparation */
     AC_STREAM_TEST = 6,
-    AC_STREAM_BOOTSTRAP = 7         /* index: key of an image; k: block of four replicates */
+    AC_STREAM_BOOTSTRAP = 7,        /* index: key of an image; k: block of four replicates */
+    AC_STREAM_SWEEP = 8,            /* index: point of a sweep; k: line of the ranges */
+    AC_STREAM_SCRAMBLE = 9          /* Owen scrambling; index: position and higher bits; k: dimension */
 };
 
 typedef struct ac_philox {

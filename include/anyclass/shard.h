@@ -82,6 +82,21 @@ const char *ac_shard_rejected(const ac_shard *shard, size_t i, const char **reas
  * when the file or a part of it could not be read. */
 AC_NODISCARD ac_status ac_shard_verify(const char *path, size_t *n_failures);
 
+/** A shard compared with its seal while its bytes go by once, in order: for copying. Nothing else is read again, and libhdf5 is not asked, so
+ * any number of threads may have passes of their own. */
+typedef struct ac_shard_pass ac_shard_pass;
+/** Read the seal of the open file, which must have `hash`. AC_ERR_DATA: no shard, truncated, another one; AC_ERR_IO, AC_ERR_MEMORY. *out is NULL
+ * after a failure. Texts of these functions do not name the file. */
+AC_NODISCARD ac_status ac_shard_pass_begin(int fd, ac_hash hash, ac_shard_pass **out);
+/** Bytes of the file, as the seal says. */
+uint64_t ac_shard_pass_bytes(const ac_shard_pass *pass);
+/** The next n bytes of the file. AC_ERR_DATA: more than there should be. */
+AC_NODISCARD ac_status ac_shard_pass_add(ac_shard_pass *pass, const void *bytes, size_t n);
+/** All bytes went by: AC_ERR_DATA names the dataset, and the sample, that is damaged; or says that bytes are missing. */
+AC_NODISCARD ac_status ac_shard_pass_end(const ac_shard_pass *pass);
+/** NULL is allowed. */
+void ac_shard_pass_destroy(ac_shard_pass *pass);
+
 typedef struct ac_manifest_entry {
     char file[256]; /* name in the manifest's folder */
     size_t n_samples;

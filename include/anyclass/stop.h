@@ -11,5 +11,7 @@ void ac_stop_catch(void);
 void ac_stop_release(void);
 /** Number of the last such signal; 0: none. */
 int ac_stop_signal(void);
+/** Seconds since the first one; 0: none. */
+double ac_stop_since_s(void);
 
 #endif

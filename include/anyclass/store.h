@@ -21,7 +21,8 @@ typedef struct ac_store { /* read-only after opening, shared by threads */
     uint8_t *checked;           /* [n_samples] 1 once the image's hash was compared (relaxed atomics) */
 } ac_store;
 
-/** Open a split. AC_ERR_IO, AC_ERR_DATA naming the shard; class names, sizes and counts must agree with the manifest. */
+/** Open a split. AC_ERR_IO, AC_ERR_DATA naming the shard; class names, sizes and counts must agree with the manifest. AC_ERR_SIGNAL when a signal
+ * (stop.h) came before all shards were open. */
 AC_NODISCARD ac_status ac_store_open(const char *folder, const char *split, ac_store *out);
 /** Safe on a zeroed struct, which is what it leaves. */
 void ac_store_close(ac_store *store);

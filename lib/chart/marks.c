@@ -35,10 +35,9 @@ static bool passes(const ac_panel *panel, const double *x, const double *y, size
     return true;
 }
 
-void ac_panel_line(ac_markup *out, const ac_panel *panel, const char *style, const char *name, const double *x,
-                   const double *y, size_t n)
+/* Points of a path, without those that a line without them passes. */
+static void add_points(ac_markup *out, const ac_panel *panel, const double *x, const double *y, size_t n)
 {
-    begin_path(out, style, name);
     for (size_t i = 0; i < n;) {
         if (isnan(x[i]) || isnan(y[i])) {
             i++;
@@ -51,6 +50,57 @@ void ac_panel_line(ac_markup *out, const ac_panel *panel, const char *style, con
                passes(panel, x, y, i, next + 1))
             next++;
         i = next;
+    }
+}
+
+void ac_panel_line(ac_markup *out, const ac_panel *panel, const char *style, const char *name, const double *x,
+                   const double *y, size_t n)
+{
+    begin_path(out, style, name);
+    add_points(out, panel, x, y, n);
+    ac_markup_add(out, "\"/>\n");
+}
+
+void ac_panel_region(ac_markup *out, const ac_panel *panel, const char *color, const double *x, const double *y,
+                     size_t n)
+{
+    ac_markup_format(out, "<path fill=\"%s\" fill-rule=\"evenodd\" d=\"", color);
+    add_points(out, panel, x, y, n);
+    ac_markup_add(out, "\"/>\n");
+}
+
+void ac_panel_contour(ac_markup *out, const ac_panel *panel, const char *color, double opacity, double width_px,
+                      const double *x, const double *y, size_t n)
+{
+    ac_markup_format(out, "<path fill=\"none\" stroke=\"%s\" stroke-opacity=\"%.2g\" stroke-width=\"%.2g\" d=\"", color,
+                     opacity, width_px);
+    add_points(out, panel, x, y, n);
+    ac_markup_add(out, "\"/>\n");
+}
+
+static void add_step(ac_markup *out, const char *letter, double x, double y)
+{
+    ac_markup_add(out, letter);
+    chart_point(out, x, y);
+}
+
+void ac_panel_arrows(ac_markup *out, const ac_panel *panel, const char *color, const ac_arrow *arrow, size_t n)
+{
+    ac_markup_format(out,
+                     "<path fill=\"none\" stroke=\"%s\" stroke-opacity=\".75\" stroke-linecap=\"round\" "
+                     "stroke-linejoin=\"round\" d=\"",
+                     color);
+    for (size_t i = 0; i < n; i++) {
+        double dx = arrow[i].right_px, dy = arrow[i].down_px, length = hypot(dx, dy);
+        if (!isfinite(length) || length <= 0.1 || isnan(arrow[i].x) || isnan(arrow[i].y))
+            continue;
+        double head = fmin(4, 0.4 * length) / length, ux = dx * head, uy = dy * head;
+        double tip_x = chart_x(panel, arrow[i].x) + dx / 2, tip_y = chart_y(panel, arrow[i].y) + dy / 2;
+        add_step(out, "M", tip_x - dx, tip_y - dy);
+        add_step(out, "L", tip_x, tip_y);
+        add_step(out, "M", tip_x - ux - 0.6 * uy, tip_y - uy + 0.6 * ux);
+        add_step(out, "L", tip_x, tip_y);
+        add_step(out, "L", tip_x - ux + 0.6 * uy, tip_y - uy - 0.6 * ux);
     }
     ac_markup_add(out, "\"/>\n");
 }

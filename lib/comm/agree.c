@@ -1,6 +1,7 @@
 /* Agreement: one rank's failure is everybody's decision. */
 #include "anyclass/comm.h"
 #include "anyclass/hash.h"
+#include "anyclass/stop.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -26,6 +27,15 @@ ac_status ac_comm_agree(MPI_Comm comm, ac_status mine)
         return mine;
     return ac_error((ac_status)message.status, "rank %d: %s", first_failed, message.text);
 out:
+    return status;
+}
+
+ac_status ac_comm_check_stop(MPI_Comm comm, const char *what)
+{
+    int any = ac_stop_signal();
+    ac_status status = ac_comm_check(MPI_Allreduce(MPI_IN_PLACE, &any, 1, MPI_INT, MPI_MAX, comm), "MPI_Allreduce");
+    if (status == AC_OK && any)
+        status = ac_error(AC_ERR_SIGNAL, "stopped by signal %d: %s", any, what);
     return status;
 }
 

@@ -16,7 +16,8 @@ ac_status ac_comm_check(int mpi_error, const char *what)
 }
 
 /* In a Slurm job, an MPI size other than the job's number of tasks means that the launcher and the MPI library do not
- * know each other: every process would run the whole work alone. */
+ * know each other: every process would run the whole work alone, as rank 0. The other ranks are not asked: on further machines mpirun
+ * starts them below a job step of its own, with one task per machine in SLURM_NTASKS. */
 static ac_status check_slurm_size(int size)
 {
     const char *job = getenv("SLURM_JOB_ID"), *tasks = getenv("SLURM_NTASKS");
@@ -30,16 +31,19 @@ static ac_status check_slurm_size(int size)
 ac_status ac_comm_begin(MPI_Comm parent, MPI_Comm *comm)
 {
     ac_status status = AC_OK;
-    int level, size;
+    int level, rank, size;
     *comm = MPI_COMM_NULL;
     AC_TRY(ac_comm_check(MPI_Query_thread(&level), "MPI_Query_thread"));
     if (level < MPI_THREAD_FUNNELED)
         return ac_error(AC_ERR_UNSUPPORTED, "this MPI library does not support threads (MPI_THREAD_FUNNELED)");
     AC_TRY(ac_comm_check(MPI_Comm_size(parent, &size), "MPI_Comm_size"));
-    AC_TRY(check_slurm_size(size));
+    AC_TRY(ac_comm_check(MPI_Comm_rank(parent, &rank), "MPI_Comm_rank"));
     AC_TRY(ac_comm_check(MPI_Comm_dup(parent, comm), "MPI_Comm_dup"));
     AC_TRY(ac_comm_check(MPI_Comm_set_errhandler(*comm, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler"));
+    AC_TRY(ac_comm_agree(*comm, rank == 0 ? check_slurm_size(size) : AC_OK));
 out:
+    if (status != AC_OK && *comm != MPI_COMM_NULL)
+        MPI_Comm_free(comm);
     return status;
 }
 

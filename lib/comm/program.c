@@ -1,6 +1,7 @@
 /* The frame of every program. */
 #include "anyclass/program.h"
 #include "anyclass/log.h"
+#include "anyclass/stop.h"
 #include <signal.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -86,6 +87,16 @@ out:
     return status;
 }
 
+/* How long it took to stop, from the first signal to the first rank: what a job's time limit must leave. */
+static void add_time(MPI_Comm comm)
+{
+    double since_s = ac_stop_since_s();
+    char text[AC_ERROR_TEXT_BYTES];
+    snprintf(text, sizeof text, "%s", ac_error_text());
+    if (MPI_Allreduce(MPI_IN_PLACE, &since_s, 1, MPI_DOUBLE, MPI_MAX, comm) == MPI_SUCCESS)
+        ac_error(AC_ERR_SIGNAL, "%s (%.1f s after the signal)", text, since_s);
+}
+
 int ac_run_end(ac_run *run, const ac_program *program, ac_status status)
 {
     (void)program;
@@ -93,6 +104,8 @@ int ac_run_end(ac_run *run, const ac_program *program, ac_status status)
     if (run->comm != MPI_COMM_NULL) {
         ac_watchdog_at(run->watchdog, "the end of the program", -1, true);
         status = ac_comm_agree(run->comm, status);
+        if (status == AC_ERR_SIGNAL)
+            add_time(run->comm);
         ac_watchdog_stop(run->watchdog);
         run->watchdog = NULL;
         delay_term(false);

@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <time.h>
 
 static const int stop_signals[] = {SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 enum { N_STOP_SIGNALS = sizeof stop_signals / sizeof *stop_signals };
@@ -11,9 +12,19 @@ enum { N_STOP_SIGNALS = sizeof stop_signals / sizeof *stop_signals };
 static volatile sig_atomic_t signalled;
 static struct sigaction before[N_STOP_SIGNALS];
 static bool caught;
+static struct timespec first; /* written before the flag, once */
+
+static double seconds_since(const struct timespec *then)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)(now.tv_sec - then->tv_sec) + 1e-9 * (double)(now.tv_nsec - then->tv_nsec);
+}
 
 static void on_signal(int number)
 {
+    if (!signalled)
+        clock_gettime(CLOCK_MONOTONIC, &first);
     signalled = number;
 }
 
@@ -41,4 +52,9 @@ void ac_stop_release(void)
 int ac_stop_signal(void)
 {
     return (int)signalled;
+}
+
+double ac_stop_since_s(void)
+{
+    return signalled ? seconds_since(&first) : 0;
 }

@@ -3,6 +3,7 @@
 #include "anyclass/alloc.h"
 #include "anyclass/file.h"
 #include "anyclass/machine.h"
+#include "anyclass/stop.h"
 #include <string.h>
 
 static ac_status check_shard(const ac_store *store, size_t k)
@@ -50,6 +51,8 @@ ac_status ac_store_open(const char *folder, const char *split, ac_store *out)
         AC_TRY(ac_error(AC_ERR_IO, "%s: %zu shards, more files than this process may open: raise the hard limit (ulimit -Hn), "
                         "or make fewer shards with a larger --shard_size", folder, n_shards));
     for (size_t k = 0; k < n_shards; k++) {
+        if (ac_stop_signal())
+            AC_TRY(ac_error(AC_ERR_SIGNAL, "stopped by signal %d while shards were opened: nothing was changed, run it again", ac_stop_signal()));
         AC_TRY(ac_path_join(path, folder, out->manifest.shard[k].file));
         AC_TRY(ac_shard_open(path, &out->shard[k]));
         AC_TRY(check_shard(out, k));

@@ -1,4 +1,4 @@
-/* The system calls that change files, made to fail or to kill the process at the n-th of them: definitions that stand
+/* The system calls that change files, made to fail, to kill the process or to bring it a signal at the n-th of them: definitions that stand
  * in front of the C library's for this whole program, libhdf5 included. Only calls on files in failing_folder count.
  * For one source file of a test. Needs _GNU_SOURCE before the first header. */
 #ifndef ANYCLASS_TESTS_FAILING_CALLS_H
@@ -14,7 +14,15 @@
 #include <string.h>
 #include <unistd.h>
 
-typedef enum failing_way { FAILING_OFF, FAILING_COUNT, FAILING_ERROR, FAILING_SHORT, FAILING_KILL } failing_way;
+typedef enum failing_way { /* SIGNAL: SIGUSR1 before that call; SIGNALS: before it and each behind it */
+    FAILING_OFF,
+    FAILING_COUNT,
+    FAILING_ERROR,
+    FAILING_SHORT,
+    FAILING_KILL,
+    FAILING_SIGNAL,
+    FAILING_SIGNALS
+} failing_way;
 
 static char failing_folder[4096];
 static failing_way failing_how;
@@ -48,7 +56,12 @@ static bool failing_fd(int fd)
 /* True when this call is the one that fails. */
 static bool failing_now(bool counts, const char *name)
 {
-    if (!counts || ++failing_n != failing_at || failing_how == FAILING_COUNT)
+    if (!counts)
+        return false;
+    failing_n++;
+    if ((failing_how == FAILING_SIGNAL && failing_n == failing_at) || (failing_how == FAILING_SIGNALS && failing_n >= failing_at))
+        raise(SIGUSR1);
+    if (failing_n != failing_at || failing_how == FAILING_COUNT || failing_how >= FAILING_SIGNAL)
         return false;
     if (failing_how == FAILING_KILL)
         raise(SIGKILL);

@@ -7,6 +7,7 @@
 #include "tests/tap.h"
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { MOST_CALLS = 20000, MOST_WORDS = 40 };
@@ -15,6 +16,8 @@ static const char a_text[] = "Filename,a,b\nx.png,0.5,0.25\ny.png,0.25,0.75\nz.p
 static const char b_text[] = "Filename,b,a\nz.png,0.25,0.5\nx.png,0.75,0.25\n\"y.png\",0.5,0.75\n";
 static const char labels_text[] = "name,a,b\nx.png,1,0\ny.png,1,1\nz.png,0,0\n";
 static const char weights_text[] = "class,weight\na,1\nb,0.5\n";
+
+static const char sweep_text[] = "index,version,learning_rate,seed,command\n0,s-000,0.1,1,train\n1,s-001,0.1,2,train\n";
 
 typedef struct face { /* of the program: everything at once */
     const char *name;
@@ -56,6 +59,10 @@ static const face faces[] = {
      {"anyclass-evaluate", "--scores", "a.csv", "b.csv", "--labels", "labels.csv", "--max_fbeta", "--tune_over",
       "scores", "--report", "r.html", "--plots", "plots", "--output", "out", "--log_level", "error", "--watchdog_s",
       "0"}},
+    {"a sweep", /* of two seeds */
+     1,
+     {"anyclass-evaluate", "--results_output", "r", "--sweep", "sweep.csv", "--best", "val_f1", "--labels", "labels.csv", "--table", "s.csv", "s.md",
+      "--log_level", "error", "--watchdog_s", "0"}},
     {"compare",
      1,
      {"anyclass-evaluate", "compare", "a.csv", "b.csv", "--labels", "labels.csv", "--n_bootstrap", "20", "--output",
@@ -66,6 +73,12 @@ static bool write_text(const char *path, const char *text)
 {
     FILE *file = fopen(path, "w");
     return file && fputs(text, file) >= 0 && fclose(file) == 0;
+}
+
+static bool make_sweep(void)
+{
+    return mkdir("r", 0777) == 0 && mkdir("r/version_s-000", 0777) == 0 && mkdir("r/version_s-001", 0777) == 0 && write_text("sweep.csv", sweep_text) &&
+           write_text("r/version_s-000/n_last_val_sigmoid.csv", a_text) && write_text("r/version_s-001/n_last_val_sigmoid.csv", b_text);
 }
 
 static int run(const face *of)
@@ -124,7 +137,7 @@ int main(int argc, char **argv)
     MPI_Comm_size(MPI_COMM_WORLD, &size);
     if (rank == 0)
         TAP_OK(tap_folder(folder) && chdir(folder) == 0 && write_text("a.csv", a_text) && write_text("b.csv", b_text) &&
-                   write_text("labels.csv", labels_text) && write_text("weights.csv", weights_text),
+                   write_text("labels.csv", labels_text) && write_text("weights.csv", weights_text) && make_sweep(),
                "inputs");
     MPI_Bcast(folder, sizeof folder, MPI_BYTE, 0, MPI_COMM_WORLD);
     if (chdir(folder) != 0 || !freopen("/dev/null", "w", stderr))
