@@ -240,7 +240,7 @@ check-run: tests
 # the asan build takes half of the operators' cases, no whole models and no trainings, and shuffles streams and threads
 EMULATED_TESTS ?= $(filter-out $(if $(filter asan,$(VARIANT)),tests/cuda_host/test_models.c tests/cuda_host/ranks.t),$(sort $(wildcard tests/cuda_host/test_*.c \
                   tests/cuda_host/*.t tests/nn/test_operators*.c)))
-EMULATED_ORDER := $(if $(filter asan,$(VARIANT)),ANYCLASS_TEST_PART=0/2 ANYCLASS_EMULATE_STREAMS=1 ANYCLASS_EMULATE_ORDER=1)
+EMULATED_ORDER := $(if $(filter asan,$(VARIANT)),ANYCLASS_TEST_PART=0/3 ANYCLASS_EMULATE_STREAMS=1 ANYCLASS_EMULATE_ORDER=1)
 check-emulated: need-deps ## the CUDA backend on the processor: streams, recordings, every operator (VARIANT=asan: under AddressSanitizer)
 	@$(MAKE) --no-print-directory CUDA=emulated check-emulated-run
 
