@@ -192,16 +192,22 @@ template <typename T, int VEC, int PARTS> struct gradient_row {
     raw<T, VEC> x, y, part[PARTS];
 };
 
+/* The rows at `at`, `stride` elements apart, of `left` that are left. */
 template <typename T, int VEC, int PARTS>
-__device__ static inline void read_row(gradient_row<T, VEC, PARTS> &row, const gradient_parts<T> &parts, const T *x, const T *y, int64_t at)
+__device__ static inline void read_rows(gradient_row<T, VEC, PARTS> *row /* [GRADIENT_ROWS_AHEAD] */, const gradient_parts<T> &parts, const T *x, const T *y, int64_t at,
+                                        int64_t stride, int left)
 {
-    row.x = load_raw<T, VEC>(x, at);
-    if (y)
-        row.y = load_raw<T, VEC>(y, at);
 #pragma unroll
-    for (int p = 0; p < PARTS; p++)
-        if (p == 0 || p < parts.n)
-            row.part[p] = load_raw<T, VEC>(parts.part[p], at);
+    for (int i = 0; i < GRADIENT_ROWS_AHEAD; i++)
+        if (i < left) {
+            row[i].x = load_raw<T, VEC>(x, at + i * stride);
+            if (y)
+                row[i].y = load_raw<T, VEC>(y, at + i * stride);
+#pragma unroll
+            for (int p = 0; p < PARTS; p++)
+                if (p == 0 || p < parts.n)
+                    row[i].part[p] = load_raw<T, VEC>(parts.part[p], at + i * stride);
+        }
 }
 
 /* Gradient before the activation; x comes with it. `has_y` false: what the activation saw is computed from x once more. */
@@ -240,10 +246,7 @@ __global__ void __launch_bounds__(CUDA_BLOCK, 2) gradient_sums_kernel(gradient_p
         for (int done = 0; done < w.count; done += GRADIENT_ROWS_AHEAD) {
             gradient_row<T, VEC, PARTS> row[GRADIENT_ROWS_AHEAD] = {};
             int64_t at = w.at + done * w.stride;
-#pragma unroll
-            for (int i = 0; i < GRADIENT_ROWS_AHEAD; i++)
-                if (done + i < w.count)
-                    read_row<T, VEC, PARTS>(row[i], parts, x, y, at + i * w.stride);
+            read_rows<T, VEC, PARTS>(row, parts, x, y, at, w.stride, w.count - done);
 #pragma unroll
             for (int i = 0; i < GRADIENT_ROWS_AHEAD; i++) {
                 float d[VEC], x_off[VEC];
@@ -311,10 +314,7 @@ gradient_apply_kernel(gradient_parts<T> parts, const T *x, const T *y, row_grid 
     for (int done = 0; done < w.count; done += GRADIENT_ROWS_AHEAD) {
         gradient_row<T, VEC, PARTS> row[GRADIENT_ROWS_AHEAD] = {};
         int64_t at = w.at + done * w.stride;
-#pragma unroll
-        for (int i = 0; i < GRADIENT_ROWS_AHEAD; i++)
-            if (done + i < w.count)
-                read_row<T, VEC, PARTS>(row[i], parts, x, y, at + i * w.stride);
+        read_rows<T, VEC, PARTS>(row, parts, x, y, at, w.stride, w.count - done);
 #pragma unroll
         for (int i = 0; i < GRADIENT_ROWS_AHEAD; i++) {
             float d[VEC], x_off[VEC];
