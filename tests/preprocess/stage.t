@@ -197,6 +197,7 @@ for how in kill error short signal; do
         failing count 0 $n; calls=$(sed -n 's/^\([0-9]*\) calls.*/\1/p' "$TMP/said")
         problem='' n_tried=0 n_ended=0
         step=$(((every + n - 1) / (2 * n - 1))) # fewer calls are the second rank's
+        [ $step -le $((${calls:-0} / 3)) ] || step=$((${calls:-3} / 3)) # three at least
         for ((at = 1 + step / 2; at <= ${calls:-0}; at += step)); do
             status=0; failing $how $at $n || status=$?
             n_tried=$((n_tried + 1))
