@@ -10,6 +10,9 @@
 #include <string.h>
 #include <unistd.h>
 
+/* Where parameters come from: --seed, --init or --checkpoint. */
+typedef enum { DRAWN, GIVEN, CONTINUED } origin;
+
 static bool same_json(const ac_json_value *a, const ac_json_value *b)
 {
     const char *s, *r;
@@ -193,19 +196,25 @@ static void take_over(ac_checkpoint_info *mine, const ac_checkpoint_info *saved)
 /* Weights to begin with; read whole by --dry_run too. */
 static ac_status begin_with(trainer *t)
 {
+    ac_status status = AC_OK;
     const train_config *c = t->config;
     const ac_weights_options o = {.model = c->model, .graph = t->size[0].network.graph, .new_head = c->new_head, .inplace_abn = (ac_inplace_abn)c->inplace_abn};
-    ac_status status = ac_weights_load(c->init, &o, t->params);
-    return status == AC_OK ? status : ac_error_in(status, "--init");
+    AC_TRY(ac_params_init(t->params, (uint64_t)c->seed)); /* a new head keeps what is drawn */
+    status = ac_weights_load(c->init, &o, t->params);
+    if (status != AC_OK)
+        status = ac_error_in(status, "--init");
+out:
+    return status;
 }
 
-static ac_status begin(trainer *t, bool writes)
+static ac_status read_origin(trainer *t, bool writes, origin *from)
 {
     ac_status status = AC_OK;
     char path[AC_PATH_BYTES];
     ac_checkpoint_info info = {0};
     AC_TRY(choose(t, path, &info));
     if (path[0]) {
+        *from = CONTINUED;
         AC_TRY(check_fit(path, &info, &t->info));
         AC_TRY(ac_checkpoint_load(path, t->params, t->optimizer));
         ac_log(AC_LOG_INFO, "continuing in epoch %lld at step %lld of %lld, from %s", (long long)info.epoch, (long long)info.step, (long long)t->n_steps, path);
@@ -214,14 +223,10 @@ static ac_status begin(trainer *t, bool writes)
         take_over(&t->info, &info);
         if (t->config->init)
             ac_log(AC_LOG_INFO, "--init %s was for the beginning of this training: its weights are not read again", t->config->init);
-    } else {
-        if (t->config->init)
-            AC_TRY(begin_with(t));
-        if (writes && t->config->overwrite)
-            AC_TRY(ac_checkpoint_clear(t->folder));
+    } else if (t->config->init) {
+        *from = GIVEN;
+        AC_TRY(begin_with(t));
     }
-    if (writes)
-        AC_TRY(trainer_record_begin(t));
 out:
     ac_checkpoint_info_release(&info);
     return status;
@@ -229,7 +234,7 @@ out:
 
 /* Rank 0's part. The folder is locked before anything in it is looked at; one that was made for a training that is then
  * refused is removed again. */
-static ac_status load(trainer *t)
+static ac_status load(trainer *t, origin *from)
 {
     ac_status status = AC_OK;
     char part[AC_PATH_BYTES];
@@ -238,7 +243,7 @@ static ac_status load(trainer *t)
         AC_TRY(ac_path_make_folders(t->folder));
         AC_TRY(ac_checkpoint_lock_folder(t->folder, &t->lock));
     }
-    AC_TRY(begin(t, writes));
+    AC_TRY(read_origin(t, writes, from));
 out:
     if (status != AC_OK && writes && !had_folder) {
         if (t->lock.path[0])
@@ -251,15 +256,55 @@ out:
     return status;
 }
 
-ac_status trainer_resume(trainer *t)
+/* Rank 0's part once all ranks have their parameters: nothing of an older training is removed before that. */
+static ac_status begin_records(trainer *t, origin from)
+{
+    ac_status status = AC_OK;
+    if (t->config->overwrite && from != CONTINUED)
+        AC_TRY(ac_checkpoint_clear(t->folder));
+    AC_TRY(trainer_record_begin(t));
+out:
+    return status;
+}
+
+/* Every rank draws for itself. */
+static ac_status draw(trainer *t)
+{
+    ac_status status = AC_OK;
+    bool same = false;
+    ac_hash hash;
+    ac_watchdog_at(t->run->watchdog, "drawing the parameters", -1, false);
+    status = ac_params_init(t->params, (uint64_t)t->config->seed);
+    if (status == AC_OK)
+        status = ac_params_hash(t->params, false, &hash);
+    ac_watchdog_at(t->run->watchdog, "drawing the parameters", -1, true);
+    AC_TRY(ac_comm_agree(t->run->comm, status));
+    AC_TRY(ac_comm_same(t->run->comm, &hash, sizeof hash, &same));
+    if (!same)
+        AC_TRY(ac_error(AC_ERR_SYNC, "the ranks start from different parameters: do they all see the same files?"));
+out:
+    return status;
+}
+
+static ac_status broadcast_params(trainer *t)
+{
+    ac_status status = AC_OK;
+    AC_TRY(ac_comm_broadcast_arena(t->run->comm, t->device, t->params->value, t->params->n_values * sizeof(float)));
+    AC_TRY(ac_comm_broadcast_arena(t->run->comm, t->device, t->params->buffer, t->params->n_buffers * sizeof(float)));
+out:
+    return status;
+}
+
+ac_status trainer_begin(trainer *t)
 {
     ac_status status = AC_OK;
     MPI_Comm comm = t->run->comm;
-    size_t bytes = t->params->n_values * sizeof(float);
+    origin from = DRAWN;
     ac_watchdog_at(t->run->watchdog, "loading the checkpoint", -1, t->run->rank > 0);
-    status = t->run->rank == 0 ? load(t) : AC_OK;
+    status = t->run->rank == 0 ? load(t, &from) : AC_OK;
     ac_watchdog_at(t->run->watchdog, "loading the checkpoint", -1, true);
     AC_TRY(ac_comm_agree(comm, status));
+    AC_TRY(ac_comm_broadcast(comm, &from, sizeof from));
     AC_TRY(ac_comm_broadcast(comm, &t->info.epoch, sizeof t->info.epoch));
     AC_TRY(ac_comm_broadcast(comm, &t->info.step, sizeof t->info.step));
     AC_TRY(ac_comm_broadcast(comm, &t->info.loss_sum, sizeof t->info.loss_sum));
@@ -267,13 +312,10 @@ ac_status trainer_resume(trainer *t)
     AC_TRY(ac_comm_broadcast(comm, &t->info.n_even, sizeof t->info.n_even));
     AC_TRY(ac_comm_broadcast(comm, &t->info.n_skipped, sizeof t->info.n_skipped));
     AC_TRY(ac_comm_broadcast(comm, &t->info.optimizer_step, sizeof t->info.optimizer_step));
-    if (t->info.optimizer_step > 0 || t->info.n_skipped > 0 || t->config->init) { /* skipped steps change running statistics */
-        AC_TRY(ac_comm_broadcast_arena(comm, t->device, t->params->value, bytes));
-        AC_TRY(ac_comm_broadcast_arena(comm, t->device, t->params->buffer, t->params->n_buffers * sizeof(float)));
-    }
+    AC_TRY(from == DRAWN ? draw(t) : broadcast_params(t));
     if (t->info.optimizer_step > 0)
         for (int m = 0; m < t->optimizer->n_moments; m++)
-            AC_TRY(ac_comm_broadcast_arena(comm, t->device, t->optimizer->moment[m], bytes));
+            AC_TRY(ac_comm_broadcast_arena(comm, t->device, t->optimizer->moment[m], t->params->n_values * sizeof(float)));
     t->saved_epoch = t->info.epoch; /* epoch 0, step 0: nothing is there, and nothing to save either */
     t->saved_step = t->info.step;
     t->optimizer->step = t->info.optimizer_step;
@@ -281,6 +323,10 @@ ac_status trainer_resume(trainer *t)
     t->optimizer->state.n_even = t->info.n_even;
     t->optimizer->state.n_skipped = t->info.n_skipped;
     ac_params_changed(t->params);
+    ac_watchdog_at(t->run->watchdog, "beginning the records", -1, t->run->rank > 0);
+    status = t->run->rank == 0 && !t->config->common.dry_run ? begin_records(t, from) : AC_OK;
+    ac_watchdog_at(t->run->watchdog, "beginning the records", -1, true);
+    AC_TRY(ac_comm_agree(comm, status));
 out:
     return status;
 }

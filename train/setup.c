@@ -238,7 +238,6 @@ static ac_status open_all(trainer *t)
     AC_TRY(ac_backend_open(c->device, (int)c->n_threads, &t->device));
     AC_TRY(build_networks(t));
     AC_TRY(ac_params_create(t->device, t->size[0].network.graph, true, &t->params));
-    AC_TRY(ac_params_init(t->params, (uint64_t)c->seed));
     AC_TRY(make_plans(t));
     ac_optimizer_config optimizer = {.kind = c->optimizer, .weight_decay = c->weight_decay, .momentum = c->momentum, .beta1 = 0.9,
                                      .beta2 = 0.999, .epsilon = 1e-8, .max_norm = c->clip_norm, .dynamic_scale = c->precision == PRECISION_F16};
@@ -270,8 +269,6 @@ out:
 ac_status trainer_open(trainer *t, ac_run *run, const train_config *config)
 {
     ac_status status = AC_OK;
-    bool same = false;
-    ac_hash hash;
     memset(t, 0, sizeof *t);
     t->begun_epoch = -1;
     t->config = config;
@@ -281,11 +278,7 @@ ac_status trainer_open(trainer *t, ac_run *run, const train_config *config)
     ac_watchdog_at(run->watchdog, "opening data", -1, true);
     AC_TRY(ac_comm_agree(run->comm, status));
     AC_TRY(ac_comm_check_stop(run->comm, "nothing was changed, run it again"));
-    AC_TRY(ac_comm_agree(run->comm, ac_params_hash(t->params, false, &hash)));
-    AC_TRY(ac_comm_same(run->comm, &hash, sizeof hash, &same));
-    if (!same)
-        return ac_error(AC_ERR_SYNC, "the ranks start from different parameters: do they all see the same files?");
-    AC_TRY(trainer_resume(t));
+    AC_TRY(trainer_begin(t));
     AC_TRY(create_reducer(t));
     ac_step_config step = {.optimizer = t->optimizer, .n_plans = t->n_sizes, .record = !config->profile && records()};
     for (int s = 0; s < t->n_sizes; s++) {

@@ -87,8 +87,9 @@ int trainer_run(MPI_Comm comm, int argc, char **argv, ac_status (*body)(trainer 
 AC_NODISCARD ac_status trainer_check_options(const train_config *config, const ac_options *given);
 /** Kind and ranges as the options say them; without --augment by the data set's kind, as the reference does it. */
 ac_augment trainer_augment(const train_config *config, const char *dataset);
-/** Continue from the checkpoint that --checkpoint names, if any. Collective. */
-AC_NODISCARD ac_status trainer_resume(trainer *t);
+/** Parameters and optimiser as the checkpoint of --checkpoint has them, or the file of --init, or as drawn from --seed: the same on all ranks
+ *  (AC_ERR_SYNC). Collective. */
+AC_NODISCARD ac_status trainer_begin(trainer *t);
 
 /* ---- epoch.c, validate.c: AC_ERR_SIGNAL once a signal was seen on any rank and the state is saved ---- */
 
