@@ -3,7 +3,7 @@
 (function () {
   'use strict';
   const byId = id => document.getElementById(id), make = (name, props) => Object.assign(document.createElement(name), props);
-  const data = JSON.parse(byId('data').textContent), N = data.grid, LOW = 0.01, HIGH = 0.99, SMALL = 40, FIRST_LOSS = 2;
+  const data = JSON.parse(byId('data').textContent), N = data.grid, LOW = 0.01, HIGH = 0.99, SMALL = 40, FIRST_LOSS = 2, ON_PAPER = 440;
   const SUB = ['\u2081', '\u2082'];
   const bytesOf = text => Uint8Array.from(atob(text.trim()), c => c.charCodeAt(0));
   const maps = data.maps.map(map => {
@@ -119,10 +119,12 @@
   const plot = byId('plot'), pen = plot.getContext('2d'), sheet = make('canvas', {width: N, height: N}), sheetPen = sheet.getContext('2d');
   const px = (p, size) => (p - LOW) / (HIGH - LOW) * size;
   function fit() {
-    const box = byId('figure').getBoundingClientRect(), scale = Math.max(drawn.fine ? 3 : 1, window.devicePixelRatio || 1), size = Math.max(1, Math.round(box.width * scale));
+    /* on paper the style sheet says how wide it is; four pixels each, for Chromium rounds other factors when it prints a canvas as curves */
+    const width = drawn.fine ? ON_PAPER : byId('figure').getBoundingClientRect().width, scale = drawn.fine ? 4 : Math.max(1, window.devicePixelRatio || 1);
+    const size = Math.max(1, Math.round(width * scale));
     if (plot.width !== size) plot.width = plot.height = size;
-    drawn.size = box.width;
-    drawn.scale = size / box.width;
+    drawn.size = width;
+    drawn.scale = size / width;
   }
   const shade = value => drawn.high > drawn.low ? Math.max(0, Math.min(255, Math.floor((value - drawn.low) / (drawn.high - drawn.low) * 256))) : 0;
   const inkOn = (value, alpha) => (maps[state.map].light[shade(value)] ? 'rgba(10,16,24,' : 'rgba(255,255,255,') + alpha + ')';
@@ -230,7 +232,7 @@
     const step = all.length > 1 ? all[1] - all[0] : 1, room = 8 + 7 * Math.max(0, ...all.map(value => levels.text(value).length));
     const stride = [1, 2, 5, 10, 20].find(k => place(drawn.low + k * step) >= room) || 50;
     for (const value of all)
-      if (Math.round(value / step) % stride === 0) out.push(`<span style="left:${place(value).toFixed(1)}px">${levels.text(value)}</span>`);
+      if (Math.round(value / step) % stride === 0) out.push(`<span style="left:${(place(value) / drawn.size * 100).toFixed(2)}%">${levels.text(value)}</span>`);
     const html = out.join('') || `<span style="left:50%">${short(drawn.low)}</span>`;
     if (ticks.innerHTML !== html) ticks.innerHTML = html;
   }

@@ -291,7 +291,14 @@ static void test_print(browser *b)
     const char *folder = getenv("SCREENSHOTS");
     char path[AC_PATH_BYTES];
     open_page(b);
+    expect_nothing(b, "page.legend('')", "numbers of the legend lie at their values");
+    expect_nothing(b, "page.legend('330px')", "on paper, too, which is narrower");
+    expect_text(b, "dispatchEvent(new Event('beforeprint')),String(document.getElementById('plot').width)", "1760",
+                "for paper the surface is drawn finer");
     TAP_OK(set_media(b, "print", "dark"), "on paper, from a dark screen");
+    expect_text(b, "String(document.getElementById('plot').clientWidth)", "440",
+                "a whole part of it: browsers that print canvases as curves are exact there alone");
+    expect_text(b, "dispatchEvent(new Event('afterprint')),''", "", "after it");
     expect_nothing(b, "page.printed()", "what is printed is white, without controls, with the state in words");
     ac_json *call = browser_call(b, "Page.printToPDF");
     ac_json_bool(call, "printBackground", true);

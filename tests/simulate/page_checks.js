@@ -82,6 +82,33 @@ var page = {
     const part = (list, of) => list.sort((a, b) => a - b)[Math.floor(list.length * of)];
     return [part(redraws, .1), part(redraws, .5), part(frames, .5)].map(ms => ms.toFixed(2)).join(' ');
   },
+  legend(width) { /* its numbers lie at their values, also where the picture becomes narrower and nothing is drawn anew */
+    const picture = document.querySelector('.picture'), bar = document.getElementById('bar'), values = simulate.values(simulate.state.surface), wrong = [];
+    const low = values.reduce((a, b) => Math.min(a, b)), high = values.reduce((a, b) => Math.max(a, b)), ticks = document.querySelectorAll('#ticks-bar span');
+    picture.style.maxWidth = width;
+    const box = bar.getBoundingClientRect();
+    for (const tick of ticks) {
+      const at = tick.getBoundingClientRect(), wanted = box.left + (Number(tick.textContent) - low) / (high - low) * box.width;
+      if (!(Math.abs(at.left + at.width / 2 - wanted) < 1.5)) wrong.push(tick.textContent + ' lies ' + (at.left + at.width / 2 - wanted).toFixed(0) + ' px away');
+    }
+    picture.style.maxWidth = '';
+    return ticks.length > 4 ? wrong.join('; ') : ticks.length + ' numbers';
+  },
+  through() { /* the contour under the marker passes it, within half a place */
+    const s = simulate.state, [x, y] = s.at.map(p => (p - .01) / .98 * 199), path = document.querySelector('#through path');
+    const points = path ? (path.getAttribute('d').match(/[-\d.]+ [-\d.]+/g) || []).map(pair => pair.split(' ').map(tenths => tenths / 10)) : [];
+    const away = points.reduce((least, [a, b]) => Math.min(least, Math.hypot(a - x, 199 - b - y)), Infinity);
+    return away < 1 ? '' : away + ' places away';
+  },
+  type(id, texts) { /* as a person types it, character by character; then leaves the field */
+    const field = document.getElementById(id);
+    for (const text of texts) {
+      field.value = text;
+      field.dispatchEvent(new Event('input'));
+    }
+    field.dispatchEvent(new Event('change'));
+    return field.value;
+  },
   printed() {
     const wrong = [];
     for (const selector of ['.theme', '.controls', '.help', '.skip'])
