@@ -262,6 +262,17 @@
   /* ---- words ---- */
   const say = (id, text) => { const place = byId(id); if (place.textContent !== text) place.textContent = text; };
   const named = text => state.gamma > 0 ? text.replace(/^BCE/, 'Focal') : text;
+  function drawThrough(value) { /* the contour under the marker, in tenths of a place of the grid */
+    const inside = state.lines && value > drawn.low && value < drawn.high, n = inside ? wasm.contour(N, value) : 0;
+    const points = new Float64Array(wasm.memory.buffer, wasm.contour_points(), 2 * n);
+    let d = '', next = 'M';
+    for (let i = 0; i < n; i++) {
+      const x = points[2 * i];
+      if (x === x) d += next + Math.round(10 * x) + ' ' + Math.round(10 * (N - 1 - points[2 * i + 1]));
+      next = x === x ? 'L' : 'M';
+    }
+    for (const path of byId('through').children) path.setAttribute('d', d);
+  }
   function readOut() {
     const [p1, p2] = state.at, [value, g1, g2, presence] = at(drawn.which, p1, p2), logit = p => Math.log(p / (1 - p));
     say('value', short(value));
@@ -269,6 +280,7 @@
     say('places', p1.toFixed(3) + ', ' + p2.toFixed(3));
     say('logits', minus(logit(p1).toFixed(2)) + ', ' + minus(logit(p2).toFixed(2)));
     say('push', drawn.which < FIRST_LOSS ? '\u2013' : minus((-g1).toFixed(3)) + ', ' + minus((-g2).toFixed(3)));
+    drawThrough(value);
     const x = px(p1, 100) + '%', y = 100 - px(p2, 100) + '%';
     byId('cross-up').style.top = y;
     byId('cross-across').style.left = x;
@@ -499,7 +511,12 @@
       redraw, surfaces: data.surfaces.map(surface => surface.name),
       set(part) { Object.assign(state, part); show(); redraw(); remember(); },
       get state() { return JSON.parse(JSON.stringify(state)); },
-      values(name) { hand(); const out = wasm.surface(index.get(name), N); return new Float64Array(wasm.memory.buffer, out, N * N).slice(); },
+      values(name) {
+        hand();
+        const values = new Float64Array(wasm.memory.buffer, wasm.surface(index.get(name), N), N * N).slice();
+        wasm.surface(drawn.which, N); /* for the contour under the marker */
+        return values;
+      },
     };
     document.documentElement.dataset.ready = 'yes';
   }

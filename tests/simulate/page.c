@@ -145,7 +145,12 @@ static void test_pointer(browser *b)
     point_at(b, "#figure", false);
     expect_text(b, "page.text('places')", "0.451, 0.549", "the marker follows the pointer");
     expect_text(b, "page.shownValue()", "", "and its value is the surface's");
+    expect_nothing(b, "page.through()", "the contour of that value passes it");
     save_picture(b, "pointer", false);
+    expect_nothing(b, "page.set({at:[.7,.2],surface:'product'}),page.through()", "and follows it, on any surface");
+    expect_text(b, "page.set({lines:false}),document.querySelector('#through path').getAttribute('d')", "",
+                "without contours it is not drawn");
+    expect_nothing(b, "page.set({lines:true,surface:'bce_any_loss'})", "with them it is");
     point_at(b, "#matrix label:has([value=any_likelihood])", true);
     expect_text(b, "simulate.state.surface", "any_likelihood", "a click on a small surface shows it large");
     expect_text(b, "page.shownValue()", "", "with its value at the marker");
