@@ -17,13 +17,14 @@
     return {name: map.name, words, light, css, gradient: Array.from({length: 17}, (_, i) => css(Math.min(255, 16 * i))).join(',')};
   });
   const index = new Map(data.surfaces.map((surface, i) => [surface.name, i]));
-  let wasm, state, drawn = {}, queued = false, linkTimer = 0;
+  const ANEW = {y: 0, p: .1, counts: 100}; /* of a further class */
+  let wasm, state, drawn = {}, taken = {}, queued = false, linkTimer = 0;
 
   /* ---- state ---- */
   function fresh() {
-    const s = data.state;
+    const s = data.state, counts = s.counts.concat(s.y.slice(s.counts.length).map(() => ANEW.counts));
     return {surface: s.surface, map: s.map, lambda: s.lambda, alpha: s.alpha, gamma: s.gamma, y: s.y.slice(), p: s.p.map((p, i) => i < 2 ? .5 : p),
-      counts: s.counts.slice(), negatives: s.counts.length ? s.negatives : 1000, beta: s.beta, weighted: s.weighted, lines: true, arrows: s.arrows, path: false, at: [.3, .6]};
+      counts, negatives: s.counts.length ? s.negatives : 1000, beta: s.beta, weighted: s.weighted, lines: true, arrows: s.arrows, path: false, at: [.3, .6]};
   }
   const round = (value, places) => Number(value.toFixed(places));
   function write(s) { /* what differs from a page that was just opened */
@@ -39,7 +40,7 @@
     return out.join('&');
   }
   function within(text, low, high) {
-    const value = text === '' ? NaN : Number(text);
+    const value = text.trim() === '' ? NaN : Number(text);
     return value >= low && value <= high ? value : null;
   }
   const LIMITS = {lambda: [0, 1e6], alpha: [0, 1e6], gamma: [0, 100], negatives: [0, 1e15], beta: [0, 1]};
@@ -80,7 +81,7 @@
     const n = state.y.length, memory = wasm.memory.buffer, counts = new Float64Array(memory, wasm.counts(), n + 1);
     new Uint8Array(memory, wasm.labels(), n).set(state.y);
     new Float64Array(memory, wasm.probabilities(), n).set(state.p);
-    while (state.counts.length < n) state.counts.push(100);
+    while (state.counts.length < n) state.counts.push(ANEW.counts);
     state.counts.length = n;
     counts.set(state.counts);
     counts[n] = state.negatives;
@@ -98,7 +99,7 @@
   }
 
   /* ---- numbers ---- */
-  const minus = text => text.replace('-', '\u2212');
+  const minus = text => /^-0(\.0*)?$/.test(text) ? text.slice(1) : text.replace('-', '\u2212');
   function short(value) {
     const size = Math.abs(value);
     if (!(size < Infinity)) return '\u2013';
@@ -112,7 +113,8 @@
     step *= [1, 2, 5, 10].find(k => span / (k * step) <= most);
     const places = Math.max(0, Math.ceil(-Math.log10(step) - 1e-9)), values = [];
     for (let k = Math.ceil(low / step - 1e-9); k * step <= high + 1e-9 * step; k++) values.push(k * step);
-    return {values, text: value => minus(places > 6 ? value.toExponential(1) : value.toFixed(places))};
+    const digits = Math.floor(Math.log10(high)) - Math.floor(Math.log10(step)); /* behind the first, where numbers are too small to be written out */
+    return {values, text: value => places > 6 && high < 1e-3 ? minus(value.toExponential(Math.max(1, digits))) : value.toFixed(places)};
   }
 
   /* ---- drawing ---- */
@@ -299,7 +301,8 @@
     say('value-name', title);
     SUB.forEach((sub, i) => say(i ? 'label-up' : 'label-across', `p${sub}, probability of class ${i + 1}` + (state.y[i] ? ' (present)' : ' (absent)')));
     const labels = state.y.slice(0, 12).join(', ') + (n > 12 ? ', \u2026' : '');
-    say('state', `y = (${labels}), \u03bb = ${state.lambda}, \u03b1 = ${state.alpha}, \u03b3 = ${state.gamma}` +
+    const fixed = n > 2 ? `, p = (p\u2081, p\u2082, ${state.p.slice(2, 12).map(p => round(p, 4)).join(', ')}${n > 12 ? ', \u2026' : ''})` : '';
+    say('state', `y = (${labels})${fixed}, \u03bb = ${state.lambda}, \u03b1 = ${state.alpha}, \u03b3 = ${state.gamma}` +
       (n > 2 ? `, ${n} classes` : '') + (state.weighted && drawn.weights ? `, W = ${short(drawn.W)}` : ''));
     for (const head of document.querySelectorAll('#matrix [data-head]')) head.textContent = state.gamma > 0 ? head.dataset.head.replace('BCE', 'focal') : head.dataset.head;
     say('others-fact', n > 2 ? `${n - 2} fixed` : 'none');
@@ -340,6 +343,16 @@
     const value = within(input.value, ...LIMITS[name]);
     return input.value.trim() === '' ? null : value;
   }
+  function leave(input, value) { /* what is no value does not stay in the field */
+    input.addEventListener('change', () => { input.value = value(); });
+  }
+  function setClasses(n) { /* those that are taken away come back as they were: "12" is typed over 5 as 1, then 12 */
+    for (const name in ANEW) {
+      const list = state[name], gone = taken[name] = taken[name] || [];
+      while (list.length > n) gone[list.length - 1] = list.pop();
+      while (list.length < n) list.push(list.length in gone ? gone[list.length] : ANEW[name]);
+    }
+  }
   function bindNumbers() {
     for (const name of ['lambda', 'alpha', 'gamma']) {
       const slider = byId(name), number = byId(name + '-number');
@@ -351,18 +364,19 @@
         slider.value = value;
         change();
       });
-      number.addEventListener('change', () => { number.value = state[name]; });
+      leave(number, () => state[name]);
     }
     byId('beta').addEventListener('input', () => { const value = numberOf(byId('beta'), 'beta'); if (value !== null) { state.beta = value; change(); } });
+    leave(byId('beta'), () => state.beta);
     byId('n-classes').addEventListener('input', () => {
       const n = Number(byId('n-classes').value);
       if (!Number.isInteger(n) || n < 2 || n > data.most_classes) return;
-      while (state.y.length < n) { state.y.push(0); state.p.push(.1); }
-      state.y.length = state.p.length = n;
+      setClasses(n);
       hand();
       buildRows();
       change();
     });
+    leave(byId('n-classes'), () => state.y.length);
   }
   function buildRows() {
     const others = byId('other-rows'), rows = byId('count-rows');
@@ -390,6 +404,7 @@
         else state.counts[j] = value;
         change();
       });
+      leave(input, () => last ? state.negatives : state.counts[j]);
       cell.append(input);
       row.append(make('th', {scope: 'row', textContent: name}), cell, make('td', {}));
       rows.append(row);
@@ -433,6 +448,7 @@
     byId('bar').getContext('2d').putImageData(new ImageData(new Uint8ClampedArray(maps[state.map].words.buffer), 256, 1), 0, 0);
   }
   function show() { /* controls follow the state */
+    taken = {};
     for (const name of ['lambda', 'alpha', 'gamma']) byId(name).value = byId(name + '-number').value = state[name];
     for (const name of ['lines', 'arrows', 'path', 'weighted']) byId(name).checked = state[name];
     byId('beta').value = state.beta;
@@ -522,6 +538,6 @@
   }
   start().catch(reason => {
     byId('broken').hidden = false;
-    say('broken', 'This browser cannot run the page: ' + reason + ' It needs WebAssembly (any browser since 2020).');
+    say('broken', 'This browser cannot run the page: ' + reason + ' It needs WebAssembly (any browser since 2022).');
   });
 })();

@@ -160,6 +160,30 @@ static void test_pointer(browser *b)
     expect_text(b, "String(simulate.state.arrows)", "true", "a click shows arrows");
 }
 
+/* Numbers that are typed: what is no value stays out, and goes from the field as well. */
+static void test_fields(browser *b)
+{
+    open_page(b);
+    expect_text(b, "page.set({y:[1,0,1,1],p:[.5,.5,.2,.3]}),page.type('n-classes',['1','12'])", "12", "12 classes");
+    expect_text(b, "simulate.state.p.slice(0,5).join()", "0.5,0.5,0.2,0.3,0.1", "the first keep what they had");
+    expect_text(b, "page.type('n-classes',['2','20'])", "20", "20 classes, typed over them");
+    expect_text(b, "simulate.state.p.slice(0,5).join()+' '+simulate.state.y.slice(0,5).join()",
+                "0.5,0.5,0.2,0.3,0.1 1,0,1,1,0", "although there were 2 for a moment");
+    expect_text(b, "page.type('n-classes',['500'])", "20", "500 classes are too many");
+    expect_text(b, "page.type('beta',['.5','7'])+' '+simulate.state.beta", "0.5 0.5", "beta 7 is none");
+    expect_text(b, "page.type('lambda-number',['.5','-1'])+' '+simulate.state.lambda", "0.5 0.5", "lambda -1 is none");
+    expect_text(b,
+                "document.querySelector('#count-rows input').id='first-count',page.type('first-count',['70','1.5'])+' "
+                "'+simulate.state.counts[0]",
+                "70 70", "half an image is none");
+    expect_text(b, "simulate.set({y:[1,0],p:[.5,.5],at:[.4999,.5]}),page.text('logits')", "0.00, 0.00",
+                "nothing is -0");
+    expect_text(b,
+                "simulate.set({surface:'bce_any_likelihood',weighted:true,counts:[1e9,1],negatives:1,beta:1,lines:true}),String(new Set([...document."
+                "querySelectorAll('#ticks-bar span')].map(tick=>tick.textContent)).size>2)",
+                "true", "a legend of values that are hardly apart has different numbers");
+}
+
 static void test_keyboard(browser *b)
 {
     open_page(b);
@@ -187,6 +211,7 @@ static void test_link(browser *b)
     static const char *const wrong[] = {"lambda=nan",
                                         "lambda=1e9",
                                         "lambda=",
+                                        "lambda=%20",
                                         "y=12",
                                         "y=1",
                                         "p=2",
@@ -199,6 +224,8 @@ static void test_link(browser *b)
                                         "%E0%A4%A&=&&#"};
     open_page(b);
     TAP_CALL(browser_ask(b, "page.state()", plain, sizeof plain));
+    expect_text(b, "simulate.set({lambda:.5}),new Promise(done=>setTimeout(()=>done(location.hash),600))", "#lambda=0.5",
+                "the address holds what differs, no more");
     TAP_CALL(browser_ask(
         b,
         "simulate.set({y:[0,1,1],p:[.5,.5,.25],lambda:.37,alpha:1.5,gamma:2,surface:'any_loss',map:3,at:[.25,.75],"
@@ -377,6 +404,7 @@ int main(int argc, char **argv)
         open_page(&b);
         test_drawn(&b);
         test_pointer(&b);
+        test_fields(&b);
         test_keyboard(&b);
         test_link(&b);
         test_speed(&b, "lambda", "{}", "as it opens");
