@@ -179,7 +179,8 @@ static void test_fields(browser *b)
     expect_text(b, "simulate.set({y:[1,0],p:[.5,.5],at:[.4999,.5]}),page.text('logits')", "0.00, 0.00",
                 "nothing is -0");
     expect_text(b,
-                "simulate.set({surface:'bce_any_likelihood',weighted:true,counts:[1e9,1],negatives:1,beta:1,lines:true}),String(new Set([...document."
+                "simulate.set({surface:'bce_any_likelihood',weighted:true,counts:[1e9,1],negatives:1,beta:1,lines:true}"
+                "),String(new Set([...document."
                 "querySelectorAll('#ticks-bar span')].map(tick=>tick.textContent)).size>2)",
                 "true", "a legend of values that are hardly apart has different numbers");
 }
@@ -224,8 +225,8 @@ static void test_link(browser *b)
                                         "%E0%A4%A&=&&#"};
     open_page(b);
     TAP_CALL(browser_ask(b, "page.state()", plain, sizeof plain));
-    expect_text(b, "simulate.set({lambda:.5}),new Promise(done=>setTimeout(()=>done(location.hash),600))", "#lambda=0.5",
-                "the address holds what differs, no more");
+    expect_text(b, "simulate.set({lambda:.5}),new Promise(done=>setTimeout(()=>done(location.hash),600))",
+                "#lambda=0.5", "the address holds what differs, no more");
     TAP_CALL(browser_ask(
         b,
         "simulate.set({y:[0,1,1],p:[.5,.5,.25],lambda:.37,alpha:1.5,gamma:2,surface:'any_loss',map:3,at:[.25,.75],"
