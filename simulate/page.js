@@ -128,7 +128,7 @@
     drawn.size = width;
     drawn.scale = size / width;
   }
-  const shade = value => drawn.high > drawn.low ? Math.max(0, Math.min(255, Math.floor((value - drawn.low) / (drawn.high - drawn.low) * 256))) : 0;
+  const shade = value => drawn.high > drawn.low ? Math.max(0, Math.min(255, Math.floor((value - drawn.low) / (drawn.high - drawn.low) * 256))) : 128;
   const inkOn = (value, alpha) => (maps[state.map].light[shade(value)] ? 'rgba(10,16,24,' : 'rgba(255,255,255,') + alpha + ')';
   function drawLine(points, n) {
     const unit = drawn.size / (N - 1), pieces = [];

@@ -135,6 +135,9 @@ static void test_drawn(browser *b)
         "true", "weights are written down");
     expect_text(b, "simulate.set({counts:[0,0],negatives:0}),page.text('weight-note').slice(0,17)", "Without any image",
                 "without images there are none");
+    expect_nothing(b, "page.set({counts:[0,5],y:[1,0],map:3}),page.sameColor()",
+                   "a surface of one value has the colour that the legend marks");
+    expect_text(b, "simulate.set({map:0}),page.text('ticks-bar')", "0.0000", "and its number");
     expect_text(b, "simulate.set({weighted:false,y:[0,0],lambda:0,alpha:0}),page.colors()>60?'':'flat'", "",
                 "no labels, lambda 0, alpha 0");
 }

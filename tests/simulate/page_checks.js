@@ -94,6 +94,12 @@ var page = {
     picture.style.maxWidth = '';
     return ticks.length > 4 ? wrong.join('; ') : ticks.length + ' numbers';
   },
+  sameColor() { /* the surface at the marker and the legend at its mark */
+    const plot = document.getElementById('plot'), bar = document.getElementById('bar'), mark = parseFloat(document.getElementById('bar-mark').style.left) / 100;
+    const a = bar.getContext('2d').getImageData(Math.min(255, Math.floor(mark * 256)), 0, 1, 1).data;
+    const b = plot.getContext('2d').getImageData(plot.width * .75, plot.height * .25, 1, 1).data;
+    return [0, 1, 2].every(i => Math.abs(a[i] - b[i]) < 3) ? '' : `${[...a]} in the legend, ${[...b]} in the picture`;
+  },
   through() { /* the contour under the marker passes it, within half a place */
     const s = simulate.state, [x, y] = s.at.map(p => (p - .01) / .98 * 199), path = document.querySelector('#through path');
     const points = path ? (path.getAttribute('d').match(/[-\d.]+ [-\d.]+/g) || []).map(pair => pair.split(' ').map(tenths => tenths / 10)) : [];
