@@ -262,6 +262,7 @@ static void test_link(browser *b)
             *c = ' ';
         expect_text(b, question, plain, what);
     }
+    expect_nothing(b, "page.roundTrips()", "each thing that can be moved goes into the address and comes back");
     expect_nothing(b, "page.links(80)", "80 links of odd pieces: each leaves a state that can be drawn");
 }
 

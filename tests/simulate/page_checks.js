@@ -65,6 +65,23 @@ var page = {
     }
     return wrong.slice(0, 3).join(' ');
   },
+  async roundTrips() { /* one thing moved, the address taken, all begun again, the address opened: is it the state that was left? */
+    const pause = ms => new Promise(done => setTimeout(done, ms)), wrong = [], parts = [{lambda: .37}, {lambda: 1e-7}, {alpha: 0}, {gamma: 2.35}, {y: [0, 1], p: [.5, .5]}, {y: [0, 0], p: [.5, .5]},
+      {y: [1, 0, 1], p: [.5, .5, .1]}, {y: [1, 0, 1], p: [.5, .5, .999999]}, {y: Array(128).fill(1), p: Array(128).fill(.5)}, {counts: [1e15, 0]}, {negatives: 0}, {beta: 1}, {weighted: true},
+      {weighted: false}, {map: 4}, {lines: false}, {arrows: true}, {path: true}, {at: [.99, .01]}].concat(simulate.surfaces.map(surface => ({surface})));
+    for (const part of parts) {
+      simulate.set(part);
+      await pause(300);
+      const wanted = page.state(), hash = location.hash;
+      document.getElementById('reset').click();
+      history.replaceState(null, '', '#');
+      location.hash = hash;
+      await pause(30);
+      if (page.state() !== wanted) wrong.push(hash.slice(0, 60) + ' gives ' + page.state().slice(0, 200));
+      document.getElementById('reset').click();
+    }
+    return wrong.slice(0, 3).join('; ');
+  },
   async slide(id, moves) { /* ms of a redraw while a slider moves: least disturbed tenth, median; median between frames */
     const slider = document.getElementById(id), low = Number(slider.min), high = Number(slider.max), redraws = [], frames = [];
     const frame = () => new Promise(done => requestAnimationFrame(done));
