@@ -131,6 +131,9 @@ static ac_status find_weights(const simulate_config *config, simulate_plan *out)
 
 static void warn_unused(const simulate_config *config, simulate_format format)
 {
+    if (format != SIMULATE_PAGE && config->counts.n_items == 0 &&
+        config->class_balancing_beta != SIMULATE_BALANCING_BETA)
+        ac_log(AC_LOG_WARN, "--class_balancing_beta goes with --counts");
     if (format != SIMULATE_SVG && config->levels != SIMULATE_LEVELS)
         ac_log(AC_LOG_WARN, "--levels is the SVG's alone");
     if (format == SIMULATE_CSV && (config->arrows || config->colormap != AC_MAP_BLUES))
@@ -167,10 +170,16 @@ void simulate_title(const simulate_plan *plan, simulate_surface surface, char *o
 void simulate_describe(ac_markup *out, const simulate_plan *plan)
 {
     const simulate_scene *s = &plan->scene;
+    const char *end = s->n_classes > 8 ? ", \xE2\x80\xA6)" : ")";
     ac_markup_format(out, "y = (%d, %d", s->y[0], s->y[1]);
     for (int j = 2; j < s->n_classes && j < 8; j++)
         ac_markup_format(out, ", %d", s->y[j]);
-    ac_markup_add(out, s->n_classes > 8 ? ", \xE2\x80\xA6)" : ")");
+    ac_markup_add(out, end);
+    if (s->n_classes > 2)
+        ac_markup_add(out, ", p = (p\xE2\x82\x81, p\xE2\x82\x82");
+    for (int j = 2; j < s->n_classes && j < 8; j++)
+        ac_markup_format(out, ", %.4g", s->p[j]);
+    ac_markup_add(out, s->n_classes > 2 ? end : "");
     ac_markup_format(out, ", " LAMBDA " = %g, " ALPHA " = %g", s->lambda, s->alpha);
     if (s->gamma > 0)
         ac_markup_format(out, ", " GAMMA " = %g", s->gamma);

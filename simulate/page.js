@@ -3,7 +3,7 @@
 (function () {
   'use strict';
   const byId = id => document.getElementById(id), make = (name, props) => Object.assign(document.createElement(name), props);
-  const data = JSON.parse(byId('data').textContent), N = data.grid, LOW = 0.01, HIGH = 0.99, SMALL = 40, FIRST_LOSS = 2;
+  const data = JSON.parse(byId('data').textContent), N = data.grid, LOW = 0.01, HIGH = 0.99, SMALL = 40, FIRST_LOSS = 2, ON_PAPER = 440;
   const SUB = ['\u2081', '\u2082'];
   const bytesOf = text => Uint8Array.from(atob(text.trim()), c => c.charCodeAt(0));
   const maps = data.maps.map(map => {
@@ -17,13 +17,14 @@
     return {name: map.name, words, light, css, gradient: Array.from({length: 17}, (_, i) => css(Math.min(255, 16 * i))).join(',')};
   });
   const index = new Map(data.surfaces.map((surface, i) => [surface.name, i]));
-  let wasm, state, drawn = {}, queued = false, linkTimer = 0;
+  const ANEW = {y: 0, p: .1, counts: 100}; /* of a further class */
+  let wasm, state, drawn = {}, taken = {}, queued = false, linkTimer = 0;
 
   /* ---- state ---- */
   function fresh() {
-    const s = data.state;
+    const s = data.state, counts = s.counts.concat(s.y.slice(s.counts.length).map(() => ANEW.counts));
     return {surface: s.surface, map: s.map, lambda: s.lambda, alpha: s.alpha, gamma: s.gamma, y: s.y.slice(), p: s.p.map((p, i) => i < 2 ? .5 : p),
-      counts: s.counts.slice(), negatives: s.counts.length ? s.negatives : 1000, beta: s.beta, weighted: s.weighted, lines: true, arrows: s.arrows, path: false, at: [.3, .6]};
+      counts, negatives: s.counts.length ? s.negatives : 1000, beta: s.beta, weighted: s.weighted, lines: true, arrows: s.arrows, path: false, at: [.3, .6]};
   }
   const round = (value, places) => Number(value.toFixed(places));
   function write(s) { /* what differs from a page that was just opened */
@@ -39,7 +40,7 @@
     return out.join('&');
   }
   function within(text, low, high) {
-    const value = text === '' ? NaN : Number(text);
+    const value = text.trim() === '' ? NaN : Number(text);
     return value >= low && value <= high ? value : null;
   }
   const LIMITS = {lambda: [0, 1e6], alpha: [0, 1e6], gamma: [0, 100], negatives: [0, 1e15], beta: [0, 1]};
@@ -80,7 +81,7 @@
     const n = state.y.length, memory = wasm.memory.buffer, counts = new Float64Array(memory, wasm.counts(), n + 1);
     new Uint8Array(memory, wasm.labels(), n).set(state.y);
     new Float64Array(memory, wasm.probabilities(), n).set(state.p);
-    while (state.counts.length < n) state.counts.push(100);
+    while (state.counts.length < n) state.counts.push(ANEW.counts);
     state.counts.length = n;
     counts.set(state.counts);
     counts[n] = state.negatives;
@@ -98,7 +99,7 @@
   }
 
   /* ---- numbers ---- */
-  const minus = text => text.replace('-', '\u2212');
+  const minus = text => /^-0(\.0*)?$/.test(text) ? text.slice(1) : text.replace('-', '\u2212');
   function short(value) {
     const size = Math.abs(value);
     if (!(size < Infinity)) return '\u2013';
@@ -112,19 +113,22 @@
     step *= [1, 2, 5, 10].find(k => span / (k * step) <= most);
     const places = Math.max(0, Math.ceil(-Math.log10(step) - 1e-9)), values = [];
     for (let k = Math.ceil(low / step - 1e-9); k * step <= high + 1e-9 * step; k++) values.push(k * step);
-    return {values, text: value => minus(places > 6 ? value.toExponential(1) : value.toFixed(places))};
+    const digits = Math.floor(Math.log10(high)) - Math.floor(Math.log10(step)); /* behind the first, where numbers are too small to be written out */
+    return {values, text: value => places > 6 && high < 1e-3 ? minus(value.toExponential(Math.max(1, digits))) : value.toFixed(places)};
   }
 
   /* ---- drawing ---- */
   const plot = byId('plot'), pen = plot.getContext('2d'), sheet = make('canvas', {width: N, height: N}), sheetPen = sheet.getContext('2d');
   const px = (p, size) => (p - LOW) / (HIGH - LOW) * size;
   function fit() {
-    const box = byId('figure').getBoundingClientRect(), scale = Math.max(drawn.fine ? 3 : 1, window.devicePixelRatio || 1), size = Math.max(1, Math.round(box.width * scale));
+    /* on paper the style sheet says how wide it is; four pixels each, for Chromium rounds other factors when it prints a canvas as curves */
+    const width = drawn.fine ? ON_PAPER : byId('figure').getBoundingClientRect().width, scale = drawn.fine ? 4 : Math.max(1, window.devicePixelRatio || 1);
+    const size = Math.max(1, Math.round(width * scale));
     if (plot.width !== size) plot.width = plot.height = size;
-    drawn.size = box.width;
-    drawn.scale = size / box.width;
+    drawn.size = width;
+    drawn.scale = size / width;
   }
-  const shade = value => drawn.high > drawn.low ? Math.max(0, Math.min(255, Math.floor((value - drawn.low) / (drawn.high - drawn.low) * 256))) : 0;
+  const shade = value => drawn.high > drawn.low ? Math.max(0, Math.min(255, Math.floor((value - drawn.low) / (drawn.high - drawn.low) * 256))) : 128;
   const inkOn = (value, alpha) => (maps[state.map].light[shade(value)] ? 'rgba(10,16,24,' : 'rgba(255,255,255,') + alpha + ')';
   function drawLine(points, n) {
     const unit = drawn.size / (N - 1), pieces = [];
@@ -230,7 +234,7 @@
     const step = all.length > 1 ? all[1] - all[0] : 1, room = 8 + 7 * Math.max(0, ...all.map(value => levels.text(value).length));
     const stride = [1, 2, 5, 10, 20].find(k => place(drawn.low + k * step) >= room) || 50;
     for (const value of all)
-      if (Math.round(value / step) % stride === 0) out.push(`<span style="left:${place(value).toFixed(1)}px">${levels.text(value)}</span>`);
+      if (Math.round(value / step) % stride === 0) out.push(`<span style="left:${(place(value) / drawn.size * 100).toFixed(2)}%">${levels.text(value)}</span>`);
     const html = out.join('') || `<span style="left:50%">${short(drawn.low)}</span>`;
     if (ticks.innerHTML !== html) ticks.innerHTML = html;
   }
@@ -260,6 +264,17 @@
   /* ---- words ---- */
   const say = (id, text) => { const place = byId(id); if (place.textContent !== text) place.textContent = text; };
   const named = text => state.gamma > 0 ? text.replace(/^BCE/, 'Focal') : text;
+  function drawThrough(value) { /* the contour under the marker, in tenths of a place of the grid */
+    const inside = state.lines && value > drawn.low && value < drawn.high, n = inside ? wasm.contour(N, value) : 0;
+    const points = new Float64Array(wasm.memory.buffer, wasm.contour_points(), 2 * n);
+    let d = '', next = 'M';
+    for (let i = 0; i < n; i++) {
+      const x = points[2 * i];
+      if (x === x) d += next + Math.round(10 * x) + ' ' + Math.round(10 * (N - 1 - points[2 * i + 1]));
+      next = x === x ? 'L' : 'M';
+    }
+    for (const path of byId('through').children) path.setAttribute('d', d);
+  }
   function readOut() {
     const [p1, p2] = state.at, [value, g1, g2, presence] = at(drawn.which, p1, p2), logit = p => Math.log(p / (1 - p));
     say('value', short(value));
@@ -267,6 +282,7 @@
     say('places', p1.toFixed(3) + ', ' + p2.toFixed(3));
     say('logits', minus(logit(p1).toFixed(2)) + ', ' + minus(logit(p2).toFixed(2)));
     say('push', drawn.which < FIRST_LOSS ? '\u2013' : minus((-g1).toFixed(3)) + ', ' + minus((-g2).toFixed(3)));
+    drawThrough(value);
     const x = px(p1, 100) + '%', y = 100 - px(p2, 100) + '%';
     byId('cross-up').style.top = y;
     byId('cross-across').style.left = x;
@@ -285,7 +301,8 @@
     say('value-name', title);
     SUB.forEach((sub, i) => say(i ? 'label-up' : 'label-across', `p${sub}, probability of class ${i + 1}` + (state.y[i] ? ' (present)' : ' (absent)')));
     const labels = state.y.slice(0, 12).join(', ') + (n > 12 ? ', \u2026' : '');
-    say('state', `y = (${labels}), \u03bb = ${state.lambda}, \u03b1 = ${state.alpha}, \u03b3 = ${state.gamma}` +
+    const fixed = n > 2 ? `, p = (p\u2081, p\u2082, ${state.p.slice(2, 12).map(p => round(p, 4)).join(', ')}${n > 12 ? ', \u2026' : ''})` : '';
+    say('state', `y = (${labels})${fixed}, \u03bb = ${state.lambda}, \u03b1 = ${state.alpha}, \u03b3 = ${state.gamma}` +
       (n > 2 ? `, ${n} classes` : '') + (state.weighted && drawn.weights ? `, W = ${short(drawn.W)}` : ''));
     for (const head of document.querySelectorAll('#matrix [data-head]')) head.textContent = state.gamma > 0 ? head.dataset.head.replace('BCE', 'focal') : head.dataset.head;
     say('others-fact', n > 2 ? `${n - 2} fixed` : 'none');
@@ -326,6 +343,16 @@
     const value = within(input.value, ...LIMITS[name]);
     return input.value.trim() === '' ? null : value;
   }
+  function leave(input, value) { /* what is no value does not stay in the field */
+    input.addEventListener('change', () => { input.value = value(); });
+  }
+  function setClasses(n) { /* those that are taken away come back as they were: "12" is typed over 5 as 1, then 12 */
+    for (const name in ANEW) {
+      const list = state[name], gone = taken[name] = taken[name] || [];
+      while (list.length > n) gone[list.length - 1] = list.pop();
+      while (list.length < n) list.push(list.length in gone ? gone[list.length] : ANEW[name]);
+    }
+  }
   function bindNumbers() {
     for (const name of ['lambda', 'alpha', 'gamma']) {
       const slider = byId(name), number = byId(name + '-number');
@@ -337,18 +364,19 @@
         slider.value = value;
         change();
       });
-      number.addEventListener('change', () => { number.value = state[name]; });
+      leave(number, () => state[name]);
     }
     byId('beta').addEventListener('input', () => { const value = numberOf(byId('beta'), 'beta'); if (value !== null) { state.beta = value; change(); } });
+    leave(byId('beta'), () => state.beta);
     byId('n-classes').addEventListener('input', () => {
       const n = Number(byId('n-classes').value);
       if (!Number.isInteger(n) || n < 2 || n > data.most_classes) return;
-      while (state.y.length < n) { state.y.push(0); state.p.push(.1); }
-      state.y.length = state.p.length = n;
+      setClasses(n);
       hand();
       buildRows();
       change();
     });
+    leave(byId('n-classes'), () => state.y.length);
   }
   function buildRows() {
     const others = byId('other-rows'), rows = byId('count-rows');
@@ -376,6 +404,7 @@
         else state.counts[j] = value;
         change();
       });
+      leave(input, () => last ? state.negatives : state.counts[j]);
       cell.append(input);
       row.append(make('th', {scope: 'row', textContent: name}), cell, make('td', {}));
       rows.append(row);
@@ -419,6 +448,7 @@
     byId('bar').getContext('2d').putImageData(new ImageData(new Uint8ClampedArray(maps[state.map].words.buffer), 256, 1), 0, 0);
   }
   function show() { /* controls follow the state */
+    taken = {};
     for (const name of ['lambda', 'alpha', 'gamma']) byId(name).value = byId(name + '-number').value = state[name];
     for (const name of ['lines', 'arrows', 'path', 'weighted']) byId(name).checked = state[name];
     byId('beta').value = state.beta;
@@ -497,12 +527,17 @@
       redraw, surfaces: data.surfaces.map(surface => surface.name),
       set(part) { Object.assign(state, part); show(); redraw(); remember(); },
       get state() { return JSON.parse(JSON.stringify(state)); },
-      values(name) { hand(); const out = wasm.surface(index.get(name), N); return new Float64Array(wasm.memory.buffer, out, N * N).slice(); },
+      values(name) {
+        hand();
+        const values = new Float64Array(wasm.memory.buffer, wasm.surface(index.get(name), N), N * N).slice();
+        wasm.surface(drawn.which, N); /* for the contour under the marker */
+        return values;
+      },
     };
     document.documentElement.dataset.ready = 'yes';
   }
   start().catch(reason => {
     byId('broken').hidden = false;
-    say('broken', 'This browser cannot run the page: ' + reason + ' It needs WebAssembly (any browser since 2020).');
+    say('broken', 'This browser cannot run the page: ' + reason + ' It needs WebAssembly (any browser since 2022).');
   });
 })();

@@ -75,7 +75,7 @@ static const ac_option options[] = {
     {.name = "class_balancing_beta",
      .type = AC_OPTION_DOUBLE,
      O(class_balancing_beta),
-     .fallback = "0.9999",
+     .fallback = "0.9999", /* SIMULATE_BALANCING_BETA */
      .min = 0,
      .max = 1,
      .help = "beta of the effective number of samples, beside --counts."},
@@ -127,8 +127,7 @@ static const ac_program program = {
     .usage = "[--output page.html | FILE.svg | FILE.csv] [--surface NAME...] [--y1 1] [--y2 0] [--lambda 0.1]",
     .notes = "Surfaces: product geometric_mean (of probabilities), bce_likelihood any_likelihood product_likelihood\n"
              "bce_any_likelihood bce_product_likelihood, and -log of the last five: bce_loss any_loss product_loss\n"
-             "bce_any_loss (which is trained) bce_product_loss. docs/simulate.md defines them.\n"
-             "Exit codes: 0 done; 2 usage; 4 input/output.",
+             "bce_any_loss (which is trained) bce_product_loss. docs/simulate.md defines them.",
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .config_bytes = sizeof(simulate_config),

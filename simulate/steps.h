@@ -6,7 +6,8 @@
 #include "anyclass/option.h"
 #include "simulate/surface.h"
 
-enum { SIMULATE_LEVELS = 16 }; /* contour lines without --levels */
+enum { SIMULATE_LEVELS = 16 };         /* contour lines without --levels */
+#define SIMULATE_BALANCING_BETA 0.9999 /* without --class_balancing_beta */
 
 typedef struct simulate_config {
     ac_common_config common;
@@ -57,7 +58,7 @@ AC_NODISCARD ac_status simulate_check_page(void);
 
 /** Title of a surface; "Focal" takes BCE's place where gamma is more than 0. */
 void simulate_title(const simulate_plan *plan, simulate_surface surface, char *out, size_t n_bytes);
-/** "y = (1, 0), λ = 0.5, ...": the state in words. */
+/** "y = (1, 0, 0), p = (p₁, p₂, 0.2), λ = 0.5, ...": the state in words, of many classes the first eight. */
 void simulate_describe(ac_markup *out, const simulate_plan *plan);
 
 #endif

@@ -17,7 +17,9 @@ enum {
     BANDS_PER_LINE = 2,
     N_ARROWS = 11,
     LABEL_APART_PX = 34,
-    MOST_LABELS = 64
+    MOST_LABELS = 64,
+    STATE_PX = 14, /* from line to line */
+    STATE_BYTES = 400
 };
 
 typedef struct picture { /* one surface */
@@ -165,11 +167,27 @@ static void add_arrows(ac_markup *out, picture *p)
     ac_panel_arrows(out, &p->panel, ink[0], light, n_light);
 }
 
+/* The one value that the surface has. */
+static void add_value(ac_markup *out, const picture *p, double top)
+{
+    char color[8];
+    ac_color_map_text(p->map, shade(p, p->low), color);
+    ac_markup_format(out, "<path fill=\"%s\" d=\"M%g %gh%gv%dh-%gz\"/>", color, p->panel.left_px, top,
+                     p->panel.width_px, BAR_PX, p->panel.width_px);
+    ac_markup_format(out, "<text x=\"%g\" y=\"%g\" style=\"text-anchor:middle\">%.6g</text>\n",
+                     p->panel.left_px + p->panel.width_px / 2, top + BAR_PX + 13, p->low);
+}
+
 static void add_legend(ac_markup *out, const picture *p)
 {
     char color[8], text[AC_TICK_BYTES];
-    double top = p->panel.top_px + p->panel.height_px + BAR_TOP_PX, step = band_step(p), last = -INFINITY;
-    double scale = p->high > p->low ? p->panel.width_px / (p->high - p->low) : 0;
+    double top = p->panel.top_px + p->panel.height_px + BAR_TOP_PX;
+    if (!(p->high > p->low)) {
+        add_value(out, p, top);
+        return;
+    }
+    double step = band_step(p), last = -INFINITY;
+    double scale = p->panel.width_px / (p->high - p->low);
     double first = step > 0 ? floor(p->low / step) : 0;
     for (int k = 0; step > 0 && k < 3 * BANDS_PER_LINE * AC_TICKS_MOST; k++) {
         double from = fmax(p->low, (first + k) * step), to = fmin(p->high, (first + k + 1) * step);
@@ -225,7 +243,7 @@ out:
     return status;
 }
 
-static ac_status draw_all(ac_markup *out, const simulate_plan *plan, int across)
+static ac_status draw_all(ac_markup *out, const simulate_plan *plan, int across, int top_px)
 {
     ac_status status = AC_OK;
     picture p = {.plan = plan, .map = (ac_color_map)plan->config->colormap};
@@ -244,7 +262,7 @@ static ac_status draw_all(ac_markup *out, const simulate_plan *plan, int across)
         p.n_labels = 0;
         p.line.n = 0;
         p.panel = (ac_panel){.left_px = LEFT_PX + column * (PLOT_PX + LEFT_PX + RIGHT_PX),
-                             .top_px = TOP_PX + row * (PLOT_PX + TOP_PX - 20 + BOTTOM_PX),
+                             .top_px = top_px + row * (PLOT_PX + TOP_PX - 20 + BOTTOM_PX),
                              .width_px = PLOT_PX,
                              .height_px = PLOT_PX,
                              .x = {0.01, 0.99, false, x},
@@ -262,6 +280,31 @@ out:
     return status;
 }
 
+/* The state in lines no wider than the figure, broken behind commas. Returns how many; without `out` it only counts. */
+static int add_state(ac_markup *out, const char *text, double width_px)
+{
+    int n = 0;
+    for (size_t n_bytes; *text; text += n_bytes, n++) {
+        char line[STATE_BYTES];
+        n_bytes = 0;
+        do {
+            const char *comma = strstr(text + n_bytes, ", ");
+            size_t longer = comma ? (size_t)(comma + 2 - text) : strlen(text);
+            snprintf(line, sizeof line, "%.*s", (int)longer, text);
+            if (n_bytes > 0 && ac_figure_text_width(line) > width_px)
+                break;
+            n_bytes = longer;
+        } while (text[n_bytes]);
+        if (!out)
+            continue;
+        snprintf(line, sizeof line, "%.*s", (int)n_bytes, text);
+        ac_markup_format(out, "<text x=\"%d\" y=\"%d\">", LEFT_PX - 28, 20 + n * STATE_PX);
+        ac_markup_escape(out, line);
+        ac_markup_add(out, "</text>\n");
+    }
+    return n;
+}
+
 ac_status simulate_write_svg(ac_markup *out, const simulate_plan *plan)
 {
     ac_status status = AC_OK;
@@ -270,16 +313,17 @@ ac_status simulate_write_svg(ac_markup *out, const simulate_plan *plan)
     ac_markup state = {0};
     simulate_describe(&state, plan);
     AC_TRY(state.status);
+    int width_px = across * (PLOT_PX + LEFT_PX + RIGHT_PX);
+    double line_px = width_px - (LEFT_PX - 28) - 8;
+    int top_px = TOP_PX + (add_state(NULL, state.text, line_px) - 1) * STATE_PX;
     ac_figure figure = {.title = "The loss over two classes' probabilities",
                         .text = state.text,
                         .standalone = true,
-                        .width_px = across * (PLOT_PX + LEFT_PX + RIGHT_PX),
-                        .height_px = TOP_PX + BOTTOM_PX + PLOT_PX + (down - 1) * (PLOT_PX + TOP_PX - 20 + BOTTOM_PX)};
+                        .width_px = width_px,
+                        .height_px = top_px + BOTTOM_PX + PLOT_PX + (down - 1) * (PLOT_PX + TOP_PX - 20 + BOTTOM_PX)};
     ac_figure_begin(out, &figure);
-    ac_markup_format(out, "<text x=\"%d\" y=\"20\">", LEFT_PX - 28);
-    ac_markup_escape(out, state.text);
-    ac_markup_add(out, "</text>\n");
-    AC_TRY(draw_all(out, plan, across));
+    (void)add_state(out, state.text, line_px);
+    AC_TRY(draw_all(out, plan, across, top_px));
     ac_figure_end(out);
 out:
     ac_markup_release(&state);

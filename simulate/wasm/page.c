@@ -97,10 +97,10 @@ PAGE_CALL(contour_points) double *page_contour_points(void)
 /* The grid drawn last in the colours of colors(), as a canvas has them: p2 downwards. */
 PAGE_CALL(paint) uint32_t *page_paint(int n, double low, double high)
 {
-    double scale = high > low ? N_COLORS / (high - low) : 0;
+    double scale = high > low ? N_COLORS / (high - low) : 0, flat = high > low ? 0 : N_COLORS / 2;
     for (int row = 0; row < n; row++)
         for (int i = 0; i < n; i++) {
-            double at = (value[(n - 1 - row) * n + i] - low) * scale;
+            double at = (value[(n - 1 - row) * n + i] - low) * scale + flat;
             pixel[row * n + i] = color[at > 0 ? at < N_COLORS - 1 ? (int)at : N_COLORS - 1 : 0];
         }
     return pixel;

@@ -135,6 +135,9 @@ static void test_drawn(browser *b)
         "true", "weights are written down");
     expect_text(b, "simulate.set({counts:[0,0],negatives:0}),page.text('weight-note').slice(0,17)", "Without any image",
                 "without images there are none");
+    expect_nothing(b, "page.set({counts:[0,5],y:[1,0],map:3}),page.sameColor()",
+                   "a surface of one value has the colour that the legend marks");
+    expect_text(b, "simulate.set({map:0}),page.text('ticks-bar')", "0.0000", "and its number");
     expect_text(b, "simulate.set({weighted:false,y:[0,0],lambda:0,alpha:0}),page.colors()>60?'':'flat'", "",
                 "no labels, lambda 0, alpha 0");
 }
@@ -145,7 +148,12 @@ static void test_pointer(browser *b)
     point_at(b, "#figure", false);
     expect_text(b, "page.text('places')", "0.451, 0.549", "the marker follows the pointer");
     expect_text(b, "page.shownValue()", "", "and its value is the surface's");
+    expect_nothing(b, "page.through()", "the contour of that value passes it");
     save_picture(b, "pointer", false);
+    expect_nothing(b, "page.set({at:[.7,.2],surface:'product'}),page.through()", "and follows it, on any surface");
+    expect_text(b, "page.set({lines:false}),document.querySelector('#through path').getAttribute('d')", "",
+                "without contours it is not drawn");
+    expect_nothing(b, "page.set({lines:true,surface:'bce_any_loss'})", "with them it is");
     point_at(b, "#matrix label:has([value=any_likelihood])", true);
     expect_text(b, "simulate.state.surface", "any_likelihood", "a click on a small surface shows it large");
     expect_text(b, "page.shownValue()", "", "with its value at the marker");
@@ -153,6 +161,31 @@ static void test_pointer(browser *b)
     expect_text(b, "simulate.state.y.join()", "1,1", "a click sets a label");
     point_at(b, "#arrows", true);
     expect_text(b, "String(simulate.state.arrows)", "true", "a click shows arrows");
+}
+
+/* Numbers that are typed: what is no value stays out, and goes from the field as well. */
+static void test_fields(browser *b)
+{
+    open_page(b);
+    expect_text(b, "page.set({y:[1,0,1,1],p:[.5,.5,.2,.3]}),page.type('n-classes',['1','12'])", "12", "12 classes");
+    expect_text(b, "simulate.state.p.slice(0,5).join()", "0.5,0.5,0.2,0.3,0.1", "the first keep what they had");
+    expect_text(b, "page.type('n-classes',['2','20'])", "20", "20 classes, typed over them");
+    expect_text(b, "simulate.state.p.slice(0,5).join()+' '+simulate.state.y.slice(0,5).join()",
+                "0.5,0.5,0.2,0.3,0.1 1,0,1,1,0", "although there were 2 for a moment");
+    expect_text(b, "page.type('n-classes',['500'])", "20", "500 classes are too many");
+    expect_text(b, "page.type('beta',['.5','7'])+' '+simulate.state.beta", "0.5 0.5", "beta 7 is none");
+    expect_text(b, "page.type('lambda-number',['.5','-1'])+' '+simulate.state.lambda", "0.5 0.5", "lambda -1 is none");
+    expect_text(b,
+                "document.querySelector('#count-rows input').id='first-count',page.type('first-count',['70','1.5'])+' "
+                "'+simulate.state.counts[0]",
+                "70 70", "half an image is none");
+    expect_text(b, "simulate.set({y:[1,0],p:[.5,.5],at:[.4999,.5]}),page.text('logits')", "0.00, 0.00",
+                "nothing is -0");
+    expect_text(b,
+                "simulate.set({surface:'bce_any_likelihood',weighted:true,counts:[1e9,1],negatives:1,beta:1,lines:true}"
+                "),String(new Set([...document."
+                "querySelectorAll('#ticks-bar span')].map(tick=>tick.textContent)).size>2)",
+                "true", "a legend of values that are hardly apart has different numbers");
 }
 
 static void test_keyboard(browser *b)
@@ -182,6 +215,7 @@ static void test_link(browser *b)
     static const char *const wrong[] = {"lambda=nan",
                                         "lambda=1e9",
                                         "lambda=",
+                                        "lambda=%20",
                                         "y=12",
                                         "y=1",
                                         "p=2",
@@ -194,6 +228,8 @@ static void test_link(browser *b)
                                         "%E0%A4%A&=&&#"};
     open_page(b);
     TAP_CALL(browser_ask(b, "page.state()", plain, sizeof plain));
+    expect_text(b, "simulate.set({lambda:.5}),new Promise(done=>setTimeout(()=>done(location.hash),600))",
+                "#lambda=0.5", "the address holds what differs, no more");
     TAP_CALL(browser_ask(
         b,
         "simulate.set({y:[0,1,1],p:[.5,.5,.25],lambda:.37,alpha:1.5,gamma:2,surface:'any_loss',map:3,at:[.25,.75],"
@@ -226,6 +262,7 @@ static void test_link(browser *b)
             *c = ' ';
         expect_text(b, question, plain, what);
     }
+    expect_nothing(b, "page.roundTrips()", "each thing that can be moved goes into the address and comes back");
     expect_nothing(b, "page.links(80)", "80 links of odd pieces: each leaves a state that can be drawn");
 }
 
@@ -291,7 +328,14 @@ static void test_print(browser *b)
     const char *folder = getenv("SCREENSHOTS");
     char path[AC_PATH_BYTES];
     open_page(b);
+    expect_nothing(b, "page.legend('')", "numbers of the legend lie at their values");
+    expect_nothing(b, "page.legend('330px')", "on paper, too, which is narrower");
+    expect_text(b, "dispatchEvent(new Event('beforeprint')),String(document.getElementById('plot').width)", "1760",
+                "for paper the surface is drawn finer");
     TAP_OK(set_media(b, "print", "dark"), "on paper, from a dark screen");
+    expect_text(b, "String(document.getElementById('plot').clientWidth)", "440",
+                "a whole part of it: browsers that print canvases as curves are exact there alone");
+    expect_text(b, "dispatchEvent(new Event('afterprint')),''", "", "after it");
     expect_nothing(b, "page.printed()", "what is printed is white, without controls, with the state in words");
     ac_json *call = browser_call(b, "Page.printToPDF");
     ac_json_bool(call, "printBackground", true);
@@ -365,6 +409,7 @@ int main(int argc, char **argv)
         open_page(&b);
         test_drawn(&b);
         test_pointer(&b);
+        test_fields(&b);
         test_keyboard(&b);
         test_link(&b);
         test_speed(&b, "lambda", "{}", "as it opens");

@@ -65,6 +65,23 @@ var page = {
     }
     return wrong.slice(0, 3).join(' ');
   },
+  async roundTrips() { /* one thing moved, the address taken, all begun again, the address opened: is it the state that was left? */
+    const pause = ms => new Promise(done => setTimeout(done, ms)), wrong = [], parts = [{lambda: .37}, {lambda: 1e-7}, {alpha: 0}, {gamma: 2.35}, {y: [0, 1], p: [.5, .5]}, {y: [0, 0], p: [.5, .5]},
+      {y: [1, 0, 1], p: [.5, .5, .1]}, {y: [1, 0, 1], p: [.5, .5, .999999]}, {y: Array(128).fill(1), p: Array(128).fill(.5)}, {counts: [1e15, 0]}, {negatives: 0}, {beta: 1}, {weighted: true},
+      {weighted: false}, {map: 4}, {lines: false}, {arrows: true}, {path: true}, {at: [.99, .01]}].concat(simulate.surfaces.map(surface => ({surface})));
+    for (const part of parts) {
+      simulate.set(part);
+      await pause(300);
+      const wanted = page.state(), hash = location.hash;
+      document.getElementById('reset').click();
+      history.replaceState(null, '', '#');
+      location.hash = hash;
+      await pause(30);
+      if (page.state() !== wanted) wrong.push(hash.slice(0, 60) + ' gives ' + page.state().slice(0, 200));
+      document.getElementById('reset').click();
+    }
+    return wrong.slice(0, 3).join('; ');
+  },
   async slide(id, moves) { /* ms of a redraw while a slider moves: least disturbed tenth, median; median between frames */
     const slider = document.getElementById(id), low = Number(slider.min), high = Number(slider.max), redraws = [], frames = [];
     const frame = () => new Promise(done => requestAnimationFrame(done));
@@ -81,6 +98,39 @@ var page = {
     }
     const part = (list, of) => list.sort((a, b) => a - b)[Math.floor(list.length * of)];
     return [part(redraws, .1), part(redraws, .5), part(frames, .5)].map(ms => ms.toFixed(2)).join(' ');
+  },
+  legend(width) { /* its numbers lie at their values, also where the picture becomes narrower and nothing is drawn anew */
+    const picture = document.querySelector('.picture'), bar = document.getElementById('bar'), values = simulate.values(simulate.state.surface), wrong = [];
+    const low = values.reduce((a, b) => Math.min(a, b)), high = values.reduce((a, b) => Math.max(a, b)), ticks = document.querySelectorAll('#ticks-bar span');
+    picture.style.maxWidth = width;
+    const box = bar.getBoundingClientRect();
+    for (const tick of ticks) {
+      const at = tick.getBoundingClientRect(), wanted = box.left + (Number(tick.textContent) - low) / (high - low) * box.width;
+      if (!(Math.abs(at.left + at.width / 2 - wanted) < 1.5)) wrong.push(tick.textContent + ' lies ' + (at.left + at.width / 2 - wanted).toFixed(0) + ' px away');
+    }
+    picture.style.maxWidth = '';
+    return ticks.length > 4 ? wrong.join('; ') : ticks.length + ' numbers';
+  },
+  sameColor() { /* the surface at the marker and the legend at its mark */
+    const plot = document.getElementById('plot'), bar = document.getElementById('bar'), mark = parseFloat(document.getElementById('bar-mark').style.left) / 100;
+    const a = bar.getContext('2d').getImageData(Math.min(255, Math.floor(mark * 256)), 0, 1, 1).data;
+    const b = plot.getContext('2d').getImageData(plot.width * .75, plot.height * .25, 1, 1).data;
+    return [0, 1, 2].every(i => Math.abs(a[i] - b[i]) < 3) ? '' : `${[...a]} in the legend, ${[...b]} in the picture`;
+  },
+  through() { /* the contour under the marker passes it, within half a place */
+    const s = simulate.state, [x, y] = s.at.map(p => (p - .01) / .98 * 199), path = document.querySelector('#through path');
+    const points = path ? (path.getAttribute('d').match(/[-\d.]+ [-\d.]+/g) || []).map(pair => pair.split(' ').map(tenths => tenths / 10)) : [];
+    const away = points.reduce((least, [a, b]) => Math.min(least, Math.hypot(a - x, 199 - b - y)), Infinity);
+    return away < 1 ? '' : away + ' places away';
+  },
+  type(id, texts) { /* as a person types it, character by character; then leaves the field */
+    const field = document.getElementById(id);
+    for (const text of texts) {
+      field.value = text;
+      field.dispatchEvent(new Event('input'));
+    }
+    field.dispatchEvent(new Event('change'));
+    return field.value;
   },
   printed() {
     const wrong = [];

@@ -11,6 +11,7 @@ near() { awk -F, -v want="$3" -v row="$2" 'NR == row {d = $NF - want; good = d <
 
 tap_ok "--help" "$simulate" --help
 tap_says 'bce_any_loss (which is trained)' "names the surfaces"
+tap_ok "and exit codes once" test "$("$simulate" --help | grep -c 'Exit codes')" -eq 1
 tap_ok "--version" "$simulate" --version
 tap_ok "--dump_config" "$simulate" --dump_config --lambda 0.25 --surface any_loss bce_loss
 tap_says '"lambda": 0.25' "with what was given"
@@ -59,6 +60,12 @@ tap_ok "equal" cmp "$TMP/pair.svg" "$TMP/pair2.svg"
 tap_ok "without lines" quiet --levels 0 --output "$TMP/plain.svg"
 tap_ok "with focal loss" quiet --gamma 2 --output "$TMP/focal.svg"
 tap_ok "the title says so" grep -q '>Focal + any-class loss<' "$TMP/focal.svg"
+tap_ok "nine classes in a narrow picture" quiet --other_p 0.1 0.2 0.3 0.4 0.5 0.6 0.7 --counts 5 6 7 8 9 1 2 3 4 --gamma 2.25 --alpha 0.123 --output "$TMP/nine.svg"
+tap_ok "name the others' probabilities" grep -q '<desc>y = (1, 0, 0, 0, 0, 0, 0, 0, …), p = (p₁, p₂, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, …), λ = 0.1, α = 0.123, γ = 2.25, W = ' "$TMP/nine.svg"
+tap_ok "in lines that fit" perl -CSD -ne 'while (/<text x="16" y="\d+">([^<]*)</g) {$n++; die "$1" if length($1) * 5.5 > 310} END {die "$n lines" if $n < 3}' "$TMP/nine.svg"
+tap_ok "its picture begins below them" perl -ne '/<svg [^>]*height="(\d+)"/ && $1 > 418 and $good = 1; END {exit !$good}' "$TMP/nine.svg"
+tap_ok "a surface of one value" quiet --counts 0 5 --output "$TMP/flat.svg"
+tap_ok "has it in the legend" grep -q 'text-anchor:middle">0</text>' "$TMP/flat.svg"
 tap_ok "into a new folder" quiet --output "$TMP/new/deep/a.csv" --grid 2
 tap_ok "--dry_run" "$simulate" --dry_run --output "$TMP/dry.svg"
 tap_says 'nothing was written' "says so"
@@ -66,6 +73,8 @@ tap_ok "and holds it" test ! -e "$TMP/dry.svg"
 tap_ok "nothing is left that is not whole" test -z "$(find "$TMP" -name '*.part')"
 tap_ok "--levels for a CSV" "$simulate" --levels 3 --grid 2 --output "$TMP/c.csv"
 tap_says "warning: --levels is the SVG's alone" "is warned about"
+tap_ok "--class_balancing_beta without counts" "$simulate" --class_balancing_beta 0.5 --grid 2 --output "$TMP/c.csv"
+tap_says "warning: --class_balancing_beta goes with --counts" "too"
 
 tap_refused 2 'no such surface' "an unknown surface" "$simulate" --surface loss
 tap_refused 2 'must end in .html' "an output of no known kind" "$simulate" --output "$TMP/a.png"
