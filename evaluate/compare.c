@@ -69,8 +69,7 @@ static const ac_program program = {
     .usage = "compare A B [--results_output DIR] --data_root DIR [--split Val]",
     .notes =
         "A and B are score files (one rank's stands for all ranks') or versions in --results_output.\n"
-        "Prints the table on stdout: B - A with its interval (low, high), and the share of replicates in which B > A.\n"
-        "Exit codes: 0 done; 2 usage; 3 bad scores or labels; 4 input/output; 6 ranks out of step.",
+        "Prints the table on stdout: B - A with its interval (low, high), and the share of replicates in which B > A.",
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .config_bytes = sizeof(compare_config),

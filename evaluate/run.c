@@ -125,8 +125,7 @@ static const ac_program program = {
              "       anyclass-evaluate --results_output DIR --sweep FILE --best val_f1 --log_dir DIR --data_root DIR",
     .notes = "anyclass-evaluate compare A B puts two score sets side by side with bootstrap intervals; compare --help "
              "says more.\n"
-             "Writes {model}_{checkpoint}_{split}_metrics.json for every score set and a table on stdout.\n"
-             "Exit codes: 0 done; 2 usage; 3 bad scores or labels; 4 input/output; 6 ranks out of step.",
+             "Writes {model}_{checkpoint}_{split}_metrics.json for every score set and a table on stdout.",
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .config_bytes = sizeof(evaluate_config),
