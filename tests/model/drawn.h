@@ -8,16 +8,26 @@
 #include <math.h>
 #include <string.h>
 
-/* Uniform in [0, 1): element i of the tensor called `name`. */
-static inline double drawn(const char *name, uint64_t i)
+static inline uint64_t drawn_hash(const char *name)
 {
     uint64_t h = 0xcbf29ce484222325u;
     for (; *name; name++)
         h = (h ^ (unsigned char)*name) * 0x100000001b3u;
-    uint64_t z = h + (i + 1) * 0x9e3779b97f4a7c15u;
+    return h;
+}
+
+/* Uniform in [0, 1): element i of the tensor whose name has this hash. */
+static inline double drawn_of(uint64_t hash, uint64_t i)
+{
+    uint64_t z = hash + (i + 1) * 0x9e3779b97f4a7c15u;
     z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
     z = (z ^ z >> 27) * 0x94d049bb133111ebu;
     return (double)((z ^ z >> 31) >> 11) * 0x1p-53;
+}
+
+static inline double drawn(const char *name, uint64_t i)
+{
+    return drawn_of(drawn_hash(name), i);
 }
 
 static inline bool drawn_ends_with(const char *name, const char *end)
@@ -44,17 +54,19 @@ static inline ac_status drawn_fill(ac_params *params)
     for (size_t p = 0; p < params->n_params; p++) {
         const ac_param_info *info = &params->info[p];
         size_t n = (size_t)ac_shape_elements(&info->shape), fan_in = drawn_fan_in(info);
+        bool vector = info->shape.n_dims == 1, variance = drawn_ends_with(info->name, "running_var");
+        bool scale = vector && drawn_ends_with(info->name, "weight");
+        uint64_t hash = drawn_hash(info->name);
+        double bound = sqrt(3.0 / (double)fan_in);
         AC_TRY(ac_realloc(&host, n, sizeof *host));
         for (size_t i = 0; i < n; i++) {
-            double u = drawn(info->name, i);
-            if (drawn_ends_with(info->name, "running_var"))
+            double u = drawn_of(hash, i);
+            if (variance)
                 host[i] = (float)(.5 + u);
-            else if (info->shape.n_dims == 1 && drawn_ends_with(info->name, "weight"))
+            else if (scale)
                 host[i] = (float)(.75 + .5 * u);
-            else if (info->shape.n_dims == 1)
-                host[i] = (float)(.2 * (u - .5));
             else
-                host[i] = (float)((2 * u - 1) * sqrt(3.0 / (double)fan_in));
+                host[i] = (float)(vector ? .2 * (u - .5) : (2 * u - 1) * bound);
         }
         AC_TRY(ac_params_set(params, (int)p, NULL, host));
     }

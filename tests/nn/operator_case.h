@@ -9,6 +9,7 @@
 #include "anyclass/plan.h"
 #include "anyclass/random.h"
 #include "tests/backend.h"
+#include "tests/part.h"
 #include "tests/tap.h"
 #include "tests/worse.h"
 #include <math.h>
@@ -354,20 +355,11 @@ static bool runs_here(const char *backend, ac_dtype activations)
     return runs;
 }
 
-/* ANYCLASS_TEST_PART=i/n: every n-th case from the i-th on, for n processes side by side. */
-static bool is_mine(void)
-{
-    static int k;
-    const char *part = getenv("ANYCLASS_TEST_PART");
-    int i, n;
-    return !part || sscanf(part, "%d/%d", &i, &n) != 2 || n < 1 || k++ % n == i;
-}
-
 /* All there is to say of one case. */
 static inline void run_case(const op_case *c)
 {
     const char *backend = tested_backend();
-    if (!is_mine())
+    if (!part_has_next())
         return;
     if (strcmp(backend, "cpu") == 0) /* the oracle's own checks, once */
         differences(c);

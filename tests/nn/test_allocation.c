@@ -5,6 +5,7 @@
 #include "anyclass/optimizer.h"
 #include "anyclass/plan.h"
 #include "anyclass/random.h"
+#include "tests/model/drawn.h"
 #include "tests/tap.h"
 #include <errno.h>
 #include <stdatomic.h>
@@ -95,7 +96,7 @@ static ac_status open_trial(trial *t, const char *model, ac_dtype activations, b
     AC_TRY(ac_backend_find("cpu")->open(2, &t->device));
     AC_TRY(t->device->backend->check_precision(t->device, activations));
     AC_TRY(ac_params_create(t->device, t->net.graph, training, &t->params));
-    AC_TRY(ac_params_init(t->params, 5));
+    AC_TRY(drawn_fill(t->params));
     if (training)
         AC_TRY(ac_optimizer_create(&config, t->params, &t->optimizer));
     AC_TRY(ac_plan_create(t->net.graph, t->params, training, &t->plan));

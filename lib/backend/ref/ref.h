@@ -23,12 +23,12 @@ void ref_rotate(const ac_rotation *rotation, const uint8_t *from, uint8_t *to, i
 
 static inline const ac_shape *ref_in(const ac_call *call, int i)
 {
-    return ac_graph_shape(call->graph, call->node->input[i]);
+    return &call->graph->value[call->node->input[i]].shape;
 }
 
 static inline const ac_shape *ref_out(const ac_call *call)
 {
-    return ac_graph_shape(call->graph, call->node->output[0]);
+    return &call->graph->value[call->node->output[0]].shape;
 }
 
 /* Element i of an array of float, bf16 or f16. */
