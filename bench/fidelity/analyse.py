@@ -5,6 +5,7 @@ usage: analyse.py FOLDER PREFIX     FOLDER is study.sh's; writes PREFIX-runs.csv
 -report.html, -figure.svg
 What is drawn and how stands in plots.py. docs/fidelity.md says what was compared before any of this was looked at."""
 import csv
+import functools
 import glob
 import itertools
 import json
@@ -15,18 +16,38 @@ from collections import defaultdict
 
 import numpy as np
 from scipy import stats
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 import plots
 
-METRICS = ("F1", "F2", "mAP", "F1-Neg", "P", "R", "tuned F1", "tuned F2", "tuned F1-Neg", "threshold", "FPR positive", "FPR negative")
+METRICS = ("F1", "F2", "mAP", "F1-Neg", "P", "R", "tuned F1", "tuned F2", "tuned F1-Neg", "threshold", "FPR positive", "FPR negative", "presence AUC",
+           "mAP positive")
 MAIN = ("F1", "F2", "mAP", "F1-Neg", "tuned F1")
+SPLIT_UP = ("mAP", "presence AUC", "mAP positive")
 
 
 def number(value):
     return float("nan") if value is None else value
 
 
-def read_run(folder):
+def read_table(path):
+    """Names and numbers of a CSV whose first column is a name."""
+    with open(path, newline="") as file:
+        rows = list(csv.reader(file))[1:]
+    return [row[0] for row in rows], np.array([row[1:] for row in rows], float)
+
+
+def split_up(folder, labels):
+    """What mAP is made of, without any threshold: is something there at all (AUC of an image's largest score), and which class is it (mAP over the
+    images that show one)."""
+    parts = [read_table(path) for path in sorted(glob.glob(os.path.join(folder, "resnet18_val_f1_Test_sigmoid.rank*.csv")))]
+    names = [name for part in parts for name in part[0]]
+    scores, y = np.concatenate([part[1] for part in parts]), np.array([labels[name] for name in names])
+    some = y.any(axis=1)
+    return float(roc_auc_score(some, scores.max(axis=1))), float(np.mean([average_precision_score(y[some, c], scores[some, c]) for c in range(y.shape[1])]))
+
+
+def read_run(folder, labels):
     """A row, or None where the run is not finished."""
     who, share, setting, seed = re.fullmatch(r"version_([a-z]+)_(\d+)_(.+)_(\d+)", os.path.basename(folder)).groups()
     if not os.path.exists(os.path.join(folder, "done")):
@@ -41,7 +62,7 @@ def read_run(folder):
     main, meta = plain["Main"], plain["Meta"]
     values = (main["MACRO_F1"], main["MACRO_F2"], main["mAP"], meta["NEGATIVE_F1"], main["MACRO_P"], main["MACRO_R"],
               tuned["Main"]["MACRO_F1"], tuned["Main"]["MACRO_F2"], tuned["Meta"]["NEGATIVE_F1"],
-              float(np.mean(tuned["Class"]["THRESHOLD_CLS"])), main["FPR_IN_POSITIVE"], main["FPR_IN_NEGATIVE"])
+              float(np.mean(tuned["Class"]["THRESHOLD_CLS"])), main["FPR_IN_POSITIVE"], main["FPR_IN_NEGATIVE"], *split_up(folder, labels(int(share))))
     return {"who": who, "negatives": int(share), "setting": setting, "seed": int(seed), "epoch": best[1], "val F1": best[0],
             **{name: number(value) for name, value in zip(METRICS, values)}}
 
@@ -162,6 +183,12 @@ def markdown(shares, settings, summary, tests, peer):
         if t["chosen"] and t["metric"] in MAIN:
             out.append(f"| {t['negatives']} % | {plots.name_of(t['setting']).replace('|', chr(92) + '|')} | {t['metric']} | {100 * t['mean']:+.2f} | "
                        f"{100 * t['low']:+.2f} .. {100 * t['high']:+.2f} | {t['above']} of {t['n']} | {t['p t']:.3f} | {t['p flip']:.3f} | {plots.adjusted(t)} |")
+    out += ["", "| negatives | λ chosen on val | " + " | ".join(SPLIT_UP) + " |", "|---|---|" + "---|" * len(SPLIT_UP)]
+    for first in (t for t in tests if t["chosen"] and t["metric"] == SPLIT_UP[0]):
+        mine = {t["metric"]: t for t in tests if (t["negatives"], t["setting"]) == (first["negatives"], first["setting"])}
+        base = next(row for row in summary if (row["who"], row["negatives"], row["setting"]) == ("ours", first["negatives"], first["base"]))
+        out.append(f"| {first['negatives']} % | {plots.name_of(first['setting']).replace('|', chr(92) + '|')} | " + " | ".join(
+            f"{100 * base[m]:.1f}, {100 * mine[m]['mean']:+.2f} ({100 * mine[m]['low']:+.2f} .. {100 * mine[m]['high']:+.2f})" for m in SPLIT_UP) + " |")
     out += ["", "| negatives | setting | metric | ours | PyTorch | PyTorch's range | p (Welch) |", "|---|---|---|---|---|---|---|"]
     for row in peer:
         if row["metric"] in ("F1", "mAP"):
@@ -174,7 +201,12 @@ def markdown(shares, settings, summary, tests, peer):
 def main():
     folder, prefix = sys.argv[1:3]
     os.makedirs(os.path.dirname(prefix) or ".", exist_ok=True)
-    runs = [run for run in map(read_run, sorted(glob.glob(os.path.join(folder, "results", "version_*_*_*_*")))) if run]
+
+    @functools.cache
+    def labels(share):
+        return dict(zip(*read_table(os.path.join(folder, "data", str(share), "test.csv"))))
+
+    runs = [run for run in (read_run(path, labels) for path in sorted(glob.glob(os.path.join(folder, "results", "version_*_*_*_*")))) if run]
     if not runs:
         sys.exit(f"analyse.py: no finished run in {folder}")
     of = defaultdict(dict)

@@ -217,7 +217,7 @@ def write_all(prefix, of, shares, settings, summary, tests, peer):
     body = [f"<h1>Fidelity study: the any-class presence likelihood on scenes of handwritten digits</h1><p>{n['ours']} trainings with anyclass, {n['torch']} with "
             "PyTorch; scores of the test split at the epoch with the best macro F1 on val. What was compared, why, and what it means: "
             "<code>docs/fidelity.md</code>. F1, F2, P and R are macro means at threshold 0.5; tuned: at thresholds per class that were tuned on val; F1-Neg is the "
-            "F1 of “the image shows nothing”.</p>"]
+            "F1 of “the image shows nothing”; presence AUC: of the largest score, for “it shows something”; mAP positive: over the images that do.</p>"]
     if tests:
         figure = gains(of, tests, shares, ("F1", "tuned F1"), ("macro F1 at threshold 0.5, points", "macro F1 at thresholds tuned on val, points"))
         write(prefix + "-figure.svg", figure)
@@ -229,7 +229,7 @@ def write_all(prefix, of, shares, settings, summary, tests, peer):
     body += [values(of, shares, settings, metric) for metric in ("F1", "mAP", "F1-Neg", "tuned F1")]
     if tests:
         body.append("<h2>Tests</h2>")
-        body += [test_table(tests, metric) for metric in ("F1", "tuned F1", "mAP", "F2", "F1-Neg")]
+        body += [test_table(tests, metric) for metric in ("F1", "tuned F1", "mAP", "F2", "F1-Neg", "presence AUC", "mAP positive")]
     if peer:
         body += ["<h2>PyTorch</h2>", peer_table(peer)]
     write(prefix + "-report.html", f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">'

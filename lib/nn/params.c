@@ -1,7 +1,7 @@
 /* Parameters in flat arenas, and the way between them and PyTorch's names and layouts. */
 #include "anyclass/params.h"
 #include "anyclass/alloc.h"
-#include "anyclass/random.h"
+#include "nn/initial.h"
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
@@ -201,35 +201,7 @@ out:
     return status;
 }
 
-/* Standard normal from one counter block (Box and Muller). */
-static double draw_normal(ac_philox block)
-{
-    double u = 1.0 - ac_uniform_double(block.word[0], block.word[1]), v = ac_uniform_double(block.word[2], block.word[3]);
-    return sqrt(-2.0 * log(u)) * cos(6.283185307179586 * v);
-}
-
-static float draw_initial(const ac_init *init, uint64_t seed, size_t p, size_t e)
-{
-    /* the element number goes into the index, so that tables of more than 2^32 elements stay distinct */
-    uint64_t index = (uint64_t)p << 40 | (uint64_t)e;
-    for (uint32_t attempt = 0;; attempt++) {
-        ac_philox block = ac_random_block(seed, AC_STREAM_INIT, index, attempt);
-        double normal;
-        switch (init->kind) {
-        case AC_INIT_CONSTANT:
-            return init->a;
-        case AC_INIT_UNIFORM:
-            return (float)(init->a + ac_uniform_double(block.word[0], block.word[1]) * ((double)init->b - init->a));
-        case AC_INIT_NORMAL:
-            return (float)(init->a + draw_normal(block) * init->b);
-        case AC_INIT_TRUNCATED_NORMAL:
-            normal = draw_normal(block);
-            if (fabs(normal) <= 2)
-                return (float)(init->a + normal * init->b);
-            break;
-        }
-    }
-}
+enum { STRETCH = 1 << 14 }; /* elements that a thread draws at a time */
 
 ac_status ac_params_init(ac_params *params, uint64_t seed)
 {
@@ -243,10 +215,9 @@ ac_status ac_params_init(ac_params *params, uint64_t seed)
     AC_TRY(ac_malloc(largest, sizeof *host, &host));
     for (size_t p = 0; p < params->n_params; p++) {
         int64_t n = ac_shape_elements(&params->info[p].shape);
-        const ac_init *init = &params->info[p].init;
 #pragma omp parallel for schedule(static)
-        for (int64_t e = 0; e < n; e++)
-            host[e] = draw_initial(init, seed, p, (size_t)e);
+        for (int64_t e = 0; e < n; e += STRETCH)
+            initial_draw_many(&params->info[p].init, seed, p, (size_t)e, (size_t)(n - e < STRETCH ? n - e : STRETCH), host + e);
         AC_TRY(ac_params_set(params, (int)p, NULL, host));
     }
 out:
