@@ -40,7 +40,7 @@ def read_table(path):
 def split_up(folder, labels):
     """What mAP is made of, without any threshold: is something there at all (AUC of an image's largest score), and which class is it (mAP over the
     images that show one)."""
-    parts = [read_table(path) for path in sorted(glob.glob(os.path.join(folder, "resnet18_val_f1_Test_sigmoid.rank*.csv")))]
+    parts = [read_table(path) for path in sorted(glob.glob(os.path.join(folder, "resnet18_val_f1_Test_sigmoid*.csv")))]
     names = [name for part in parts for name in part[0]]
     scores, y = np.concatenate([part[1] for part in parts]), np.array([labels[name] for name in names])
     some = y.any(axis=1)
@@ -206,7 +206,9 @@ def main():
     def labels(share):
         return dict(zip(*read_table(os.path.join(folder, "data", str(share), "test.csv"))))
 
-    runs = [run for run in (read_run(path, labels) for path in sorted(glob.glob(os.path.join(folder, "results", "version_*_*_*_*")))) if run]
+    with open(os.path.join(folder, "runs.txt")) as file:  # what study.sh was asked for last; other trainings may lie there
+        planned = [os.path.join(folder, "results", "version_" + line.strip().replace(":", "_")) for line in file]
+    runs = [run for run in (read_run(path, labels) for path in planned) if run]
     if not runs:
         sys.exit(f"analyse.py: no finished run in {folder}")
     of = defaultdict(dict)
