@@ -72,10 +72,17 @@ def build(args, n_classes):
     """The body of --init, a last layer drawn as torchvision draws it."""
     torch.manual_seed(args.seed)
     model = torchvision.models.resnet18(num_classes=n_classes)
-    state = {name: value for name, value in load_file(args.init).items() if not name.startswith("fc.")}
+    state = {name: value for name, value in load_file(args.init).items() if args.keep_head or not name.startswith("fc.")}
     missing, unexpected = model.load_state_dict(state, strict=False)
-    assert set(missing) == {"fc.weight", "fc.bias"} and not unexpected
+    assert set(missing) == (set() if args.keep_head else {"fc.weight", "fc.bias"}) and not unexpected
     return model.to(memory_format=torch.channels_last)
+
+
+def read_order(path):
+    """{(epoch, step): images}"""
+    with open(path) as file:
+        lines = [line.split(":") for line in file if line[0].isdigit()]
+    return {tuple(map(int, at.split())): torch.tensor([int(i) for i in images.split()]) for at, images in lines}
 
 
 def write_scores(args, split, scores, names, classes):
@@ -97,6 +104,8 @@ def main():
                               ("restart_period", int, None), ("batch_size", int, None), ("max_epochs", int, None), ("seed", int, None),
                               ("clip_norm", float, 1.0)):
         parser.add_argument("--" + name, type=kind, default=value, required=value is None)
+    parser.add_argument("--keep_head", action="store_true", help="the last layer of --init too")
+    parser.add_argument("--order", help="images of each step, as tests/train/list_samples prints them for two epochs")
     args = parser.parse_args()
     assert (args.model, args.optimizer, args.schedule) == ("resnet18", "adamW", "cosine") and args.restart_period == args.max_epochs
     torch.set_num_threads(1)
@@ -106,15 +115,16 @@ def main():
     model = build(args, len(classes))
     loss_of = AnyClassLoss(labels, args)
     optimizer = torch.optim.AdamW(model.parameters(), lr=args.learning_rate, weight_decay=args.weight_decay, fused=True)
+    order = read_order(args.order) if args.order else None
     best = -1.0
     print("epoch,train_loss,val_f1", flush=True)
     for epoch in range(args.max_epochs):
         optimizer.param_groups[0]["lr"] = args.learning_rate * (1 + math.cos(math.pi * epoch / args.restart_period)) / 2
         model.train()
         total, n = 0.0, 0
-        order = torch.randperm(len(labels))
-        for first in range(0, len(labels) - args.batch_size + 1, args.batch_size):  # the last, smaller batch is left out, as ours is
-            part = order[first:first + args.batch_size]
+        shuffled = torch.randperm(len(labels)).split(args.batch_size)
+        for step in range(len(labels) // args.batch_size):  # the last, smaller batch is left out, as ours is
+            part = order[epoch, step] if order else shuffled[step]
             loss = loss_of(model(pixels[part]), labels[part])
             optimizer.zero_grad()
             loss.backward()
