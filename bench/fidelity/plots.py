@@ -5,16 +5,24 @@ import os
 
 import numpy as np
 
-STYLE = """
-:root{color-scheme:light dark;--surface:#fff;--ink:#1b2026;--muted:#5a6470;--line:#d9dde2;--grid:#e8ebee;--k0:#0a4f93;--k1:#b94d00;--k2:#007a5f}
-@media screen and (prefers-color-scheme:dark){:root{--surface:#171b21;--ink:#e7eaee;--muted:#a3adb9;--line:#343b45;--grid:#272d36;--k0:#5aa9f0;--k1:#f28c3c;
---k2:#3cc4a0}}
-.chart{font:11px system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif;font-variant-numeric:tabular-nums}
-.chart text{fill:var(--muted)}.chart .title{font-size:12.5px;font-weight:600;fill:var(--ink)}.chart .back{fill:var(--surface)}
-.chart .grid{stroke:var(--grid)}.chart .zero{stroke:var(--muted);stroke-dasharray:3 3}.chart .mid{text-anchor:middle}.chart .end{text-anchor:end}
-.k0{color:var(--k0)}.k1{color:var(--k1)}.k2{color:var(--k2)}.chart .bar{stroke:currentColor;stroke-width:1.8}.chart .dot{fill:currentColor}
-.chart .seed{fill:currentColor;fill-opacity:.38}.chart .hollow{fill:var(--surface);stroke:currentColor;stroke-width:1.5}
+LIGHT = {"surface": "#fff", "ink": "#1b2026", "muted": "#5a6470", "line": "#d9dde2", "grid": "#e8ebee", "k0": "#0a4f93", "k1": "#b94d00", "k2": "#007a5f"}
+DARK = {"surface": "#171b21", "ink": "#e7eaee", "muted": "#a3adb9", "line": "#343b45", "grid": "#272d36", "k0": "#5aa9f0", "k1": "#f28c3c", "k2": "#3cc4a0"}
+# colours stand as such, since not every program that shows an SVG knows variables
+COLOURS = """.chart text{fill:%(muted)s}.chart .title{fill:%(ink)s}.chart .back{fill:%(surface)s}.chart .grid{stroke:%(grid)s}.chart .zero{stroke:%(muted)s}
+.k0{color:%(k0)s}.k1{color:%(k1)s}.k2{color:%(k2)s}.chart .hollow{fill:%(surface)s}
 """
+CHART = """
+.chart{font:11px system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif;font-variant-numeric:tabular-nums}
+.chart .title{font-size:12.5px;font-weight:600}.chart .zero{stroke-dasharray:3 3}.chart .mid{text-anchor:middle}.chart .end{text-anchor:end}
+.chart .bar{stroke:currentColor;stroke-width:1.8}.chart .dot{fill:currentColor}
+.chart .seed{fill:currentColor;fill-opacity:.38}.chart .hollow{stroke:currentColor;stroke-width:1.5}
+""" + COLOURS % LIGHT + "@media screen and (prefers-color-scheme:dark){" + COLOURS % DARK + "}\n"
+
+
+def variables(colours):
+    return ";".join(f"--{name}:{value}" for name, value in colours.items())
+
+
 PAGE = """
 body{font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif;margin:0 auto;max-width:1080px;padding:1.5rem;background:var(--surface);
 color:var(--ink)}h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2rem}p{max-width:46rem}svg{max-width:100%;height:auto}
@@ -43,7 +51,7 @@ def ticks(low, high, most=6):
     step = 10 ** math.floor(math.log10(raw))
     step = next(step * f for f in (1, 2, 2.5, 5, 10) if step * f >= raw)
     first = math.ceil(low / step - 1e-9)
-    return [k * step for k in range(first, math.floor(high / step + 1e-9) + 1)], step
+    return [k * step for k in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
 class Panel:
@@ -69,18 +77,16 @@ class Panel:
         self.add(f'<circle cx="{x:.1f}" cy="{self.place(value):.1f}" r="{radius}" class="{kind}"/>')
 
     def axis(self, labels=True):
-        marks, step = ticks(self.low, self.high)
-        digits = max(0, -math.floor(math.log10(step) + 1e-9)) + (1 if f"{step:.3g}".endswith("25") and step < 1 else 0)
-        for mark in marks:
+        for mark in ticks(self.low, self.high):
             y = self.place(mark)
             self.line(self.x, y, self.x + self.width, y, "zero" if abs(mark) < 1e-12 else "grid")
             if labels:
-                self.text(self.x - 6, y + 3.5, f"{mark + 0:.{digits}f}", "end")
+                self.text(self.x - 6, y + 3.5, f"{round(mark, 6) + 0:g}".replace("-", "\u2212"), "end")
 
 
 def drawing(width, height, parts, label):
     return (f'<svg xmlns="http://www.w3.org/2000/svg" class="chart" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" '
-            f'aria-label="{html.escape(label)}"><style>{STYLE}</style><rect class="back" width="{width}" height="{height}"/>{"".join(parts)}</svg>\n')
+            f'aria-label="{html.escape(label)}"><style>{CHART}</style><rect class="back" width="{width}" height="{height}"/>{"".join(parts)}</svg>\n')
 
 
 def span(values):
@@ -122,8 +128,8 @@ def gains(of, tests, shares, metrics, labels):
                     panel.text(panel.x + each * (k + 0.5) / max(1, len(strengths)), y + height + 16, f"λ {strength}", "mid")
             parts += panel.out
     bottom = top + len(metrics) * (height + 44) + 2
-    parts.append(f'<g class="k0"><circle cx="{left + 4}" cy="{bottom - 4}" r="4" class="dot"/></g><text x="{left + 14}" y="{bottom}">J_any|bce - J_bce</text>'
-                 f'<g class="k1"><circle cx="{left + 150}" cy="{bottom - 4}" r="4" class="dot"/></g><text x="{left + 160}" y="{bottom}">J_any|focal - J_focal</text>'
+    parts.append(f'<g class="k0"><circle cx="{left + 4}" cy="{bottom - 4}" r="4" class="dot"/></g><text x="{left + 14}" y="{bottom}">J_any|bce − J_bce</text>'
+                 f'<g class="k1"><circle cx="{left + 150}" cy="{bottom - 4}" r="4" class="dot"/></g><text x="{left + 160}" y="{bottom}">J_any|focal − J_focal</text>'
                  f'<text x="{left + 310}" y="{bottom}">filled: the λ chosen on val; bars: 95 % interval of the mean over seeds; small dots: seeds</text>')
     return drawing(width, bottom + 12, parts, "What the any-class term adds, by lambda and share of negatives")
 
@@ -233,4 +239,5 @@ def write_all(prefix, of, shares, settings, summary, tests, peer):
     if peer:
         body += ["<h2>PyTorch</h2>", peer_table(peer)]
     write(prefix + "-report.html", f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">'
-          f"<title>anyclass: fidelity study</title><style>{STYLE}{PAGE}</style><body>{''.join(body)}</body></html>\n")
+          f"<title>anyclass: fidelity study</title><style>:root{{color-scheme:light dark;{variables(LIGHT)}}}"
+          f"@media screen and (prefers-color-scheme:dark){{:root{{{variables(DARK)}}}}}{PAGE}</style><body>{''.join(body)}</body></html>\n")
