@@ -197,6 +197,15 @@ static void test_memory(void)
         step = at < 30 ? 1 : 7; /* each open takes tens of milliseconds */
     }
     TAP_OK(done && at > 30, "failing allocations reached the end (%d)", (int)at);
+    trial t;
+    if (TAP_CALL(open_trial(&t, "resnet18", "cpu", AC_F32, true))) {
+        ac_alloc_fail_at(1);
+        ac_status status = ac_params_init(t.params, 5);
+        ac_alloc_fail_at(0);
+        n_silent += status != AC_ERR_MEMORY;
+    }
+    close_trial(&t);
+    n_leaks += ac_alloc_get_stats().n_live != live;
     TAP_OK(n_leaks == 0 && n_silent == 0, "%d leaks, %d failures of another kind", n_leaks, n_silent);
 }
 
