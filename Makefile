@@ -233,7 +233,10 @@ demo: need-deps ## demo data through all four programs on 2 ranks, under build/d
 check: need-deps ## build and run every test that needs no GPU
 	@$(MAKE) --no-print-directory check-run
 
-check-run: tests
+# with TESTS: those alone, and the programs that shell tests start
+TEST_HELPERS := $(foreach source,$(TEST_SRC),$(if $(filter test_%,$(notdir $(source))),,$(source)))
+CHOSEN_TESTS := $(filter $(TEST_SRC),$(wildcard $(TESTS)))
+check-run: $(if $(TESTS),$(BINS) $(sort $(patsubst %.c,$(BUILD)/%,$(TEST_HELPERS) $(CHOSEN_TESTS))),tests)
 	@$(MAKE) --no-print-directory headers-alone
 	@BUILD=$(BUILD) BIN=$(BIN) tests/run $(TESTS)
 

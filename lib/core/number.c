@@ -1,6 +1,7 @@
 /* Numbers from text and back, exact and independent of the locale (programs never call setlocale). */
 #include "anyclass/csv.h"
 #include <errno.h>
+#include <float.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -257,13 +258,40 @@ int ac_format_float(float value, char out[AC_NUMBER_BYTES])
     return n;
 }
 
+/* Writes `value` with that many digits; true when it reads back. */
+static bool print_double(double value, int precision, char out[AC_NUMBER_BYTES], int *n)
+{
+    *n = snprintf(out, AC_NUMBER_BYTES, "%.*g", precision, value);
+    return strtod(out, NULL) == value;
+}
+
+/* Digits of a number's mantissa, without zeros at either end. */
+static int significant_digits(const char *text)
+{
+    int n = 0, zeros = 0;
+    for (; *text && *text != 'e'; text++) {
+        if (*text >= '1' && *text <= '9') {
+            n += zeros + 1;
+            zeros = 0;
+        } else if (*text == '0' && n > 0)
+            zeros++;
+    }
+    return n > 0 ? n : 1;
+}
+
+/* A decimal of up to DBL_DIG digits that reads back to a normal double is what %.*g makes of it with DBL_DIG digits: one try
+ * finds it, or tells that none is so short. */
 int ac_format_double(double value, char out[AC_NUMBER_BYTES])
 {
-    int n = 0;
-    for (int precision = 1; precision <= 17; precision++) {
-        n = snprintf(out, AC_NUMBER_BYTES, "%.*g", precision, value);
-        if (strtod(out, NULL) == value)
-            break;
+    int n = 0, precision = 1;
+    if (fabs(value) >= DBL_MIN && isfinite(value)) {
+        if (print_double(value, DBL_DIG, out, &n)) {
+            (void)print_double(value, significant_digits(out), out, &n); /* 1e+05 is not 100000 */
+            return n;
+        }
+        precision = DBL_DIG + 1;
     }
+    while (!print_double(value, precision, out, &n) && precision < DBL_DECIMAL_DIG)
+        precision++;
     return n;
 }

@@ -104,6 +104,40 @@ static void test_float_texts(void)
     TAP_OK(n_wrong == 0, "200000 floats are written as printf writes them: %d are not", n_wrong);
 }
 
+/* The same for ac_format_double(). */
+static bool is_shortest_double(double value)
+{
+    char text[AC_NUMBER_BYTES], wanted[AC_NUMBER_BYTES];
+    for (int precision = 1; precision <= 17; precision++) {
+        snprintf(wanted, sizeof wanted, "%.*g", precision, value);
+        if (strtod(wanted, NULL) == value)
+            break;
+    }
+    return ac_format_double(value, text) == (int)strlen(wanted) && strcmp(text, wanted) == 0;
+}
+
+/* Doubles of all sizes, subnormal ones too, shares, decimals of 1 to 17 digits, whole numbers that end in zeros, and around the powers of two. */
+static void test_double_texts(void)
+{
+    int n_wrong = 0;
+    for (uint32_t k = 0; k < 4000; k++) {
+        ac_philox block = ac_random_block(3, AC_STREAM_TEST, k, 0);
+        uint64_t bits = (uint64_t)block.word[0] << 32 | block.word[1];
+        union {
+            uint64_t bits;
+            double value;
+        } any = {bits % (UINT64_C(0x7FF) << 52)}, near_power = {((uint64_t)(k % 2046) + 1) << 52}, subnormal = {bits >> (12 + k % 52)};
+        char decimal[AC_NUMBER_BYTES];
+        near_power.bits += k / 2046 * 2 - 1;
+        snprintf(decimal, sizeof decimal, "%.*e", (int)(k % 17), any.value);
+        double whole = (double)(bits % 1000) * pow(10, k % 23);
+        n_wrong += !is_shortest_double(any.value) + !is_shortest_double(-any.value) + !is_shortest_double(near_power.value) + !is_shortest_double(subnormal.value) +
+                   !is_shortest_double((double)(bits >> 11) / 9007199254740992.0) + !is_shortest_double(strtod(decimal, NULL)) + !is_shortest_double(whole);
+    }
+    n_wrong += !is_shortest_double(0) + !is_shortest_double(-0.0) + !is_shortest_double(DBL_MAX) + !is_shortest_double(DBL_MIN) + !is_shortest_double(INFINITY);
+    TAP_OK(n_wrong == 0, "28000 doubles are written as printf writes them: %d are not", n_wrong);
+}
+
 static void test_numbers(void)
 {
     char text[AC_NUMBER_BYTES];
@@ -138,6 +172,7 @@ static void test_numbers(void)
         TAP_OK(strcmp(text, known[i].text) == 0, "%s is the shortest text", known[i].text);
     }
     test_float_texts();
+    test_double_texts();
     double d;
     int64_t whole;
     static const char *const bad[] = {"", " ", "nan", "inf", "-inf", "1x", "0x10", "1,5", "1e", "--1", "1 ", " 1", "1e999"};
