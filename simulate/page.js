@@ -181,18 +181,16 @@
       pen.fillText(label.text, label.x, label.y);
     }
   }
-  function drawArrow(x, y, dx, dy) {
+  function arrow(path, x, y, dx, dy) {
     const length = Math.hypot(dx, dy), head = Math.min(5, .45 * length), ux = dx / length * head, uy = dy / length * head;
-    pen.beginPath();
-    pen.moveTo(x - dx / 2, y - dy / 2);
-    pen.lineTo(x += dx / 2, y += dy / 2);
-    pen.moveTo(x - ux - .6 * uy, y - uy + .6 * ux);
-    pen.lineTo(x, y);
-    pen.lineTo(x - ux + .6 * uy, y - uy - .6 * ux);
-    pen.stroke();
+    path.moveTo(x - dx / 2, y - dy / 2);
+    path.lineTo(x += dx / 2, y += dy / 2);
+    path.moveTo(x - ux - .6 * uy, y - uy + .6 * ux);
+    path.lineTo(x, y);
+    path.lineTo(x - ux + .6 * uy, y - uy - .6 * ux);
   }
   function drawArrows() {
-    const n = drawn.size < 400 ? 11 : 15, all = [];
+    const n = drawn.size < 400 ? 11 : 15, all = [], paths = new Map(); /* of each ink, drawn at once */
     let longest = 0;
     for (let k = 0; k < n * n; k++) {
       const p1 = LOW + (HIGH - LOW) * (k % n + .5) / n, p2 = LOW + (HIGH - LOW) * (Math.floor(k / n) + .5) / n, [value, g1, g2] = at(drawn.which, p1, p2);
@@ -204,29 +202,33 @@
     for (const one of all) {
       const scale = longest > 0 ? drawn.size / n / longest : 0, dx = -one.g1 * scale, dy = one.g2 * scale;
       if (Math.hypot(dx, dy) < 1.2) continue;
-      pen.strokeStyle = inkOn(one.value, .8);
-      drawArrow(px(one.p1, drawn.size), drawn.size - px(one.p2, drawn.size), dx, dy);
+      const ink = inkOn(one.value, .8);
+      if (!paths.has(ink)) paths.set(ink, new Path2D());
+      arrow(paths.get(ink), px(one.p1, drawn.size), drawn.size - px(one.p2, drawn.size), dx, dy);
+    }
+    for (const [ink, path] of paths) {
+      pen.strokeStyle = ink;
+      pen.stroke(path);
     }
   }
   function drawPath() { /* steepest descent by the two logits, in steps of equal length, to the border or to where it rests */
     const logit = p => Math.log(p / (1 - p)), sigmoid = z => 1 / (1 + Math.exp(-z));
+    const path = new Path2D();
     let [p1, p2] = state.at;
+    path.moveTo(px(p1, drawn.size), drawn.size - px(p2, drawn.size));
+    for (let k = 0, step = .06, before = Infinity; k < 400 && step > .002; k++) {
+      const [, g1, g2] = at(drawn.which, p1, p2), length = Math.hypot(g1, g2);
+      if (!(length > 1e-7)) break;
+      p1 = sigmoid(logit(p1) - step * g1 / length);
+      p2 = sigmoid(logit(p2) - step * g2 / length);
+      if (p1 < LOW || p2 < LOW || p1 > HIGH || p2 > HIGH) break;
+      if (length > before) step *= .8;
+      before = length;
+      path.lineTo(px(p1, drawn.size), drawn.size - px(p2, drawn.size));
+    }
     for (const style of [['rgba(10,16,24,.75)', 4], ['#fff', 2]]) {
       [pen.strokeStyle, pen.lineWidth] = style;
-      [p1, p2] = state.at;
-      pen.beginPath();
-      pen.moveTo(px(p1, drawn.size), drawn.size - px(p2, drawn.size));
-      for (let k = 0, step = .06, before = Infinity; k < 400 && step > .002; k++) {
-        const [, g1, g2] = at(drawn.which, p1, p2), length = Math.hypot(g1, g2);
-        if (!(length > 1e-7)) break;
-        p1 = sigmoid(logit(p1) - step * g1 / length);
-        p2 = sigmoid(logit(p2) - step * g2 / length);
-        if (p1 < LOW || p2 < LOW || p1 > HIGH || p2 > HIGH) break;
-        if (length > before) step *= .8;
-        before = length;
-        pen.lineTo(px(p1, drawn.size), drawn.size - px(p2, drawn.size));
-      }
-      pen.stroke();
+      pen.stroke(path);
     }
   }
   function drawLegend(levels) {
