@@ -4,6 +4,7 @@
 # tap_says TEXT NAME               passes when the output of the command before holds TEXT
 # tap_refused CODE TEXT NAME COMMAND...   passes when the command ends with CODE and says one line of error, with TEXT in it
 # tap_done                   the plan; call it last
+# until_true SECONDS COMMAND...   waits until the command succeeds, for so long at most; what a test waits for comes late on a busy machine: give it a minute
 set -uo pipefail
 export BUILD=${BUILD:-build/release} BIN=${BIN:-bin}
 . tests/mpi.sh
@@ -42,5 +43,14 @@ tap_refused() {
 tap_ok() { tap_exit 0 "$@"; }
 tap_skip() { tap_n=$((tap_n + 1)); echo "ok $tap_n - $1 # SKIP $2"; }
 tap_done() { echo "1..$tap_n"; exit "$tap_failed"; }
+until_true() {
+    local end=$((SECONDS + $1)); shift
+    until "$@"; do [ "$SECONDS" -lt "$end" ] || return 1; sleep 0.02; done
+}
+gone() { ! kill -0 "$1" 2>/dev/null; } # PID
 # ranks N COMMAND...
-ranks() { local n=$1; shift; mpirun -n "$n" "$@"; }
+ranks() {
+    local n=$1; shift
+    [ "$n" != 1 ] || local -x OMPI_MCA_odls_base_sigkill_timeout=0 # mpirun gives two seconds to the other ranks of one that failed; here are none
+    mpirun -n "$n" "$@"
+}

@@ -11,9 +11,9 @@
 #include "train/train.h"
 #include <stdlib.h>
 
-static long mpi_at, mpi_n;
+static long mpi_at, mpi_n, n_begun; /* steps, and batches of validation, that were begun behind the signal */
 static int number, after;
-static bool disturbed, traced;
+static bool disturbed, traced, is_sent;
 
 static int from_environment(const char *name, int fallback)
 {
@@ -25,6 +25,7 @@ static void send(int which)
 {
     static const char text[] = "signal sent\n";
     (void)!write(STDERR_FILENO, text, sizeof text - 1);
+    is_sent = true;
     raise(which);
 }
 
@@ -43,6 +44,7 @@ static void count_call(void)
 
 int MPI_Allreduce(const void *in, void *out, int n, MPI_Datatype type, MPI_Op op, MPI_Comm comm)
 {
+    n_begun += is_sent && n == 2 && type == MPI_INT && op == MPI_MAX; /* the call that begins one: did a rank fail, or get a signal? */
     count_call();
     return PMPI_Allreduce(in, out, n, type, op, comm);
 }
@@ -79,6 +81,8 @@ static int run(MPI_Comm comm, int argc, char **argv)
     if (failing_how == FAILING_COUNT)
         printf("%ld calls, %ld of MPI\n", failing_n, mpi_n);
     failing_how = FAILING_OFF;
+    if (is_sent)
+        fprintf(stderr, "begun behind the signal: %ld\n", n_begun);
     return code;
 }
 

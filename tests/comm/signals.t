@@ -67,12 +67,18 @@ finish "TERM then USR1, USR1 then TERM, to one rank" 1
 mkdir "$TMP/many"; for k in $(seq 30); do cp -r "$data/images" "$TMP/many/$k"; done
 { echo "file,x"; (cd "$TMP/many" && find . -name '*.jpg' | sed 's/^\.\///' | sort | awk '{print $0 "," NR % 2}'); } >"$TMP/train.csv"
 big=("$BIN/anyclass-preprocess" --dataset csv --ann_root "$TMP/train.csv" --data_root "$TMP/many" --splits Train --image_size 512 --shard_size 790 --n_threads 1 --output)
+begun() { ls "$TMP/big"/*lock >/dev/null 2>&1; }
+busy() { # N: three ranks are there, and each has computed for N hundredths of a second
+    local pid
+    mapfile -t pids < <(pgrep -P $launcher anyclass-prepro | sort -n)
+    [ ${#pids[@]} = 3 ] || return 1
+    for pid in "${pids[@]}"; do [ "$(awk '{print $14 + $15}' "/proc/$pid/stat" || echo "$1")" -ge "$1" ] || return 1; done
+}
 for victim in 0 2; do
     rm -rf "$TMP/big"
     mpirun -n 3 "${big[@]}" "$TMP/big" --log_level debug --log_all_ranks >"$TMP/said" 2>&1 & launcher=$!
-    for _ in $(seq 400); do ls "$TMP/big"/*lock >/dev/null 2>&1 && break; sleep 0.02; done
-    sleep 0.5
-    mapfile -t pids < <(pgrep -P $launcher anyclass-prepro | sort -n)
+    until_true 60 begun
+    until_true 60 busy 20 # twice what MPI's start takes, a tenth of all
     kill -USR1 "${pids[$victim]}"; status=0; wait $launcher || status=$?
     n_read=$(sed -n 's/.*train: rank . read \([0-9]*\) images.*/\1/p' "$TMP/said" | awk '{n += $1} END {print n + 0}')
     echo "# $n_read images were read; $(grep -o '[0-9.]* s after the signal' "$TMP/said")"

@@ -83,17 +83,17 @@ echo "$code" >"$KEEP_IN.$OMPI_COMM_WORLD_RANK"
 EOF
 # other_ends GPUS: rank 1 is killed amid the steps, rank 0 ends with 6 and one line
 other_ends() {
-    local launcher pids victim=0 i
+    local launcher pids victim=0
     rm -f "$TMP"/code.*; : >"$TMP/said"
     ANYCLASS_EMULATE_GPUS=$1 KEEP_IN=$TMP/code mpirun --quiet -n 2 bash "$TMP/keep" "$BIN/anyclass-train" "${options[@]}" --device cuda --version_name gone --overwrite \
         --learning_rate 0.001 --watchdog_s 20 >"$TMP/said" 2>&1 &
     launcher=$!
-    for ((i = 0; i < 600; i++)); do grep -q 'step 3/' "$TMP/said" && break; sleep 0.1; done
+    until_true 60 grep -q 'step 3/' "$TMP/said"
     pids=$(pgrep -P "$(pgrep -P "$launcher" bash | tr '\n' ',' | sed 's/,$//')" anyclass-train)
     for victim in $pids; do tr '\0' '\n' <"/proc/$victim/environ" | grep -qx "OMPI_COMM_WORLD_RANK=1" && break; done
     [ "$victim" -eq 0 ] || kill -KILL "$victim"
-    for ((i = 0; i < 200; i++)); do [ -e "$TMP/code.0" ] && break; sleep 0.1; done
-    for ((i = 0; i < 100; i++)); do kill -0 "$launcher" 2>/dev/null || break; sleep 0.1; done
+    until_true 60 test -e "$TMP/code.0"
+    until_true 10 gone "$launcher"
     kill -KILL "$launcher" 2>/dev/null
     tail -5 "$TMP/said"; echo "code $(cat "$TMP/code.0")"
     [ "$(cat "$TMP/code.0")" = 6 ] && [ "$(grep -c 'error: ' "$TMP/said")" = 1 ] && grep 'error: ' "$TMP/said" | grep -q "rank 1 on .*died"

@@ -31,9 +31,13 @@ tap_ok "a rejected image is in the list once" test "$(cut -d, -f1 "$TMP/one7/tra
 
 # one rank of several is killed at a random moment; the launcher ends the others
 wait_gone() { # until the ranks of the killed run are gone and its lock with them
-    for _ in $(seq 100); do flock -n "$1/train.lock" true && return; sleep 0.05; done
+    until_true 60 flock -n "$1/train.lock" true
 }
 if command -v flock >/dev/null; then
+    met() { # LAUNCHER: its ranks run, or it is gone
+        victims=($(pgrep -P "$(pgrep -P $1 -x mpirun || echo $1)" -f anyclass-preprocess))
+        [ ${#victims[@]} -gt 0 ] || gone $1
+    }
     lost=0; RANDOM=7; n_killed=0
     for k in $(seq 20); do
         n=$((1 + k % 3)); [ $((k % 4)) = 1 ] && rm -rf "$TMP/k"
@@ -41,7 +45,7 @@ if command -v flock >/dev/null; then
         pre $n 7 "$TMP/k" >/dev/null 2>&1 &
         launcher=$!
         # from the start of the ranks to their end
-        for _ in $(seq 100); do victims=($(pgrep -P "$(pgrep -P $launcher -x mpirun || echo $launcher)" -f anyclass-preprocess)); [ ${#victims[@]} -gt 0 ] && break; sleep 0.01; done
+        until_true 60 met $launcher
         sleep "0.$(printf %03d $((RANDOM % 260)))"
         [ ${#victims[@]} -gt 0 ] && kill -9 "${victims[$((RANDOM % ${#victims[@]}))]}" 2>/dev/null && n_killed=$((n_killed + 1))
         # Open MPI's launcher may wait for ever when a rank dies while MPI starts: then it is ended, as a batch system would
@@ -65,7 +69,8 @@ stop_with() { # SIGNAL RANKS
     rm -rf "$TMP/stop"
     pre $2 7 "$TMP/stop" --n_threads 1 >"$TMP/stop.log" 2>&1 &
     local launcher=$! code=0
-    for _ in $(seq 200); do ls "$TMP/stop" 2>/dev/null | grep -q 'train-0000[1-9].*h5$' && break; sleep 0.01; done
+    shard_there() { ls "$TMP/stop" 2>/dev/null | grep -q 'train-0000[1-9].*h5$' || gone $launcher; }
+    until_true 60 shard_there
     local victims=($(pgrep -P "$(pgrep -P $launcher -x mpirun || echo $launcher)" -f anyclass-preprocess))
     kill -$1 "${victims[0]}" 2>/dev/null
     wait $launcher || code=$?

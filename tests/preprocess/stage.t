@@ -156,16 +156,17 @@ tap_ok "a lock that its holder left when it died" stage --data_root "$TMP/s" --t
 tap_ok "blocks nobody, and goes" same "$TMP/s" "$TMP/shared"
 if command -v flock >/dev/null; then
     hold() { flock "$TMP/shared/stage.lock" bash -c "touch $TMP/held; while [ -e $TMP/held ]; do sleep 0.05; done" & holder=$!; until [ -e "$TMP/held" ]; do sleep 0.01; done; }
-    hold
+    waits() { grep -q 'another job works' "$TMP/wait.log"; }
+    hold; : >"$TMP/wait.log"
     stage --data_root "$TMP/s" --to "$TMP/shared" >"$TMP/wait.log" 2>&1 & waiter=$!
-    for _ in $(seq 200); do grep -q 'another job works' "$TMP/wait.log" && break; sleep 0.05; done
+    until_true 60 waits
     tap_ok "a lock that is held is waited for, and said" grep -q 'stage.lock: another job works on this folder, waiting' "$TMP/wait.log"
     rm "$TMP/held"; status=0; wait $waiter || status=$?; wait $holder
     tap_ok "and taken when it is free" test $status = 0
     for n in 1 3; do # to one rank, the last, which does not wait for the lock itself
-        hold
+        hold; : >"$TMP/wait.log" # what the run before said is not this one's
         ranks $n "$BIN/anyclass-preprocess" stage --data_root "$TMP/s" --to "$TMP/shared" >"$TMP/wait.log" 2>&1 & waiter=$!
-        for _ in $(seq 200); do grep -q 'another job works' "$TMP/wait.log" && break; sleep 0.05; done
+        until_true 60 waits
         kill -USR1 "$(pgrep -P "$(pgrep -P $waiter -x mpirun || echo $waiter)" -f anyclass-preprocess | tail -1)"
         status=0; wait $waiter || status=$?
         rm "$TMP/held"; wait $holder

@@ -63,11 +63,6 @@ submitted() {
 
 state() { scontrol show job "$1" -o 2>/dev/null | grep -o 'JobState=[A-Z_]*' | cut -d= -f2; }
 field() { scontrol show job "$1" -o 2>/dev/null | grep -o " $2=[^ ]*" | head -n 1 | cut -d= -f2-; }
-# until_true SECONDS COMMAND...: looks ten times a second
-until_true() {
-    local end=$((SECONDS + $1)); shift
-    until "$@"; do [ "$SECONDS" -lt "$end" ] || return 1; sleep 0.1; done
-}
 is_state() { [[ $(state "$1") =~ ^($2)$ ]]; }
 ended() { is_state "$1" 'COMPLETED|FAILED|CANCELLED|TIMEOUT|NODE_FAIL|DEADLINE|OUT_OF_MEMORY|BOOT_FAIL'; }
 says() { grep -q -a -e "$2" "$1" 2>/dev/null; }

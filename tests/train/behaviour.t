@@ -60,19 +60,19 @@ trap : TERM
 echo "$code" >"$KEEP_IN.$OMPI_COMM_WORLD_RANK"
 EOF
 other_ends() { # SIGNAL RANK CODE TEXT
-    local launcher pids victim=0 i other=$((1 - $2))
+    local launcher pids victim=0 other=$((1 - $2))
     rm -f "$TMP"/code.*
     : >"$TMP/said" # what the run before said is not to be taken for this one's
     KEEP_IN=$TMP/code mpirun --quiet -n 2 bash "$TMP/keep" "$BIN/anyclass-train" "${options[@]}" --data_root "$TMP/s" --version_name gone --overwrite --batch_size 12 \
         --max_epochs 100000 --watchdog_s 5 >"$TMP/said" 2>&1 &
     launcher=$!
-    for ((i = 0; i < 200; i++)); do grep -q 'step 3/' "$TMP/said" && break; sleep 0.1; done
+    until_true 60 grep -q 'step 3/' "$TMP/said"
     pids=$(pgrep -P "$(pgrep -P "$launcher" bash | tr '\n' ',' | sed 's/,$//')" anyclass-train)
     for victim in $pids; do tr '\0' '\n' <"/proc/$victim/environ" | grep -qx "OMPI_COMM_WORLD_RANK=$2" && break; done
     [ "$victim" -eq 0 ] || kill "-$1" "$victim"
-    for ((i = 0; i < 200; i++)); do [ -e "$TMP/code.$other" ] && break; sleep 0.1; done
+    until_true 60 test -e "$TMP/code.$other"
     [ "$victim" -eq 0 ] || kill -KILL "$victim" 2>/dev/null
-    for ((i = 0; i < 100; i++)); do kill -0 "$launcher" 2>/dev/null || break; sleep 0.1; done
+    until_true 10 gone "$launcher"
     kill -KILL "$launcher" 2>/dev/null
     tail -5 "$TMP/said"; echo "code $(cat "$TMP/code.$other")"
     [ "$(cat "$TMP/code.$other")" = "$3" ] && [ "$(grep -c 'error: ' "$TMP/said")" = 1 ] && grep 'error: ' "$TMP/said" | grep -q -- "$4"

@@ -28,7 +28,7 @@ one_start() {
     : >"$TMP/out"
     (train "$name" >"$TMP/out" 2>&1) &
     launcher=$!
-    for _ in $(seq 400); do grep -q 'loader:' "$TMP/out" && break; sleep 0.025; done
+    until_true 60 grep -q 'loader:' "$TMP/out"
     sleep "$(printf '%d.%03d' $(($2 / 1000)) $(($2 % 1000)))"
     mapfile -t victims < <(pgrep -P "$launcher" anyclass-train)
     [ $((RANDOM % 2)) = 0 ] && victims=("${victims[$((RANDOM % 2))]:-}")
@@ -61,7 +61,8 @@ echo "# stopped $n_stopped times in $n_runs trainings"
 tap_ok "$n_stopped stops: exit code 75, one line each, the same steps with the same losses, the same files in the end" test -z "$problem"
 
 (train early >"$TMP/out" 2>&1) & launcher=$!
-for _ in $(seq 400); do pids=$(pgrep -P "$launcher" anyclass-train) && [ "$(echo $pids | wc -w)" = 2 ] && break; sleep 0.005; done
+both_there() { pids=$(pgrep -P "$launcher" anyclass-train) && [ "$(echo $pids | wc -w)" = 2 ]; }
+until_true 60 both_there
 sleep 0.15; kill -USR1 $pids; status=0; wait "$launcher" || status=$?
 tap_ok "a signal while the program starts: exit code 75" test "$status" -eq 75
 tap_done
