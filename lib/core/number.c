@@ -60,7 +60,7 @@ static inline const char *read_exponent(const char *at, int *exponent)
     for (; *at >= '0' && *at <= '9' && at - first < 4; at++)
         value = 10 * value + (*at - '0');
     *exponent += negative ? -value : value;
-    return at > first ? at : NULL;
+    return at > first && !(*at >= '0' && *at <= '9') ? at : NULL; /* 1e00001 is the slow way's */
 }
 
 /* A decimal without a sign: digits with a point, exponent. Up to 2^53 and a small power of ten, both exact, so that one rounding

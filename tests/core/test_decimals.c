@@ -115,6 +115,7 @@ static void test_rows(void)
         {"1e,1", 2, false},             {"1e-,1", 2, false},            {".,1", 2, false},
         {"1e400,1", 2, false},          {"0.12345678901234567890,1", 2, false},
         {"0.5\0,1", 2, false},          {"", 1, false},                 {"\"1\",1", 2, false},
+        {"0.5,1e00001", 2, false},      {"0.5,1e-00001", 2, false},     {"0.5,1e0001", 2, true},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char row[64] = {0};
