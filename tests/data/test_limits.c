@@ -5,6 +5,7 @@
 #include "anyclass/log.h"
 #include "tests/tap.h"
 #include <string.h>
+#include <time.h>
 
 /* Names of 3 characters, then of 6 until one is refused. */
 static void test_class_names(void)
@@ -12,7 +13,7 @@ static void test_class_names(void)
     ac_dataset d = {0};
     char name[16];
     ac_status status = AC_OK;
-    const double start_s = ac_now_s();
+    const clock_t start = clock(); /* of the processor: others may share it */
     for (int i = 0; i < 4096 && status == AC_OK; i++) {
         snprintf(name, sizeof name, "%03x", i);
         status = ac_dataset_add_class(&d, name);
@@ -25,7 +26,7 @@ static void test_class_names(void)
     const size_t n = 4096 + (AC_CLASS_NAMES_BYTES - 4 * 4096) / 7;
     TAP_OK(status == AC_ERR_DATA && d.n_classes == n && strstr(ac_error_text(), "60000 bytes allowed"),
            "names of more than 60000 bytes are refused: %zu classes", d.n_classes);
-    TAP_OK(ac_now_s() - start_s < 20, "in less than 20 s");
+    TAP_OK(clock() - start < 20 * CLOCKS_PER_SEC, "in less than 20 s");
     TAP_OK(strcmp(d.class_name[4095], "fff") == 0 && strcmp(d.class_name[n - 1], "006229") == 0, "all names are there");
     TAP_OK(ac_dataset_add_class(&d, "000") == AC_ERR_DATA && strstr(ac_error_text(), "occurs twice"), "a name twice is told");
     ac_dataset_release(&d);

@@ -2,7 +2,8 @@
 . tests/tap.sh
 export OMP_NUM_THREADS=1
 data=$TMP/data
-tap_ok "demo data" "$BUILD/tests/demo/make_demo_data" --output "$data" --n_train 40 --n_val 12 --n_test 8 --size 40
+n_images=${PIPELINE_IMAGES:-40}
+tap_ok "demo data" "$BUILD/tests/demo/make_demo_data" --output "$data" --n_train "$n_images" --n_val 12 --n_test 8 --size 40
 pre() { local n=$1 out=$2; shift 2; ranks "$n" "$BIN/anyclass-preprocess" --dataset coco --ann_root "$data/annotations" --data_root "$data/images" --output "$out" --image_size 32 --shard_size 7 "$@"; }
 for n in 1 2 3; do tap_ok "preprocess on $n ranks" pre $n "$TMP/s$n"; done
 tap_ok "shards for 1 and 2 ranks are the same bytes" diff -r "$TMP/s1" "$TMP/s2"
@@ -45,7 +46,7 @@ tap_refused 2 'data_root' "required option missing" "$BIN/anyclass-train"
 tap_refused 2 'resnet18' "unknown model" "$BIN/anyclass-train" --data_root "$TMP/s1" --batch_size 8 --model resnet19
 tap_refused 2 'cpu' "unknown device" $T --batch_size 8 --device tpu
 tap_refused 2 'number of ranks, 3' "batch smaller than ranks" mpirun -n 3 $T --batch_size 2
-tap_refused 2 '40 images' "batch larger than the split" $T --batch_size 41
+tap_refused 2 "$n_images images" "batch larger than the split" $T --batch_size $((n_images + 1))
 tap_refused 2 'extra' "a stray word" $T extra
 tap_refused 4 'anyclass-preprocess' "no shards there" "$BIN/anyclass-train" --data_root "$TMP/none" --model resnet18
 tap_refused 4 'none.h5' "checkpoint file missing" $T --batch_size 8 --checkpoint "$TMP/none.h5"
