@@ -44,8 +44,12 @@ tap_ok() { tap_exit 0 "$@"; }
 tap_skip() { tap_n=$((tap_n + 1)); echo "ok $tap_n - $1 # SKIP $2"; }
 tap_done() { echo "1..$tap_n"; exit "$tap_failed"; }
 until_true() {
-    local end=$((SECONDS + $1)); shift
-    until "$@"; do [ "$SECONDS" -lt "$end" ] || return 1; sleep 0.02; done
+    local end=$((SECONDS + $1)) pause=0.02 n=0; shift
+    until "$@"; do
+        [ "$SECONDS" -lt "$end" ] || return 1
+        [ $((n += 1)) -lt 25 ] || pause=0.1 # the command may be an expensive one
+        sleep $pause
+    done
 }
 gone() { ! kill -0 "$1" 2>/dev/null; } # PID
 # ranks N COMMAND...
