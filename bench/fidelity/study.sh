@@ -3,7 +3,7 @@
 # negatives and seed, the same with PyTorch for two of the settings, tables and plots. docs/fidelity.md says what is compared and why.
 # usage: PEER_PYTHON=/path/to/python bench/fidelity/study.sh [FOLDER]     (default build/fidelity)
 # Run it again after a stop: whatever is finished stays, a training that was cut off goes on from its last epoch.
-# Environment: JOBS (2) trainings at a time, each with one thread; SEEDS; SHARES; SETTINGS, PEER_SETTINGS, MORE, EXTRA, INVERSE; LOGS (for checkpoints
+# Environment: JOBS (2) trainings at a time, each with one thread; SEEDS; SHARES; SETTINGS, PEER_SETTINGS, MORE, EXTRA, INVERSE; PRECISION; LOGS (for checkpoints
 # while a training runs, FOLDER/logs; in memory, such as /dev/shm/NAME, they need not be synced); PREFIX of tables, page and figure (FOLDER/fidelity).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -16,18 +16,19 @@ here=bench/fidelity
 SHARES=${SHARES:-90 50 70}
 SEEDS=${SEEDS:-2 3 4 5 6} # not 1, the initial network's own: its last layer would be drawn as that network's was, and fit it from the start
 SETTINGS=${SETTINGS:-bce any_bce_0.5 focal any_focal_0.5} # first these, for all seeds, then PyTorch's, then other lambdas
-PEER_SETTINGS=${PEER_SETTINGS:-bce any_focal_0.5}
-MORE=${MORE:-any_bce_0.7 any_bce_0.9 any_focal_0.7 any_focal_0.9}
-EXTRA=${EXTRA-any_bce_0.1 any_focal_0.1} # these two lines may be set to nothing
+PEER_SETTINGS=${PEER_SETTINGS-bce any_focal_0.5} # from here on any may be set to nothing
+MORE=${MORE-any_bce_0.7 any_bce_0.9 any_focal_0.7 any_focal_0.9}
+EXTRA=${EXTRA-any_bce_0.1 any_focal_0.1}
 INVERSE=${INVERSE-bce-inv any_bce_0.5-inv focal-inv any_focal_0.5-inv}
 EPOCHS=${EPOCHS:-4}
 RATE=${RATE:-0.0002}
 BETA=${BETA:-0.99}
+PRECISION=${PRECISION:-bf16-mixed} # ours; PyTorch's is float32
 
 # What every training shares, ours and PyTorch's
 common=(--model resnet18 --optimizer adamW --learning_rate "$RATE" --weight_decay 0.05 --schedule cosine --restart_period "$EPOCHS"
     --batch_size 32 --max_epochs "$EPOCHS")
-ours=(--augment none --no_flip --precision bf16-mixed --n_threads 1 --log_every 0 --log_level warn)
+ours=(--augment none --no_flip --precision "$PRECISION" --n_threads 1 --log_every 0 --log_level warn)
 
 settings_of() { # NAME -> options of the loss; any_bce_0.5: alpha 1, lambda 0.5; with -inv: weights of (nearly) inverse frequency
     local beta=$BETA
@@ -76,7 +77,7 @@ run_one() { # WHO SHARE SETTING SEED: one training, scored and measured
         "$BIN/anyclass-train" --data_root "$shards" --init "$out/initial.safetensors" --new_head --log_save_dir "$logs" \
             --version_name "$name" --checkpoint auto "${common[@]}" $(settings_of "$setting") --seed "$seed" "${ours[@]}"
         "$BIN/anyclass-infer" --log_dir "$logs" --versions "$name" --checkpoints val_f1 --data_root "$shards" --split Val Test \
-            --results_output "$out/results" --precision bf16-mixed --n_threads 1 --log_level warn
+            --results_output "$out/results" --precision "$PRECISION" --n_threads 1 --log_level warn
         cp "$logs/version_$name/metrics.csv" "$folder/training.csv"
     fi
     "$BIN/anyclass-evaluate" --results_output "$out/results" --versions "$name" --split Test --data_root "$shards" --max_fbeta --f_beta 1 \
