@@ -36,8 +36,15 @@ preempted() { # NAME CONDITION FOLDER
     until logged "${!log}" SIGTERM || [ "$SECONDS" -ge "$end" ]; do kill -STOP "${held[@]}"; tick; done
     let_go
 }
-pre_job prep MAX_RESTARTS=0 # which does not bound what Slurm queues again by itself
-preempted prep pre_begun "$TMP/prep/shards" & watchers=$!
+# On a busy machine a job of a few hundred small pictures can be over before its ranks are seen: then it is submitted again.
+held_or_over() { [ -e "$TMP/prep.held" ] || gone "$watchers"; }
+for try in 1 2 3; do
+    rm -rf "$TMP/prep/shards"
+    pre_job prep MAX_RESTARTS=0 # which does not bound what Slurm queues again by itself
+    preempted prep pre_begun "$TMP/prep/shards" & watchers=$!
+    until_true 120 held_or_over
+    [ ! -e "$TMP/prep.held" ] || break
+done
 infer_job infp 8
 preempted infp set_begun "$TMP/infp/results" & watchers+=" $!"
 both_held() { [ -e "$TMP/prep.held" ] && [ -e "$TMP/infp.held" ]; }
@@ -48,15 +55,19 @@ until_true 60 is_state "$high" COMPLETED
 tap_ok "the job of partition high has run" is_state "$high" COMPLETED
 
 # USR1: once the script has it, mpirun hands it to the ranks, who stand still until both have it
-told() { # NAME CONDITION FOLDER
-    local name=$1 job=job_$1
-    creep "$name" "$2" && note_kept "$3" && scancel --batch --signal=USR1 "${!job}" && until_true 60 came USR1
+told() { # NAME CONDITION FOLDER; fails when the job was not met
+    local name=$1 job=job_$1 status=0
+    creep "$name" "$2" && note_kept "$3" && scancel --batch --signal=USR1 "${!job}" && until_true 60 came USR1 || status=1
     let_go
+    return $status
 }
-pre_job preu
-told preu pre_begun "$TMP/preu/shards" & watchers+=" $!"
 infer_job infu 512
 told infu set_done "$TMP/infu/results" & watchers+=" $!"
+for try in 1 2 3; do
+    rm -rf "$TMP/preu/shards"
+    pre_job preu
+    ! told preu pre_begun "$TMP/preu/shards" || break
+done
 wait $watchers
 
 for name in prep infp preu infu; do
