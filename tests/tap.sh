@@ -4,7 +4,7 @@
 # tap_says TEXT NAME               passes when the output of the command before holds TEXT
 # tap_refused CODE TEXT NAME COMMAND...   passes when the command ends with CODE and says one line of error, with TEXT in it
 # tap_done                   the plan; call it last
-# until_true SECONDS COMMAND...   waits until the command succeeds, for so long at most; what a test waits for comes late on a busy machine: give it a minute
+# until_true SECONDS COMMAND...   waits until the command succeeds, so long at least; what a test waits for comes late on a busy machine: give it a minute
 set -uo pipefail
 export BUILD=${BUILD:-build/release} BIN=${BIN:-bin}
 . tests/mpi.sh
@@ -44,7 +44,7 @@ tap_ok() { tap_exit 0 "$@"; }
 tap_skip() { tap_n=$((tap_n + 1)); echo "ok $tap_n - $1 # SKIP $2"; }
 tap_done() { echo "1..$tap_n"; exit "$tap_failed"; }
 until_true() {
-    local end=$((SECONDS + $1)) pause=0.02 n=0; shift
+    local end=$((SECONDS + $1 + 1)) pause=0.02 n=0; shift
     until "$@"; do
         [ "$SECONDS" -lt "$end" ] || return 1
         [ $((n += 1)) -lt 25 ] || pause=0.1 # the command may be an expensive one

@@ -37,7 +37,7 @@ others_end() {
     local pid began=$SECONDS; pid=$(cat "$TMP/run/pid.$2")
     kill "-$1" "$pid"
     # mpirun itself may stay for long with a rank that is stopped
-    until_true 60 test -e "$TMP/run/code.${others[0]}" -a -e "$TMP/run/code.${others[1]}"
+    until_true 10 test -e "$TMP/run/code.${others[0]}" -a -e "$TMP/run/code.${others[1]}"
     [ "$1" = KILL ] || kill -CONT "$pid" 2>/dev/null
     ended 10 || true
     echo "codes of ranks ${others[*]}: $(codes "${others[@]}")after $((SECONDS - began)) s"
@@ -52,7 +52,7 @@ done
 ends_with() {
     local code=$1 n=$2 text=$3 r want="" got; shift 3
     start "$n" "$@"
-    ended 60 || { echo "still running"; return 1; }
+    ended 20 || { echo "still running"; return 1; }
     for ((r = 0; r < n; r++)); do want+="$code "; done
     got=$(codes $(seq 0 $((n - 1))))
     echo "codes $got"; cat "$TMP/said"
@@ -75,7 +75,7 @@ not_watched() {
     sleep 3
     kill -0 "$launcher" || return 1
     kill -CONT "$(cat "$TMP/run/pid.1")"
-    ended 60 && [ "$(codes 0 1 2)" = "0 0 0 " ]
+    ended 20 && [ "$(codes 0 1 2)" = "0 0 0 " ]
 }
 # heeds_term: a program without a handler dies of SIGTERM, but half a second later, and the other one says so
 heeds_term() {
@@ -83,7 +83,7 @@ heeds_term() {
     all_work 2 || return 1
     local sent; sent=$(date +%s%N)
     kill -TERM "$(cat "$TMP/run/pid.1")"
-    ended 60 || return 1
+    ended 20 || return 1
     local lived=$(($(date -r "$TMP/run/code.1" +%s%N) - sent))
     echo "codes $(codes 0 1)after $((lived / 1000000)) ms"; cat "$TMP/said"
     [ "$(codes 0 1)" = "6 143 " ] && [ "$lived" -ge 400000000 ] && one_line "rank 1 on .*died"

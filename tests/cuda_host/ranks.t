@@ -92,7 +92,7 @@ other_ends() {
     pids=$(pgrep -P "$(pgrep -P "$launcher" bash | tr '\n' ',' | sed 's/,$//')" anyclass-train)
     for victim in $pids; do tr '\0' '\n' <"/proc/$victim/environ" | grep -qx "OMPI_COMM_WORLD_RANK=1" && break; done
     [ "$victim" -eq 0 ] || kill -KILL "$victim"
-    until_true 60 test -e "$TMP/code.0"
+    until_true 20 test -e "$TMP/code.0"
     until_true 10 gone "$launcher"
     kill -KILL "$launcher" 2>/dev/null
     tail -5 "$TMP/said"; echo "code $(cat "$TMP/code.0")"

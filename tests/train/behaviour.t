@@ -70,7 +70,7 @@ other_ends() { # SIGNAL RANK CODE TEXT
     pids=$(pgrep -P "$(pgrep -P "$launcher" bash | tr '\n' ',' | sed 's/,$//')" anyclass-train)
     for victim in $pids; do tr '\0' '\n' <"/proc/$victim/environ" | grep -qx "OMPI_COMM_WORLD_RANK=$2" && break; done
     [ "$victim" -eq 0 ] || kill "-$1" "$victim"
-    until_true 60 test -e "$TMP/code.$other"
+    until_true 20 test -e "$TMP/code.$other"
     [ "$victim" -eq 0 ] || kill -KILL "$victim" 2>/dev/null
     until_true 10 gone "$launcher"
     kill -KILL "$launcher" 2>/dev/null

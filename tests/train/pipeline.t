@@ -1,15 +1,10 @@
 # The whole line on a tiny data set: shards for 1, 2, 3 ranks, training, resuming, inference.
 . tests/tap.sh
-export OMP_NUM_THREADS=1
-data=$TMP/data
-n_images=${PIPELINE_IMAGES:-40}
-tap_ok "demo data" "$BUILD/tests/demo/make_demo_data" --output "$data" --n_train "$n_images" --n_val 12 --n_test 8 --size 40
-pre() { local n=$1 out=$2; shift 2; ranks "$n" "$BIN/anyclass-preprocess" --dataset coco --ann_root "$data/annotations" --data_root "$data/images" --output "$out" --image_size 32 --shard_size 7 "$@"; }
+. tests/train/line.sh
 for n in 1 2 3; do tap_ok "preprocess on $n ranks" pre $n "$TMP/s$n"; done
 tap_ok "shards for 1 and 2 ranks are the same bytes" diff -r "$TMP/s1" "$TMP/s2"
 tap_ok "shards for 1 and 3 ranks are the same bytes" diff -r "$TMP/s1" "$TMP/s3"
 tap_ok "verify" pre 2 "$TMP/s1" --verify
-train() { local n=$1 name=$2; shift 2; ranks "$n" "$BIN/anyclass-train" --data_root "$TMP/s1" --log_save_dir "$TMP/logs" --version_name "$name" --model resnet18 --batch_size 8 ${UPDATE:---optimizer adamW --learning_rate 0.001} "$@"; }
 tap_ok "two epochs on 2 ranks" train 2 whole --max_epochs 2
 tap_says 'augmentation of data set coco: colour, mirrored' "colours are changed unless told otherwise"
 tap_ok "one epoch, then one more from the checkpoint" bash -c "$(declare -f train ranks); BIN=$BIN TMP=$TMP; train 2 cut --max_epochs 1 && train 2 cut --max_epochs 2 --checkpoint auto"
@@ -28,7 +23,6 @@ for n in 2 3; do
         {for (i = 3; i <= 8; i++) {d = $i - a[i]; if (d < 0) d = -d; if ($i a[i] !~ /^[0-9.e+-]+$/ || d > 1e-3 * a[i]) {print FILENAME, i, a[i], $i; bad = 1}}} END {exit bad}' \
         "$TMP/logs/version_sync1/metrics.csv" "$TMP/logs/version_sync$n/metrics.csv"
 done
-infer() { local n=$1 out=$2; shift 2; ranks "$n" "$BIN/anyclass-infer" --log_dir "$TMP/logs" --versions whole --data_root "$TMP/s1" --split Val Test --results_output "$out" --batch_size 5 "$@"; }
 tap_ok "infer on 2 ranks" infer 2 "$TMP/r2"
 tap_ok "infer on 1 rank" infer 1 "$TMP/r1"
 tap_ok "each image once" bash -c "[ \$(cat $TMP/r2/version_whole/resnet18_val_f1_Val_sigmoid.rank*.csv | grep -v Filename | cut -d, -f1 | sort -u | wc -l) = 12 ]"

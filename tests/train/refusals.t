@@ -1,14 +1,8 @@
 # What each program of the line refuses, with which exit code and words, and that it leaves nothing behind.
 . tests/tap.sh
-export OMP_NUM_THREADS=1
-data=$TMP/data
-n_images=${PIPELINE_IMAGES:-40}
-tap_ok "demo data" "$BUILD/tests/demo/make_demo_data" --output "$data" --n_train "$n_images" --n_val 12 --n_test 8 --size 40
-pre() { local n=$1 out=$2; shift 2; ranks "$n" "$BIN/anyclass-preprocess" --dataset coco --ann_root "$data/annotations" --data_root "$data/images" --output "$out" --image_size 32 --shard_size 7 "$@"; }
+. tests/train/line.sh
 tap_ok "shards" pre 1 "$TMP/s1"
-train() { local n=$1 name=$2; shift 2; ranks "$n" "$BIN/anyclass-train" --data_root "$TMP/s1" --log_save_dir "$TMP/logs" --version_name "$name" --model resnet18 --batch_size 8 ${UPDATE:---optimizer adamW --learning_rate 0.001} "$@"; }
 tap_ok "an epoch" train 1 whole --max_epochs 1
-infer() { local n=$1 out=$2; shift 2; ranks "$n" "$BIN/anyclass-infer" --log_dir "$TMP/logs" --versions whole --data_root "$TMP/s1" --split Val Test --results_output "$out" --batch_size 5 "$@"; }
 tap_ok "scores" infer 1 "$TMP/r2"
 T="$BIN/anyclass-train --data_root $TMP/s1 --log_save_dir $TMP/x --model resnet18"
 tap_refused 2 'lerning_rate.*learning_rate' "unknown option" $T --lerning_rate 1
